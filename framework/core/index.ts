@@ -1,0 +1,6 @@
+export * from './errors.ts'
+export * from './deadline.ts'
+export * from './duration.ts'
+export * from './secret.ts'
+export * from './scope.ts'
+export * from './log.ts'

@@ -1,0 +1,79 @@
+/** The border between who needs a VM (a test), who hands them out (the broker) and who makes them (a provider). */
+import type { CallOptions } from '../core/index.ts'
+
+export type Ownership = 'pristine' | 'shared' | 'attached'
+
+/** What a test asks for. All VMs of one request are granted together or not at all. */
+export interface LeaseRequest {
+  /** Who asks, for journals and messages: test name and file. */
+  holder: string
+  vms: VmRequest[]
+  /** Further named locks held with the lease (`license-server`). */
+  locks?: string[]
+}
+export interface VmRequest {
+  /** Exactly this VM; waits until it is free. Without a name any free one. */
+  name?: string
+  /** Machine profile of the provider. Default: the provider's default. */
+  profile?: string
+  /** Host labels that must all match. */
+  labels?: string[]
+  /** Exactly this host. */
+  host?: string
+  ownership?: Ownership
+}
+
+/** A VM as a lease hands it out: enough to connect, nothing more. */
+export interface LeasedVm {
+  name: string
+  uuid: string
+  host: { id: string; uri: string }
+  ownership: Ownership
+  profile?: string
+  /** From a standby (`true`) or made for this request. */
+  standby: boolean
+}
+export interface Lease {
+  id: string
+  vms: LeasedVm[]
+  waitMs: number
+}
+
+export interface HostDescription {
+  id: string
+  uri: string
+  /** How many leased VMs it carries at once. */
+  capacity: number
+  labels: string[]
+}
+
+/** Whose a VM is, written into the domain's metadata so that it can be found after any crash. */
+export interface OwnerTag {
+  /** Run id, or `standby`. */
+  run: string
+  lease: string
+  /** Process id of the broker that made it. */
+  pid: number
+  /** Milliseconds since the epoch after which anybody may remove it. */
+  expires: number
+}
+
+/** Makes and destroys VMs on its hosts. The lab is one; a VDI platform will be another. */
+export interface VmProvider {
+  /** `lab` */
+  readonly id: string
+  /** Ready hosts with their capacity; starts what must be started. Idempotent. */
+  hosts(options?: CallOptions): Promise<HostDescription[]>
+  /** Names a VM may get: the lowest free one of these is used (`vm-001`, …). */
+  nameOf(index: number): string
+  /** A pristine, running VM with an answering guest agent. Half-made VMs are removed before it rejects. */
+  create(request: { host: string; name: string; profile?: string; owner: OwnerTag }, options?: CallOptions): Promise<{ uuid: string }>
+  /** Changes whose the VM is (a standby is handed out). */
+  own(vm: { host: string; uuid: string }, owner: OwnerTag): Promise<void>
+  /** Destroys; resolves when the VM is gone. A VM that is gone already is fine. */
+  destroy(vm: { host: string; uuid: string }): Promise<void>
+  /** Every VM on the provider's hosts that carries an owner tag. */
+  list(): Promise<{ host: string; name: string; uuid: string; owner: OwnerTag }[]>
+  /** Closes connections; leaves VMs and daemons alone. */
+  close(): Promise<void>
+}
