@@ -1,0 +1,90 @@
+/** A duration: milliseconds as a number, or text with a unit such as `30s`. */
+export type DurationSetting = number | string
+
+export interface HostConfig {
+  /** Short name used in filters, locks and reports. */
+  id: string
+  /** libvirt URI, e.g. `qemu:///system`. */
+  uri: string
+  /** How many leased VMs it carries at once. Default 4. */
+  capacity?: number
+  labels?: string[]
+}
+
+export interface LabSettings {
+  /** Private hypervisor hosts on this machine. Default 2. */
+  hosts?: number
+  /** Leased VMs a host carries at once. Default: what its share of the machine's memory allows, at most 8. */
+  capacity?: number
+  /** Machine profile a test gets unless it asks for another. Default `ps2`. */
+  profile?: string
+}
+
+export interface TimeoutSettings {
+  /** Waiting for a free VM, its creation included. Default 120s. */
+  lease?: DurationSetting
+  /** Fixture set-up apart from the lease. Default 60s. */
+  setup?: DurationSetting
+  /** The test body. Default 60s. */
+  test?: DurationSetting
+  /** One step of a scenario or `step()`. Default 30s. */
+  step?: DurationSetting
+  /** One `await expect(live object)`. Default 5s. */
+  expect?: DurationSetting
+  /** Teardown of one resource. Default 30s. */
+  teardown?: DurationSetting
+}
+
+export type EvidenceMode = 'off' | 'on' | 'on-failure'
+
+export interface TagSetting {
+  name: string
+  description?: string
+  timeout?: DurationSetting
+  retry?: number
+}
+
+export interface QualityGateRule {
+  /** Metric key, e.g. `key-to-guest.kernel.qmp-ps2.p95`. */
+  metric: string
+  max?: number
+  min?: number
+}
+
+/** `atp.config.ts` at the root of a project. Every setting has a default; unknown settings are errors. */
+export interface AtpConfig {
+  /** Globs of spec files. Default `specs/**\/*.spec.{ts,yaml,yml,json}`. */
+  specs?: string[]
+  /** Existing hypervisor hosts. VMs on them are attached by name, never created or destroyed. */
+  hosts?: HostConfig[]
+  /** The embedded lab: real VMs on this machine. `true` for its defaults. */
+  lab?: boolean | LabSettings
+  /** Tags specs may use. A tag that is not listed is a usage error. */
+  tags?: (string | TagSetting)[]
+  timeouts?: TimeoutSettings
+  /** Further attempts of a failed test. Default 0. */
+  retry?: number
+  /** Stop after this many failed tests. Default 0: never. */
+  bail?: number
+  /** Worker processes. Default: as many as the hosts carry VMs, bounded by memory and 16. */
+  workers?: number
+  /** When screenshots, serial logs and transcripts are kept. Default `on-failure`. */
+  evidence?: EvidenceMode
+  /** Values of `secret('name')` and `${secret.name}`: `{ env: 'VARIABLE' }` or `{ file: 'path' }`. */
+  secrets?: Record<string, { env: string } | { file: string }>
+  report?: {
+    /** Allure results and report. Default `{ results: 'allure-results', report: 'allure-report' }`; false turns it off. */
+    allure?: false | { results?: string; report?: string; history?: string; qualityGate?: QualityGateRule[] }
+    /** File of the JUnit XML. Default none. */
+    junit?: string
+    /** File of the JSON report. Default none. */
+    json?: string
+  }
+  /** Modules imported before specs: they register step kinds, protocols and matchers. */
+  plugins?: string[]
+}
+
+/** Gives `atp.config.ts` completion and type checks. */
+export function defineConfig(config: AtpConfig): AtpConfig {
+  return config
+}
