@@ -1,6 +1,11 @@
 /** The border between who needs a VM (a test), who hands them out (the broker) and who makes them (a provider). */
 import type { CallOptions } from '../core/index.ts'
 
+/**
+ * `pristine`: made for the lease and destroyed with it. `shared`: the same life, but its holder uses it for several
+ * tests and resets it by a rule of their own. `attached`: exists already; it is locked by name, never made,
+ * changed or destroyed. An attached VM must be asked for by `name` and `host`.
+ */
 export type Ownership = 'pristine' | 'shared' | 'attached'
 
 /** What a test asks for. All VMs of one request are granted together or not at all. */
@@ -26,7 +31,9 @@ export interface VmRequest {
 /** A VM as a lease hands it out: enough to connect, nothing more. */
 export interface LeasedVm {
   name: string
+  /** Empty for an attached VM: the broker knows its name only. */
   uuid: string
+  /** The `uri` is empty for an attached VM on a host that is not the provider's. */
   host: { id: string; uri: string }
   ownership: Ownership
   profile?: string
@@ -35,7 +42,9 @@ export interface LeasedVm {
 }
 export interface Lease {
   id: string
+  /** In the order of the request. */
   vms: LeasedVm[]
+  /** Milliseconds from the request to the last VM being ready. */
   waitMs: number
 }
 
@@ -62,6 +71,8 @@ export interface OwnerTag {
 export interface VmProvider {
   /** `lab` */
   readonly id: string
+  /** Machine profiles it can make, the default one first. Without it every profile name is passed to {@link create}. */
+  readonly profiles?: readonly string[]
   /** Ready hosts with their capacity; starts what must be started. Idempotent. */
   hosts(options?: CallOptions): Promise<HostDescription[]>
   /** Names a VM may get: the lowest free one of these is used (`vm-001`, …). */
@@ -70,6 +81,11 @@ export interface VmProvider {
   create(request: { host: string; name: string; profile?: string; owner: OwnerTag }, options?: CallOptions): Promise<{ uuid: string }>
   /** Changes whose the VM is (a standby is handed out). */
   own(vm: { host: string; uuid: string }, owner: OwnerTag): Promise<void>
+  /**
+   * Puts a VM back into its pristine state in place, with an answering guest agent, and makes it `owner`'s. After a
+   * rejection the VM is in no known state and gets destroyed.
+   */
+  recycle?(vm: { host: string; name: string; uuid: string; profile?: string }, owner: OwnerTag, options?: CallOptions): Promise<void>
   /** Destroys; resolves when the VM is gone. A VM that is gone already is fine. */
   destroy(vm: { host: string; uuid: string }): Promise<void>
   /** Every VM on the provider's hosts that carries an owner tag. */
