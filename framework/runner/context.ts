@@ -1,0 +1,30 @@
+import type { ResolvedConfig } from '../config/index.ts'
+
+/** What the main process hands to every worker, JSON only. */
+export interface AtpContext {
+  run: string
+  /** Directory of the broker's socket and journal. */
+  stateDir: string
+  /** Root of the project; event paths are relative to it. */
+  root: string
+  /** Where evidence files of this run go. */
+  evidenceDir: string
+  evidence: ResolvedConfig['evidence']
+  timeouts: ResolvedConfig['timeouts']
+  tags: ResolvedConfig['tags']
+  secrets: ResolvedConfig['secrets']
+  plugins: string[]
+  /** Configured hosts: their VMs are attached by name. */
+  hosts: { id: string; uri: string }[]
+  /** VMs can be made to order (a lab is configured). */
+  lab: boolean
+}
+
+declare module 'vitest' {
+  interface ProvidedContext {
+    atp: AtpContext
+  }
+}
+
+/** Type of the artifacts that carry run events from workers to the main process. */
+export const EVENT_ARTIFACT = 'atp:event'

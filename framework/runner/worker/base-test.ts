@@ -1,0 +1,71 @@
+import { inject, TestRunner, type TestAPI, type TestContext, type TestOptions } from 'vitest'
+import { timeoutError } from '../../core/index.ts'
+import '../context.ts'
+
+type Handler = (context: TestContext) => unknown
+
+/** The time left over for Vitest itself when all budgets of a test are used up. */
+const MARGIN_MS = 2_000
+
+/**
+ * The `test` function all fixtures build on. It differs from Vitest's in one thing: the time limit of a test
+ * bounds its body only. Waiting for a VM and setting up fixtures have budgets of their own, so that a busy lab
+ * does not fail tests (Vitest counts all of it against one limit).
+ */
+export function createBaseTest(): TestAPI {
+  return TestRunner.createTaskCollector(function (
+    this: Record<string, unknown>,
+    name: string,
+    optionsOrFn?: TestOptions | Handler,
+    timeoutOrFn?: number | Handler,
+  ) {
+    const options: TestOptions = typeof optionsOrFn === 'object' ? { ...optionsOrFn } : {}
+    const handler = typeof optionsOrFn === 'function' ? optionsOrFn : typeof timeoutOrFn === 'function' ? timeoutOrFn : undefined
+    if (typeof timeoutOrFn === 'number') options.timeout = timeoutOrFn
+    const bodyMs = bodyTimeout(options)
+    const { lease, setup } = inject('atp').timeouts
+    options.timeout = lease + setup + bodyMs + MARGIN_MS
+    // Vitest's own implementation of `test` does the rest: names, modes, tags, retries.
+    const collector = TestRunner.getCurrentSuite() as unknown as { test: { fn: (this: unknown, ...args: unknown[]) => void } }
+    collector.test.fn.call(this, name, options, handler && withBodyBudget(handler, bodyMs))
+  } as never) as unknown as TestAPI
+}
+
+/** The body's limit: the test's own, else the shortest of its tags', else the suite's, else the configuration's. */
+function bodyTimeout(options: TestOptions): number {
+  if (options.timeout !== undefined) return options.timeout
+  const suite = TestRunner.getCurrentSuite()
+  const names = new Set([options.tags ?? [], suite.suite?.tags ?? suite.file.tags ?? []].flat() as string[])
+  const { tags, timeouts } = inject('atp')
+  const ofTags = tags.filter((tag) => names.has(tag.name) && tag.timeout !== undefined).map((tag) => tag.timeout as number)
+  if (ofTags.length > 0) return Math.min(...ofTags)
+  const ofSuite = typeof suite.options === 'object' ? suite.options.timeout : undefined
+  return ofSuite ?? timeouts.test
+}
+
+function withBodyBudget(handler: Handler, timeoutMs: number): Handler {
+  const bounded = async (context: TestContext): Promise<void> => {
+    let timer: NodeJS.Timeout | undefined
+    const expired = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        reject(
+          timeoutError('ATP_TEST_TIMEOUT', `the test body did not finish within ${timeoutMs} ms`, {
+            remedy: 'give the test a longer { timeout }, or find the step that hangs in the report',
+            verdict: 'product',
+          }),
+        )
+      }, timeoutMs)
+    })
+    try {
+      await Promise.race([handler(context), expired])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+  // Vitest finds the fixtures a test uses in the source text of its function, or in marks that `test.for` left.
+  for (const mark of Object.getOwnPropertySymbols(handler)) {
+    Object.defineProperty(bounded, mark, Object.getOwnPropertyDescriptor(handler, mark) as PropertyDescriptor)
+  }
+  bounded.toString = () => handler.toString()
+  return bounded
+}

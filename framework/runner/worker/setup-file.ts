@@ -1,0 +1,23 @@
+/**
+ * Loaded by every worker before its specs (Vitest `setupFiles`).
+ *
+ * The main process owns the signals: a Ctrl-C reaches the whole process group, but workers must live until
+ * their tests have been cancelled and torn down. When the main process dies, the IPC channel closes and the
+ * worker ends at once; the kernel closes its broker socket and the broker destroys its VMs.
+ */
+import { inject } from 'vitest'
+import { configureLogging } from '../../core/index.ts'
+import '../../../fixtures/matchers.ts'
+
+const MARK = Symbol.for('ocloudview.atp.worker')
+const process_ = process as NodeJS.Process & { [MARK]?: boolean; reallyExit(code: number): never }
+
+// Without isolation this file runs once per spec file in the same process.
+if (!process_[MARK]) {
+  process_[MARK] = true
+  process.on('SIGINT', () => {})
+  process.on('SIGTERM', () => {})
+  process.on('disconnect', () => process_.reallyExit(1))
+  await configureLogging()
+  for (const plugin of inject('atp').plugins) await import(/* @vite-ignore */ plugin)
+}

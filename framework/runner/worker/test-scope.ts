@@ -1,0 +1,146 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { recordArtifact, type TestContext } from 'vitest'
+import { messageOf, redact, Scope, withDeadline } from '../../core/index.ts'
+import { toErrorRecord } from '../../evidence/error-record.ts'
+import type { TestScopedEvent } from '../../evidence/events.ts'
+import { EVENT_ARTIFACT, type AtpContext } from '../context.ts'
+
+type Task = TestContext['task']
+
+/** A resource that can show what happened to it, asked while it still exists. */
+export interface EvidenceSource {
+  /** Prefix of the attachment names, e.g. the VM's name. */
+  name: string
+  collect(attach: (name: string, contentType: string, content: string | Uint8Array) => void, signal: AbortSignal): Promise<void>
+}
+
+const currentStep = new AsyncLocalStorage<string>()
+const EVIDENCE_TIMEOUT_MS = 10_000
+
+/**
+ * One attempt of one test: owns its resources, records its events, keeps its evidence.
+ *
+ * Closed from `onTestFinished`, the only hook of Vitest that runs after every way a test can end.
+ */
+export class TestScope extends Scope {
+  readonly attempt: number
+  readonly context: AtpContext
+  readonly #task: Task
+  readonly #evidence: EvidenceSource[] = []
+  readonly #pendingExpectations = new Map<Promise<unknown>, string>()
+  #sent: Promise<unknown> = Promise.resolve()
+  #steps = 0
+  #files = 0
+
+  constructor(task: Task, signal: AbortSignal, context: AtpContext) {
+    super(task.fullName, { signal, teardownTimeoutMs: context.timeouts.teardown })
+    this.#task = task
+    this.context = context
+    this.attempt = (task.result?.retryCount ?? 0) + 1
+  }
+
+  /** Name of the test for leases and messages. */
+  get holder(): string {
+    return this.#task.fullName
+  }
+
+  /** Records an event of this attempt. Ordered; delivered at the latest when the test has finished. */
+  record(event: TestScopedEvent): void {
+    const step = 'step' in event && event.step !== undefined ? event.step : currentStep.getStore()
+    const complete = { ...event, ...(step === undefined ? {} : { step }), attempt: this.attempt }
+    this.#sent = this.#sent
+      .then(() => recordArtifact(this.#task, { type: EVENT_ARTIFACT, event: complete } as never))
+      .catch((error: unknown) => {
+        // Without its events the report would be wrong: say so where somebody sees it.
+        process.stderr.write(`atp: an event of "${this.name}" was lost: ${messageOf(error)}\n`)
+      })
+  }
+
+  /** Runs `body` as a step of the report. Steps nest by call. */
+  async step<T>(
+    title: string,
+    body: () => Promise<T> | T,
+    options: { kind?: string; timeoutMs?: number } = {},
+  ): Promise<T> {
+    this.assertOpen(`step "${title}"`)
+    const id = String(++this.#steps)
+    const parent = currentStep.getStore()
+    const started = performance.now()
+    this.record({ type: 'step.start', time: Date.now(), step: id, ...(parent ? { parent } : {}), title, kind: options.kind ?? 'step' })
+    const end = (status: 'passed' | 'failed' | 'broken', error?: unknown) =>
+      this.record({
+        type: 'step.end',
+        time: Date.now(),
+        step: id,
+        status,
+        durationMs: performance.now() - started,
+        ...(error === undefined ? {} : { error: toErrorRecord(error) }),
+      })
+    try {
+      const timeoutMs = options.timeoutMs ?? this.context.timeouts.step
+      const result = await withDeadline(`step "${title}"`, { timeoutMs, signal: this.signal }, () =>
+        currentStep.run(id, async () => body()),
+      )
+      end('passed')
+      return result
+    } catch (error) {
+      end(toErrorRecord(error).verdict === 'product' ? 'failed' : 'broken', error)
+      throw error
+    }
+  }
+
+  /** Attaches text or bytes to the running step, or to the test. Bytes are stored as a file. */
+  attach(name: string, contentType: string, content: string | Uint8Array): void {
+    const event = { type: 'attachment' as const, time: Date.now(), name, contentType }
+    if (typeof content === 'string') return this.record({ ...event, text: redact(content) })
+    const dir = join(this.context.evidenceDir, this.#task.id)
+    mkdirSync(dir, { recursive: true })
+    const path = join(dir, `${this.attempt}-${++this.#files}-${name.replaceAll(/[^\p{L}\p{N}._-]+/gu, '_')}`)
+    writeFileSync(path, content)
+    this.record({ ...event, path })
+  }
+
+  addEvidence(source: EvidenceSource): void {
+    this.#evidence.push(source)
+  }
+
+  /** Remembers an `await expect(live)` so that one nobody awaited fails the test instead of passing unseen. */
+  trackExpectation<T>(what: string, promise: Promise<T>): Promise<T> {
+    this.#pendingExpectations.set(promise, what)
+    const forget = () => this.#pendingExpectations.delete(promise)
+    promise.then(forget, forget)
+    return promise
+  }
+
+  /** Descriptions of live expectations still under way. */
+  get unawaited(): string[] {
+    return [...this.#pendingExpectations.values()]
+  }
+
+  /** The end of the attempt: evidence while the VMs still exist, then teardown, then the last events. */
+  async finish(): Promise<void> {
+    const failed = this.#task.result?.state === 'fail'
+    const mode = this.context.evidence
+    if (mode === 'on' || (mode === 'on-failure' && failed)) await this.#collectEvidence()
+    for (const error of await this.close()) this.attach('teardown failed', 'text/plain', error.message)
+    await this.#sent
+  }
+
+  async #collectEvidence(): Promise<void> {
+    await Promise.all(
+      this.#evidence.map(async (source) => {
+        const attach = (name: string, contentType: string, content: string | Uint8Array) =>
+          this.attach(`${source.name} ${name}`, contentType, content)
+        try {
+          await withDeadline(`evidence of ${source.name}`, { timeoutMs: EVIDENCE_TIMEOUT_MS }, (signal) =>
+            source.collect(attach, signal),
+          )
+        } catch (error) {
+          attach('evidence missing', 'text/plain', messageOf(error))
+        }
+      }),
+    )
+  }
+}
