@@ -1,0 +1,134 @@
+/** The lab's own files inside the guest. Everything else in the guest comes from distribution packages. */
+
+/** Kernel modules in the order in which they can be loaded. The rest of what is needed is built in. */
+export const GUEST_MODULES = [
+  'virtio_ring',
+  'virtio',
+  'virtio_pci_modern_dev',
+  'virtio_pci_legacy_dev',
+  'virtio_pci',
+  'virtio_console',
+  'evdev',
+  'psmouse',
+  'hid',
+  'usb-common',
+  'usbcore',
+  'xhci-hcd',
+  'xhci-pci',
+  'hid-generic',
+  'usbhid',
+  'virtio_input',
+] as const
+
+/** Where the guest links its input devices: `/dev/input/atp/ps2-keyboard`, `virtio-tablet`, … */
+export const GUEST_INPUT_LINKS = '/dev/input/atp'
+/** Exists once all devices of the profile are there and linked. */
+export const GUEST_READY_FILE = '/run/atp-ready'
+/** Gives a clone an identity of its own: `adopt <host name> <machine id> <seconds since the epoch>`. */
+export const GUEST_ADOPT = '/sbin/adopt'
+
+const INITTAB = `::sysinit:/etc/boot
+::respawn:/usr/sbin/qemu-ga -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0
+::once:/etc/settle
+tty1::respawn:-/bin/sh
+::shutdown:/bin/umount -a -r
+`
+
+const BOOT = `#!/bin/sh
+export PATH=/sbin:/usr/sbin:/bin:/usr/bin
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm /dev/virtio-ports ${GUEST_INPUT_LINKS}
+mount -t devpts devpts /dev/pts
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs /tmp
+mkdir -p /run/lock
+echo 0 > /proc/sys/kernel/ctrl-alt-del
+echo 0 > /proc/sys/kernel/sysrq
+hostname -F /etc/hostname
+while read module; do insmod /lib/modules/$module.ko; done < /etc/modules
+# The agent's port comes last in the machine's description, so when it has its name all have.
+until grep -qsx org.qemu.guest_agent.0 /sys/class/virtio-ports/*/name; do usleep 5000; done
+for port in /sys/class/virtio-ports/*; do
+  read name < $port/name && ln -s ../\${port##*/} /dev/virtio-ports/$name
+done
+echo "guest booted, agent starting" > /dev/ttyS0
+`
+
+const SETTLE = `#!/bin/sh
+export PATH=/sbin:/usr/sbin:/bin:/usr/bin
+link_inputs() {
+  for device in /sys/class/input/event*; do
+    read name < $device/device/name
+    case "$name" in
+      "AT Translated Set 2 keyboard") link=ps2-keyboard ;;
+      *"Generic"*"Mouse"|"PS/2"*"Mouse"|"VirtualPS/2"*) link=ps2-mouse ;;
+      "QEMU Virtio Keyboard") link=virtio-keyboard ;;
+      "QEMU Virtio Mouse") link=virtio-mouse ;;
+      "QEMU Virtio Tablet") link=virtio-tablet ;;
+      "QEMU QEMU USB Keyboard") link=usb-keyboard ;;
+      "QEMU QEMU USB Mouse") link=usb-mouse ;;
+      "QEMU QEMU USB Tablet") link=usb-tablet ;;
+      *) continue ;;
+    esac
+    ln -sf ../\${device##*/} ${GUEST_INPUT_LINKS}/$link
+  done
+}
+all_linked() {
+  for link in $inputs; do [ -e ${GUEST_INPUT_LINKS}/$link ] || return 1; done
+}
+for word in $(cat /proc/cmdline); do
+  case $word in atp.inputs=*) inputs=$(echo \${word#atp.inputs=} | tr , ' ') ;; esac
+done
+until link_inputs; all_linked; do usleep 20000; done
+touch ${GUEST_READY_FILE}
+echo "guest ready: $(ls ${GUEST_INPUT_LINKS} | tr '\\n' ' ')" > /dev/ttyS0
+`
+
+const ADOPT = `#!/bin/sh
+hostname "$1"
+echo "$1" > /etc/hostname
+echo "127.0.0.1 localhost $1" > /etc/hosts
+echo "$2" > /etc/machine-id
+echo "$2" > /dev/urandom
+`
+
+// The agent runs "shutdown -h|-P|-r … +0" for guest-shutdown; busybox has no such applet.
+const SHUTDOWN = `#!/bin/sh
+for word; do
+  case $word in
+    -r) exec reboot ;;
+    -H) exec halt ;;
+  esac
+done
+exec poweroff
+`
+
+const OS_RELEASE = `ID=atp-guest
+NAME="ATP lab guest"
+VERSION_ID=1
+VERSION=1
+PRETTY_NAME="ATP lab guest 1"
+`
+
+const PROFILE = `export PATH=/sbin:/usr/sbin:/bin:/usr/bin HOME=/root PS1='\\h:\\w\\$ '
+cd /root
+`
+
+/** Path without leading slash, mode, content. */
+export const GUEST_FILES: readonly { path: string; mode: number; text: string }[] = [
+  { path: 'etc/inittab', mode: 0o644, text: INITTAB },
+  { path: 'etc/boot', mode: 0o755, text: BOOT },
+  { path: 'etc/settle', mode: 0o755, text: SETTLE },
+  { path: 'etc/modules', mode: 0o644, text: `${GUEST_MODULES.join('\n')}\n` },
+  { path: 'etc/hostname', mode: 0o644, text: 'atp-guest\n' },
+  { path: 'etc/hosts', mode: 0o644, text: '127.0.0.1 localhost\n' },
+  { path: 'etc/machine-id', mode: 0o644, text: 'uninitialized\n' },
+  { path: 'etc/os-release', mode: 0o644, text: OS_RELEASE },
+  { path: 'etc/passwd', mode: 0o644, text: 'root:x:0:0:root:/root:/bin/sh\n' },
+  { path: 'etc/group', mode: 0o644, text: 'root:x:0:\n' },
+  { path: 'etc/profile', mode: 0o644, text: PROFILE },
+  { path: 'sbin/adopt', mode: 0o755, text: ADOPT },
+  { path: 'sbin/shutdown', mode: 0o755, text: SHUTDOWN },
+]
