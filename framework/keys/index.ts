@@ -1,0 +1,6 @@
+export * from './table.ts'
+export * from './names.ts'
+export * from './chord.ts'
+export * from './text.ts'
+export * from './layouts/layout.ts'
+export * from './layouts/us.ts'

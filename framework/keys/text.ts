@@ -1,0 +1,56 @@
+import { configError } from '../core/errors.ts'
+import type { Layout, Stroke } from './layouts/layout.ts'
+import { us } from './layouts/us.ts'
+
+const LAYOUTS = new Map<string, Layout>([[us.name, us]])
+
+/** @throws `ATP_KEY_LAYOUT` with the known layouts. */
+export function layoutNamed(name: string): Layout {
+  const layout = LAYOUTS.get(name)
+  if (layout) return layout
+  throw configError('ATP_KEY_LAYOUT', `there is no keyboard layout "${name}"`, {
+    context: { layout: name },
+    remedy: `use one of: ${[...LAYOUTS.keys()].join(', ')}`,
+  })
+}
+
+export interface TextStrokesOptions {
+  /** Default `us`. */
+  layout?: string
+  /** Default `error`. `skip` leaves the character out. */
+  onUnmapped?: 'error' | 'skip'
+  /** The text is a secret: messages name positions only. */
+  secret?: boolean
+}
+
+/**
+ * The strokes that type `text`, one per character. A CRLF line end is one Enter.
+ *
+ * @throws `ATP_KEY_UNMAPPED` for the first character the layout cannot make; `ATP_KEY_LAYOUT`.
+ */
+export function textStrokes(text: string, options: TextStrokesOptions = {}): { strokes: Stroke[]; skipped: number } {
+  const layout = layoutNamed(options.layout ?? us.name)
+  const strokes: Stroke[] = []
+  let skipped = 0
+  let position = 0
+  for (const character of text.replaceAll('\r\n', '\n')) {
+    position++
+    const stroke = layout.stroke(character)
+    if (stroke) strokes.push(stroke)
+    else if (options.onUnmapped === 'skip') skipped++
+    else throw unmapped(options.secret ? undefined : character, position, layout.name)
+  }
+  return { strokes, skipped }
+}
+
+function unmapped(character: string | undefined, position: number, layout: string): Error {
+  const codePoint = character?.codePointAt(0)
+  const shown =
+    codePoint === undefined
+      ? 'a character of the secret'
+      : `${JSON.stringify(character)} (U+${codePoint.toString(16).toUpperCase().padStart(4, '0')})`
+  return configError('ATP_KEY_UNMAPPED', `layout "${layout}" has no key for ${shown} at character ${position}`, {
+    context: { position, layout, ...(character === undefined ? {} : { character }) },
+    remedy: "write it with guest.file(…).write(…) instead, or leave such characters out with onUnmapped: 'skip'",
+  })
+}
