@@ -1,0 +1,144 @@
+import { randomBytes } from 'node:crypto'
+import { existsSync, readFileSync } from 'node:fs'
+import { totalmem } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Plugin } from 'vite'
+import type { Vitest } from 'vitest/node'
+import { loadConfig, type ResolvedConfig } from '../config/index.ts'
+import { scenarioPlugin, CACHE_VERSION } from '../scenario/vite-plugin.ts'
+import { labPaths } from '../../lab/index.ts'
+import { VitestAdapter } from './adapter.ts'
+import type { AtpContext } from './context.ts'
+import { fileReporters } from './reporting.ts'
+import { EventHub } from './event-hub.ts'
+
+/** Set by the CLI: it runs the session itself and has reporters of its own. */
+export interface DrivenBy {
+  config: ResolvedConfig
+  run: string
+}
+
+const WORKER_MEMORY_BYTES = 100 * 2 ** 20
+const MOST_WORKERS = 16
+
+/** A new run id: sortable by time, unique across machines. */
+export function newRunId(): string {
+  const stamp = new Date().toISOString().replaceAll(/[-:]/g, '').slice(0, 15)
+  return `${stamp}-${randomBytes(3).toString('hex')}`
+}
+
+/**
+ * The Vite plugin that lets Vitest run ATP specs, exported as `@ocloudview/atp/vitest` for the stock `vitest`
+ * command and editor extensions:
+ *
+ * ```ts
+ * // vitest.config.ts
+ * import { atp } from '@ocloudview/atp/vitest'
+ * export default { plugins: [atp()] }
+ * ```
+ *
+ * `npx atp test` uses the same plugin and adds its reporters, signals and exit codes.
+ */
+export function atp(options: { config?: string } = {}, drivenBy?: DrivenBy): Plugin[] {
+  let resolved: ResolvedConfig | undefined
+  const run = drivenBy?.run ?? newRunId()
+  return [
+    {
+      name: 'atp',
+      enforce: 'pre',
+      async config(userConfig) {
+        const root = userConfig.root ?? process.cwd()
+        const config = (resolved = drivenBy?.config ?? (await loadConfig(root, options.config)))
+        return {
+          test: {
+            include: config.specs,
+            setupFiles: [own('./worker/setup-file')],
+            globalSetup: drivenBy ? [] : [own('./global-setup')],
+            pool: 'forks',
+            isolate: false,
+            ...(config.workers === undefined ? {} : { maxWorkers: config.workers }),
+            // Bodies are bounded by the framework; Vitest's own limit covers hooks and backs the rest up.
+            hookTimeout: config.timeouts.lease + config.timeouts.setup,
+            teardownTimeout: config.timeouts.teardown,
+            retry: config.retry,
+            bail: config.bail,
+            includeTaskLocation: true,
+            strictTags: true,
+            tags: config.tags.map(({ name, description, retry }) => ({
+              name,
+              ...(description === undefined ? {} : { description }),
+              ...(retry === undefined ? {} : { retry }),
+            })),
+            provide: { atp: contextOf(config, run) },
+            // Frames of the framework hide the line of the spec that a reader wants to see.
+            onStackTrace: (_error: unknown, frame: { file: string }) => !isOwnFrame(frame.file),
+          },
+        }
+      },
+      configureVitest({ vitest, defineCacheKeyGenerator }) {
+        // Vitest caches transformed specs on disk; what the YAML translation depends on must be in the key.
+        defineCacheKeyGenerator(() => `atp-${CACHE_VERSION}`)
+        if (!drivenBy && resolved) reportTo(vitest, resolved, run)
+      },
+    },
+    scenarioPlugin(),
+  ]
+}
+
+/** As many workers as VMs can be leased at once, bounded by memory. */
+export function workerCount(config: ResolvedConfig, capacity: number): number {
+  return config.workers ?? Math.max(2, Math.min(capacity, MOST_WORKERS, Math.floor(totalmem() / 4 / WORKER_MEMORY_BYTES)))
+}
+
+export function contextOf(config: ResolvedConfig, run: string): AtpContext {
+  return {
+    run,
+    stateDir: stateDir(),
+    root: config.root,
+    evidenceDir: join(config.root, '.atp', 'runs', run),
+    evidence: config.evidence,
+    timeouts: config.timeouts,
+    tags: config.tags,
+    secrets: config.secrets,
+    plugins: config.plugins,
+    hosts: config.hosts.map(({ id, uri }) => ({ id, uri })),
+    lab: config.lab !== undefined,
+  }
+}
+
+/** Directory of the broker's socket, journal and log. */
+export function stateDir(): string {
+  return join(labPaths().home, 'broker')
+}
+
+/** Under the stock `vitest` command Vitest prints; the report files are written as with `atp test`. */
+function reportTo(vitest: Vitest, config: ResolvedConfig, run: string): void {
+  const hub = new EventHub(fileReporters(config, run))
+  const adapter = new VitestAdapter(config.root, (event) => hub.emit(event))
+  vitest.onClose(async () => {
+    await hub.close()
+  })
+  vitest.config.reporters.push(adapter as never)
+}
+
+/** A module of this package, as source in the repository and compiled in the published package. */
+function own(path: string): string {
+  const base = fileURLToPath(new URL(path, import.meta.url))
+  return existsSync(`${base}.js`) ? `${base}.js` : `${base}.ts`
+}
+
+const OWN_ROOTS = ['framework', 'fixtures', 'lab', 'reporters'].map((room) => fileURLToPath(new URL(`../../${room}/`, import.meta.url)))
+function isOwnFrame(file: string): boolean {
+  const path = file.startsWith('file:') ? fileURLToPath(file) : file
+  return OWN_ROOTS.some((root) => path.startsWith(root))
+}
+
+/** Version of this package. */
+export function packageVersion(): string {
+  for (let dir = new URL('.', import.meta.url); ; dir = new URL('..', dir)) {
+    const file = new URL('package.json', dir)
+    if (existsSync(file)) return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
+    if (dir.pathname === '/') throw new Error('the package has no package.json')
+  }
+}
