@@ -87,6 +87,8 @@ export interface DeliveryRecord {
   differences: string[]
   durationMs: number
   latency?: LatencySummary
+  /** The single latencies behind `latency`, milliseconds, so that several actions can be counted together exactly. */
+  latenciesMs?: readonly number[]
 }
 
 export interface VmRecord {
@@ -153,6 +155,8 @@ export interface TestEnd extends OfTest {
   willRetry: boolean
   /** Passed after at least one failed attempt. */
   flaky?: boolean
+  /** What the test's code left for reporters while it ran, such as `allureRuntimeMessages`. */
+  meta?: Record<string, unknown>
 }
 export interface StepStart extends OfStep {
   type: 'step.start'
