@@ -43,8 +43,10 @@ export interface Protocol {
 }
 
 export interface ProtocolBuilder<P extends Protocol = Protocol> {
+  /** What it builds: a type, or a family such as `virtio-serial` that stands for `virtio-serial:<name>`. */
   readonly type: ProtocolType
-  build(): P
+  /** A new, unconnected protocol. `type` is the one that was asked for, a member's name for a family. */
+  build(type?: ProtocolType): P
 }
 
 /** Builders by type. Registering and unregistering while runs are under way does not touch built protocols. */
@@ -69,14 +71,19 @@ export class ProtocolRegistry {
     return [...this.#builders.keys()]
   }
 
-  /** @throws `ATP_PROTOCOL_UNKNOWN` with the known types. */
+  /**
+   * A new, unconnected protocol of this type. A builder of exactly the type goes before its family's.
+   *
+   * @throws `ATP_PROTOCOL_UNKNOWN` with the known types.
+   */
   create(type: ProtocolType): Protocol {
-    const builder = this.#builders.get(type)
+    const colon = type.indexOf(':')
+    const builder = this.#builders.get(type) ?? (colon > 0 ? this.#builders.get(type.slice(0, colon)) : undefined)
     if (!builder) {
       throw configError('ATP_PROTOCOL_UNKNOWN', `no protocol "${type}" is registered`, {
         remedy: `registered: ${this.types.join(', ') || 'none'}`,
       })
     }
-    return builder.build()
+    return builder.build(type)
   }
 }
