@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -132,13 +132,4 @@ const OWN_ROOTS = ['framework', 'fixtures', 'lab', 'reporters'].map((room) => fi
 function isOwnFrame(file: string): boolean {
   const path = file.startsWith('file:') ? fileURLToPath(file) : file
   return OWN_ROOTS.some((root) => path.startsWith(root))
-}
-
-/** Version of this package. */
-export function packageVersion(): string {
-  for (let dir = new URL('.', import.meta.url); ; dir = new URL('..', dir)) {
-    const file = new URL('package.json', dir)
-    if (existsSync(file)) return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
-    if (dir.pathname === '/') throw new Error('the package has no package.json')
-  }
 }

@@ -1,0 +1,6 @@
+// npm test: from a bare clone to all tests.
+import { ensureDependencies, run } from './bootstrap.js'
+
+ensureDependencies()
+await run(['bin/atp.js', 'lab', 'install', '--for', 'tests'])
+await run(['node_modules/vitest/vitest.mjs', 'run', ...process.argv.slice(2)])

@@ -1,0 +1,198 @@
+import { resolve } from 'node:path'
+import { createVitest, type TestModule, type Vitest } from 'vitest/node'
+import { configError, isAtpError, messageOf } from '../core/index.ts'
+import type { ResolvedConfig } from '../config/index.ts'
+import { toErrorRecord } from '../evidence/index.ts'
+import { VitestAdapter } from './adapter.ts'
+import { EventHub } from './event-hub.ts'
+import { EXIT, exitCodeOf } from './exit-code.ts'
+import { atp, newRunId, workerCount } from './plugin.ts'
+import { openReporters, type ReporterChoice } from './reporting.ts'
+import { startSession, type Session } from './session.ts'
+import { ownSignals } from './signals.ts'
+
+export interface RunOptions {
+  /** Parts of paths, or `file:line`. */
+  filters?: string[]
+  watch?: boolean
+  namePattern?: string | undefined
+  /** Vitest's tag expression: `smoke and not slow`. */
+  tags?: string | undefined
+  retry?: number | undefined
+  bail?: number | undefined
+  workers?: number | undefined
+  /** `i/n` */
+  shard?: string | undefined
+  reporter?: ReporterChoice
+  json?: string | undefined
+  junit?: string | undefined
+  allure?: boolean
+  evidence?: string | undefined
+  failOnFlaky?: boolean
+  passWithNoTests?: boolean
+}
+
+/**
+ * Runs specs and reports them; resolves to the exit code. Never leaves a VM behind: the broker destroys what the
+ * run leased even if this process does not live to ask for it.
+ */
+export async function runTests(base: ResolvedConfig, options: RunOptions): Promise<number> {
+  const config = withOptions(base, options)
+  const run = newRunId()
+  const started = performance.now()
+  const reporters = openReporters(config, run, options.reporter ?? 'auto')
+  const hub = new EventHub(reporters.all)
+  const adapter = new VitestAdapter(config.root, (event) => hub.emit(event))
+  const signals = ownSignals()
+  let session: Session | undefined
+  let vitest: Vitest | undefined
+  let failure: unknown
+  let leaked = 0
+  try {
+    // Both take a while and neither needs the other.
+    const opening = startSession(config, run, (notice) => adapter.send({ type: 'notice', ...notice }), signals.aborted)
+    const creating = createVitest(vitestOptions(config, options, adapter), { configFile: false, root: config.root, plugins: atp({}, { config, run }) })
+    const [opened, created] = await Promise.allSettled([opening, creating])
+    if (opened.status === 'fulfilled') session = opened.value
+    if (created.status === 'fulfilled') vitest = created.value
+    if (opened.status === 'rejected') throw opened.reason
+    if (created.status === 'rejected') throw asUsage(created.reason)
+    const engine = created.value
+    const hosts = opened.value.hosts
+    adapter.send({ type: 'run.start', run, root: config.root, versions: opened.value.versions, hosts })
+    engine.config.maxWorkers = workerCount(config, hosts.reduce((sum, host) => sum + host.capacity, 0))
+    signals.onFirst(() => void engine.cancelCurrentRun('keyboard-input'))
+    if (!signals.received) await drive(engine, adapter, options, signals)
+  } catch (error) {
+    failure = error
+  }
+  try {
+    await vitest?.close()
+  } catch (error) {
+    failure ??= error
+  }
+  try {
+    leaked = (await session?.end()) ?? 0
+  } catch (error) {
+    failure ??= error
+  }
+
+  const tally = adapter.tally()
+  if (failure !== undefined && !signals.received) tally.errors.push(toErrorRecord(failure))
+  const flakyFails = options.failOnFlaky === true && tally.flaky > 0
+  let exitCode = failureCode(failure, tally, signals.received, flakyFails, options)
+  adapter.send({
+    type: 'run.end',
+    run,
+    exitCode,
+    durationMs: performance.now() - started,
+    counts: tally.counts,
+    flaky: tally.flaky,
+    unverified: tally.unverified,
+    errors: tally.errors,
+    leaked,
+  })
+  await hub.close()
+  const gate = await reporters.finish()
+  if (exitCode === EXIT.passed && gate.failed) exitCode = EXIT.failed
+  if (hub.failures.length > 0) {
+    for (const text of hub.failures) process.stderr.write(`atp: a report is incomplete: ${text}\n`)
+    if (exitCode === EXIT.passed || exitCode === EXIT.failed) exitCode = EXIT.infrastructure
+  }
+  signals.release()
+  return exitCode
+}
+
+async function drive(engine: Vitest, adapter: VitestAdapter, options: RunOptions, signals: ReturnType<typeof ownSignals>): Promise<void> {
+  try {
+    await engine.start(options.filters)
+  } catch (error) {
+    throw asUsage(error)
+  }
+  const modules = engine.state.getTestModules()
+  // Vitest gives up a file whose worker process died; it gets one more try.
+  const crashed = signals.received ? [] : modules.filter((module) => isUnfinished(module) && adapter.crashed(module, true))
+  if (crashed.length > 0) {
+    await engine.runTestSpecifications(crashed.map((module) => module.toTestSpecification()))
+    for (const module of engine.state.getTestModules()) if (isUnfinished(module)) adapter.crashed(module, false)
+  }
+  const reason = signals.received ? 'the run was interrupted' : 'not run: the run stopped early (bail)'
+  for (const module of engine.state.getTestModules()) adapter.unrun(module, reason)
+  if (options.watch) {
+    engine.onTestsRerun((specifications) => adapter.forget(specifications.map((spec) => spec.moduleId)))
+    await signals.first
+  }
+}
+
+/** A file whose tests wait although nothing asked it to stop. */
+function isUnfinished(module: TestModule): boolean {
+  const tests = [...module.children.allTests()]
+  const failedBefore = tests.some((test) => test.result().state === 'failed')
+  return tests.some((test) => test.result().state === 'pending') && !failedBefore
+}
+
+function failureCode(
+  failure: unknown,
+  tally: ReturnType<VitestAdapter['tally']>,
+  signal: 'SIGINT' | 'SIGTERM' | undefined,
+  flakyFails: boolean,
+  options: RunOptions,
+): number {
+  if (signal) return exitCodeOf(tally, { signal })
+  if (failure !== undefined) {
+    if (isAtpError(failure) && (failure.branch === 'config' || failure.branch === 'unsupported')) return EXIT.usage
+    return EXIT.infrastructure
+  }
+  const code = exitCodeOf(tally, { passWithNoTests: options.passWithNoTests === true })
+  return code === EXIT.passed && flakyFails ? EXIT.failed : code
+}
+
+function vitestOptions(config: ResolvedConfig, options: RunOptions, adapter: VitestAdapter) {
+  return {
+    config: false as const,
+    root: config.root,
+    watch: options.watch === true,
+    reporters: [adapter],
+    bail: config.bail,
+    retry: config.retry,
+    passWithNoTests: true,
+    ...(options.namePattern === undefined ? {} : { testNamePattern: options.namePattern }),
+    ...(options.tags === undefined ? {} : { tagsFilter: [options.tags] }),
+    ...(options.shard === undefined ? {} : { shard: options.shard }),
+  }
+}
+
+/** Command-line options over configuration. @throws `ATP_USAGE`. */
+function withOptions(config: ResolvedConfig, options: RunOptions): ResolvedConfig {
+  const { evidence, shard, namePattern } = options
+  if (evidence !== undefined && !['off', 'on', 'on-failure'].includes(evidence)) {
+    throw configError('ATP_USAGE', `--evidence "${evidence}" is not one of off, on, on-failure`)
+  }
+  if (shard !== undefined && !/^[1-9]\d*\/[1-9]\d*$/.test(shard)) {
+    throw configError('ATP_USAGE', `--shard "${shard}" is not of the form i/n`, { remedy: 'write --shard 1/3' })
+  }
+  if (namePattern !== undefined) {
+    try {
+      new RegExp(namePattern)
+    } catch (error) {
+      throw configError('ATP_USAGE', `--name is no regular expression: ${messageOf(error)}`)
+    }
+  }
+  return {
+    ...config,
+    retry: options.retry ?? config.retry,
+    bail: options.bail ?? config.bail,
+    workers: options.workers ?? config.workers,
+    evidence: (evidence as ResolvedConfig['evidence'] | undefined) ?? config.evidence,
+    report: {
+      allure: options.allure === false ? undefined : config.report.allure,
+      junit: options.junit === undefined ? config.report.junit : resolve(config.root, options.junit),
+      json: options.json === undefined ? config.report.json : resolve(config.root, options.json),
+    },
+  }
+}
+
+/** What Vitest throws before any test ran is about its options or the spec files. */
+function asUsage(error: unknown): unknown {
+  return isAtpError(error) ? error : configError('ATP_USAGE', messageOf(error), { cause: error })
+}
