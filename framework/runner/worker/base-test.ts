@@ -1,8 +1,17 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { inject, TestRunner, type TestAPI, type TestContext, type TestOptions } from 'vitest'
-import { timeoutError } from '../../core/index.ts'
+import { configError, timeoutError } from '../../core/index.ts'
 import '../context.ts'
+import type { TestScope } from './test-scope.ts'
 
 type Handler = (context: TestContext) => unknown
+
+const scopes = new AsyncLocalStorage<TestScope>()
+
+/** The scope of the test whose body is running, also with concurrent tests. */
+export function runningScope(): TestScope | undefined {
+  return scopes.getStore()
+}
 
 /** The time left over for Vitest itself when all budgets of a test are used up. */
 const MARGIN_MS = 2_000
@@ -56,10 +65,17 @@ function withBodyBudget(handler: Handler, timeoutMs: number): Handler {
         )
       }, timeoutMs)
     })
+    const { scope } = context as TestContext & { scope: TestScope }
     try {
-      await Promise.race([handler(context), expired])
+      await Promise.race([scopes.run(scope, async () => handler(context)), expired])
     } finally {
       clearTimeout(timer)
+    }
+    const [unawaited] = scope.unawaited
+    if (unawaited !== undefined) {
+      throw configError('ATP_EXPECT_NOT_AWAITED', `the test ended while it still expected ${unawaited}`, {
+        remedy: 'write "await" before expect(…) of a live object',
+      })
     }
   }
   // Vitest finds the fixtures a test uses in the source text of its function, or in marks that `test.for` left.

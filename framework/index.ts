@@ -1,0 +1,20 @@
+/** Everything a spec needs: `import { test, expect, describe, secret } from '@ocloudview/atp'`. */
+export { afterAll, beforeAll, describe } from 'vitest'
+export { test, it } from '../fixtures/index.ts'
+export { expect } from '../fixtures/expect.ts'
+export { secret } from './runner/worker/secret.ts'
+export { defineConfig } from './config/index.ts'
+export { AtpError, isAtpError, Secret, type ErrorBranch, type Verdict } from './core/index.ts'
+export type {
+  ExecResult,
+  Guest,
+  GuestFile,
+  Keyboard,
+  Mouse,
+  Pool,
+  PoolOptions,
+  Vm,
+  VmOptions,
+  VmState,
+} from './desktop/index.ts'
+export type { Delivery, InputOptions, VerifyMode } from './input/api.ts'
