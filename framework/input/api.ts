@@ -1,6 +1,6 @@
 /** The border between input (what is sent), observation (what the guest saw) and the paths between them. */
 import type { CallOptions } from '../core/index.ts'
-import type { DeliveryRecord, InputPathName, ObservationLevel } from '../evidence/events.ts'
+import type { DeliveryRecord, InputPathName, LatencySummary, ObservationLevel } from '../evidence/events.ts'
 
 /** One state change of one virtual input device. Keys are identified by their QMP qcode. */
 export type InputEvent =
@@ -41,7 +41,41 @@ export interface InputObserver {
   subscribe(onEvent: (event: ObservedEvent) => void, onGap: (reason: string) => void): () => void
   /** Maps a guest timestamp to host monotonic nanoseconds, with the half width of its uncertainty. */
   toHostTime(guestNs: bigint): { hostNs: bigint; boundNs: bigint }
+  /** Measures the clock offset again when the last measurement has aged. Called after long actions. */
+  calibrate?(options?: CallOptions): Promise<void>
 }
+
+/** One injected event and when the request that carried it left this process. */
+export interface SentEvent {
+  event: InputEvent
+  /** Host monotonic time, see {@link InputPath.inject}. */
+  atNs: bigint
+  /** Sent to provoke another event; whether the guest reports it does not matter. */
+  optional?: boolean
+}
+
+/** What comparing sent with observed events yields; the core of a {@link Delivery}. */
+export interface Account {
+  sent: number
+  seen: number
+  lost: number
+  duplicated: number
+  reordered: number
+  stuck: string[]
+  differences: string[]
+  latenciesMs: number[]
+  latency?: LatencySummary
+}
+
+/** Compares what was sent with what was observed. Implemented by the verify room. */
+export type Reconcile = (request: {
+  sent: readonly SentEvent[]
+  /** In the order the guest saw them. */
+  observed: readonly ObservedEvent[]
+  observer: InputObserver
+  /** evdev codes that are held down on purpose. */
+  held: ReadonlySet<number>
+}) => Account
 
 export type VerifyMode = 'off' | 'observe' | 'require'
 

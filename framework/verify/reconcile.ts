@@ -1,0 +1,237 @@
+import { BUTTONS, evdevKeyName, keyOfQcode } from '../keys/index.ts'
+import type { Account, InputEvent, ObservedEvent, Reconcile, SentEvent } from '../input/api.ts'
+import { align } from './align.ts'
+import { summarizeLatency, type LatencySample } from './latency.ts'
+
+/** Linux `REL_WHEEL`. */
+const REL_WHEEL = 8
+/** Events further apart than the longest device queue (virtio: 64 descriptors, two an event) cannot have swapped. */
+const REORDER_DISTANCE = 32
+const MAX_DIFFERENCES_SHOWN = 10
+
+/** What one injected event makes a Linux guest report. */
+export interface Expectation {
+  type: ObservedEvent['type']
+  code: number
+  /** key: 1 or 0; abs: the position; rel: the distance, which the guest may report in several pieces. */
+  value: number
+}
+
+/** The evdev event that follows from an injected one; undefined for the release of a wheel notch, which has none. */
+export function expectationOf(event: InputEvent): Expectation | undefined {
+  switch (event.type) {
+    case 'key': {
+      const key = keyOfQcode(event.qcode)
+      return key && { type: 'key', code: key.evdev.code, value: event.down ? 1 : 0 }
+    }
+    case 'button':
+      if (event.button === 'wheel-up' || event.button === 'wheel-down') {
+        return event.down ? { type: 'rel', code: REL_WHEEL, value: event.button === 'wheel-up' ? 1 : -1 } : undefined
+      }
+      return { type: 'key', code: BUTTONS[event.button], value: event.down ? 1 : 0 }
+    case 'abs':
+    case 'rel':
+      return { type: event.type, code: event.axis === 'x' ? 0 : 1, value: event.value }
+  }
+}
+
+interface Expected extends Expectation {
+  sent: SentEvent
+}
+
+/**
+ * Compares what was sent with what an observer saw.
+ *
+ * Keys, buttons and absolute positions are aligned event by event: what is missing is `lost`, what is too much
+ * is `duplicated`, and an event that is missing here but too much within 32 events is `reordered`. So
+ * `seen = sent - lost + duplicated` always holds. Relative motion is compared by its sum per axis, because mice
+ * split large distances; an axis whose sum is wrong counts as one lost (or duplicated, if too far) event.
+ * Autorepeat of the guest's kernel (value 2) is nobody's input and ignored.
+ */
+export const reconcile: Reconcile = ({ sent, observed, observer, held }) => {
+  const expected = sent.flatMap((each) => {
+    const expectation = expectationOf(each.event)
+    return expectation ? [{ ...expectation, sent: each }] : []
+  })
+  const discrete = expected.filter((each) => each.type !== 'rel' && !each.sent.optional)
+  const provoked = new Set(expected.filter((each) => each.sent.optional).map(symbolOf))
+  const seen = observed.filter((event) => event.type === 'abs' || (event.type === 'key' && event.value !== 2))
+  const relative = reconcileRelative(
+    expected.filter((each) => each.type === 'rel'),
+    observed.filter((event) => event.type === 'rel'),
+  )
+  const alignment = align(discrete.map(symbolOf), seen.map(symbolOf))
+  const pairs: [Expected, ObservedEvent][] = [...relative.pairs]
+  const differences = new Differences()
+  let counts: { lost: number; duplicated: number; reordered: number }
+  if (alignment) {
+    for (const [left, right] of alignment.matched) {
+      pairs.push([discrete[left] as Expected, seen[right] as ObservedEvent])
+    }
+    const extra = alignment.onlyB.filter((index) => !provoked.has(symbolOf(seen[index] as ObservedEvent)))
+    counts = explain({ ...alignment, onlyB: extra }, discrete, seen, differences)
+  } else {
+    counts = countByKind(discrete, seen, differences)
+  }
+  for (const line of relative.differences) differences.add(line)
+  const { summary, latenciesMs } = summarizeLatency(observer.level, samplesOf(pairs, observer))
+  const sentCount = discrete.length + expected.filter((each) => each.type === 'rel').length
+  const lost = counts.lost + relative.lost
+  const duplicated = counts.duplicated + relative.duplicated
+  const account: Account = {
+    sent: sentCount,
+    seen: sentCount - lost + duplicated,
+    lost,
+    duplicated,
+    reordered: counts.reordered,
+    stuck: stuckKeys(seen, held),
+    differences: differences.lines(),
+    latenciesMs,
+  }
+  if (summary) account.latency = summary
+  return account
+}
+
+function symbolOf({ type, code, value }: Expectation): number {
+  // Keys and axes share one number space; values need 16 bits (positions 0…32767).
+  return ((type === 'key' ? 0 : 0x1000) + code) * 0x10000 + value
+}
+
+function describe({ type, code, value }: Expectation): string {
+  if (type === 'key') return `${evdevKeyName(code)} ${value === 0 ? 'release' : 'press'}`
+  return `${type === 'abs' ? 'ABS' : 'REL'}_${code === 0 ? 'X' : code === 1 ? 'Y' : 'WHEEL'} ${value}`
+}
+
+/** Sorts what only one side has into lost, duplicated and reordered. */
+function explain(
+  { matched, onlyA, onlyB }: { matched: [number, number][]; onlyA: number[]; onlyB: number[] },
+  sent: readonly Expected[],
+  seen: readonly ObservedEvent[],
+  differences: Differences,
+): { lost: number; duplicated: number; reordered: number } {
+  let reordered = 0
+  let duplicated = 0
+  const missing = new Set(onlyA)
+  const sentSymbols = new Set(sent.map(symbolOf))
+  let next = 0
+  for (const index of onlyB) {
+    const event = seen[index] as ObservedEvent
+    while (next < matched.length && (matched[next] as [number, number])[1] < index) next++
+    // Where in `sent` the surplus event would stand.
+    const place = next < matched.length ? (matched[next] as [number, number])[0] : sent.length
+    const twin = onlyA.find(
+      (candidate) =>
+        missing.has(candidate) &&
+        Math.abs(candidate - place) <= REORDER_DISTANCE &&
+        symbolOf(sent[candidate] as Expected) === symbolOf(event),
+    )
+    if (twin !== undefined) {
+      missing.delete(twin)
+      reordered++
+      differences.add(`${describe(event)} arrived ${twin < place ? 'late' : 'early'} (event ${twin + 1} of ${sent.length})`)
+    } else {
+      duplicated++
+      differences.add(
+        sentSymbols.has(symbolOf(event)) ? `saw ${describe(event)} once too often` : `saw ${describe(event)}, which was not sent`,
+      )
+    }
+  }
+  for (const index of missing) {
+    differences.add(`sent ${describe(sent[index] as Expected)}, saw nothing (event ${index + 1} of ${sent.length})`)
+  }
+  return { lost: missing.size, duplicated, reordered }
+}
+
+/** The account when the damage is too great to say which of several equal events is which. */
+function countByKind(
+  sent: readonly Expected[],
+  seen: readonly ObservedEvent[],
+  differences: Differences,
+): { lost: number; duplicated: number; reordered: number } {
+  const balance = new Map<number, { count: number; example: Expectation }>()
+  const add = (event: Expectation, by: number) => {
+    const entry = balance.get(symbolOf(event)) ?? { count: 0, example: event }
+    entry.count += by
+    balance.set(symbolOf(event), entry)
+  }
+  for (const event of sent) add(event, 1)
+  for (const event of seen) add(event, -1)
+  differences.add(`more than can be told apart: sent ${sent.length} events, saw ${seen.length}; counted by key`)
+  let lost = 0
+  let duplicated = 0
+  for (const { count, example } of balance.values()) {
+    if (count > 0) differences.add(`${describe(example)} is missing ${count} times`)
+    if (count < 0) differences.add(`${describe(example)} came ${-count} times too often`)
+    lost += Math.max(0, count)
+    duplicated += Math.max(0, -count)
+  }
+  return { lost, duplicated, reordered: 0 }
+}
+
+function reconcileRelative(sent: readonly Expected[], seen: readonly ObservedEvent[]) {
+  const pairs: [Expected, ObservedEvent][] = []
+  const differences: string[] = []
+  let lost = 0
+  let duplicated = 0
+  for (const code of new Set(sent.map((each) => each.code))) {
+    const asked = sent.filter((each) => each.code === code)
+    const moved = seen.filter((event) => event.code === code)
+    const wanted = asked.reduce((sum, each) => sum + each.value, 0)
+    const got = moved.reduce((sum, event) => sum + event.value, 0)
+    const [last, arrived] = [asked.at(-1), moved.at(-1)]
+    if (last && arrived && wanted === got) pairs.push([last, arrived])
+    if (wanted === got) continue
+    differences.push(`${describe({ type: 'rel', code, value: wanted })} sent, ${got} seen`)
+    if (Math.abs(got) > Math.abs(wanted)) duplicated++
+    else lost++
+  }
+  return { pairs, differences, lost, duplicated }
+}
+
+/** One sample a press, a position or a motion: releases say nothing new. */
+function samplesOf(
+  pairs: readonly [Expected, ObservedEvent][],
+  observer: Parameters<Reconcile>[0]['observer'],
+): LatencySample[] {
+  const samples: LatencySample[] = []
+  let lastMoveAtNs: bigint | undefined
+  for (const [expected, event] of pairs) {
+    const { atNs } = expected.sent
+    if (event.type === 'key' && event.value !== 1) continue
+    if (event.type !== 'key') {
+      // Both axes of one move are one input.
+      if (lastMoveAtNs === atNs) continue
+      lastMoveAtNs = atNs
+    }
+    const { hostNs, boundNs } = observer.toHostTime(event.guestNs)
+    samples.push({
+      latencyMs: Number(hostNs - atNs) / 1e6,
+      boundMs: Number(boundNs) / 1e6,
+      loopMs: Number(event.arrivedNs - atNs) / 1e6,
+    })
+  }
+  return samples
+}
+
+function stuckKeys(seen: readonly ObservedEvent[], held: ReadonlySet<number>): string[] {
+  const down = new Set<number>()
+  for (const event of seen) {
+    if (event.type !== 'key') continue
+    if (event.value === 0) down.delete(event.code)
+    else down.add(event.code)
+  }
+  return [...down].filter((code) => !held.has(code)).map(evdevKeyName)
+}
+
+class Differences {
+  readonly #lines: string[] = []
+  #count = 0
+  add(line: string): void {
+    this.#count++
+    if (this.#lines.length < MAX_DIFFERENCES_SHOWN) this.#lines.push(line)
+  }
+  lines(): string[] {
+    const more = this.#count - this.#lines.length
+    return more > 0 ? [...this.#lines, `… and ${more} more`] : this.#lines
+  }
+}

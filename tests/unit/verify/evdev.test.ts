@@ -1,0 +1,100 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { EvdevDecoder, type EvdevRecord, RECORD_SIZE_BYTES } from '../../../framework/verify/evdev.ts'
+import { parseInputDevices } from '../../../framework/verify/input-devices.ts'
+
+function encode(records: readonly EvdevRecord[]): Uint8Array {
+  const bytes = new Uint8Array(records.length * RECORD_SIZE_BYTES)
+  const view = new DataView(bytes.buffer)
+  records.forEach(({ guestNs, type, code, value }, index) => {
+    const at = index * RECORD_SIZE_BYTES
+    view.setBigInt64(at, guestNs / 1_000_000_000n, true)
+    view.setBigInt64(at + 8, (guestNs % 1_000_000_000n) / 1000n, true)
+    view.setUint16(at + 16, type, true)
+    view.setUint16(at + 18, code, true)
+    view.setInt32(at + 20, value, true)
+  })
+  return bytes
+}
+
+it('decodes the same records however the stream is split', () => {
+  const record = fc.record({
+    guestNs: fc.bigInt({ min: 0n, max: 4n * 10n ** 15n }).map((microseconds) => microseconds * 1000n),
+    type: fc.integer({ min: 0, max: 0xffff }),
+    code: fc.integer({ min: 0, max: 0xffff }),
+    value: fc.integer({ min: -(2 ** 31), max: 2 ** 31 - 1 }),
+  })
+  fc.assert(
+    fc.property(fc.array(record, { maxLength: 20 }), fc.array(fc.integer({ min: 1, max: 60 })), (records, cuts) => {
+      const bytes = encode(records)
+      const decoder = new EvdevDecoder()
+      const found: EvdevRecord[] = []
+      let from = 0
+      for (const length of [...cuts, bytes.length]) {
+        found.push(...decoder.push(bytes.slice(from, from + length)))
+        from += length
+      }
+      expect(found).toEqual(records)
+    }),
+  )
+})
+
+describe('the list of input devices', () => {
+  // As a Debian 12 guest under QEMU 7.2 prints it, shortened to the lines that matter.
+  const text = `I: Bus=0011 Vendor=0001 Product=0001 Version=ab41
+N: Name="AT Translated Set 2 keyboard"
+P: Phys=isa0060/serio0/input0
+H: Handlers=sysrq kbd leds event0 
+B: EV=120013
+B: KEY=402000000 3803078f800d001 feffffdfffefffff fffffffffffffffe
+
+I: Bus=0011 Vendor=0002 Product=0013 Version=0006
+N: Name="VirtualPS/2 VMware VMMouse"
+H: Handlers=mouse0 event2 
+B: EV=7
+B: KEY=70000 0 0 0 0
+B: REL=103
+
+I: Bus=0003 Vendor=0627 Product=0001 Version=0001
+N: Name="QEMU QEMU USB Tablet"
+H: Handlers=mouse1 event3 
+B: EV=1f
+B: KEY=70000 0 0 0 0
+B: REL=100
+B: ABS=3
+
+I: Bus=0006 Vendor=0627 Product=0001 Version=0001
+N: Name="QEMU Virtio Keyboard"
+H: Handlers=sysrq kbd leds event4 
+B: EV=120003
+B: KEY=2000000 3803078f800d001 feffffdfffefffff fffffffffffffffe
+
+I: Bus=0019 Vendor=0000 Product=0001 Version=0000
+N: Name="Power Button"
+H: Handlers=kbd event1 
+B: EV=3
+B: KEY=10000000000000 0
+
+I: Bus=0000 Vendor=0000 Product=0000 Version=0000
+N: Name="no event device"
+H: Handlers=js0
+`
+  it('tells kinds and buses apart', () => {
+    expect(parseInputDevices(text)).toEqual([
+      { path: '/dev/input/event0', name: 'AT Translated Set 2 keyboard', bus: 'ps2', kind: 'keyboard' },
+      { path: '/dev/input/event2', name: 'VirtualPS/2 VMware VMMouse', bus: 'ps2', kind: 'mouse' },
+      { path: '/dev/input/event3', name: 'QEMU QEMU USB Tablet', bus: 'usb', kind: 'tablet' },
+      { path: '/dev/input/event4', name: 'QEMU Virtio Keyboard', bus: 'virtio', kind: 'keyboard' },
+      { path: '/dev/input/event1', name: 'Power Button', bus: 'other', kind: 'other' },
+    ])
+  })
+
+  it('survives anything', () => {
+    fc.assert(
+      fc.property(fc.string(), (any) => {
+        expect(parseInputDevices(`${any}\n\n${text}`).length).toBeGreaterThanOrEqual(5)
+      }),
+    )
+    expect(parseInputDevices('')).toEqual([])
+  })
+})

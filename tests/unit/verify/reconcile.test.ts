@@ -1,0 +1,163 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import type { InputEvent, InputObserver, ObservedEvent, SentEvent } from '../../../framework/input/api.ts'
+import { KEYS, keyNamed } from '../../../framework/keys/index.ts'
+import { expectationOf, reconcile } from '../../../framework/verify/reconcile.ts'
+
+/** A guest clock that runs exactly one hour ahead, known to ± 0.1 ms. */
+const HOUR_NS = 3_600_000_000_000n
+const observer: InputObserver = {
+  level: 'kernel',
+  subscribe: () => () => {},
+  toHostTime: (guestNs) => ({ hostNs: guestNs - HOUR_NS, boundNs: 100_000n }),
+}
+const held: ReadonlySet<number> = new Set()
+
+const sendAll = (events: readonly InputEvent[]): SentEvent[] =>
+  events.map((event, index) => ({ event, atNs: BigInt(index) * 1_000_000n }))
+
+/** What a flawless guest reports, 2 ms after each injection, back on the host after another 1 ms. */
+function seeAll(sent: readonly SentEvent[]): ObservedEvent[] {
+  return sent.flatMap(({ event, atNs }) => {
+    const expectation = expectationOf(event)
+    return expectation ? [{ ...expectation, guestNs: atNs + HOUR_NS + 2_000_000n, arrivedNs: atNs + 3_000_000n }] : []
+  })
+}
+const stroke = (qcode: string): InputEvent[] => [
+  { type: 'key', qcode, down: true },
+  { type: 'key', qcode, down: false },
+]
+// One qcode for each evdev code, so that neighbours differ.
+const qcodes = [...new Map(KEYS.map((key) => [key.evdev.code, key.qcode])).values()]
+
+describe('an undamaged delivery', () => {
+  it('accounts for every event, with latency, bound and loop', () => {
+    const sent = sendAll([...stroke('a'), ...stroke('b')])
+    const account = reconcile({ sent, observed: seeAll(sent), observer, held })
+    expect(account).toMatchObject({ sent: 4, seen: 4, lost: 0, duplicated: 0, reordered: 0, stuck: [], differences: [] })
+    expect(account.latenciesMs).toEqual([2, 2])
+    expect(account.latency).toEqual({
+      level: 'kernel',
+      samples: 2,
+      minMs: 2,
+      p50Ms: 2,
+      p95Ms: 2,
+      p99Ms: 2,
+      maxMs: 2,
+      boundMs: 0.1,
+      loop: { p50Ms: 3, p95Ms: 3, maxMs: 3 },
+    })
+  })
+
+  it('does not take autorepeat for duplicates', () => {
+    const sent = sendAll(stroke('a'))
+    const [down, up] = seeAll(sent) as [ObservedEvent, ObservedEvent]
+    const account = reconcile({ sent, observed: [down, { ...down, value: 2 }, { ...down, value: 2 }, up], observer, held })
+    expect(account).toMatchObject({ sent: 2, seen: 2, duplicated: 0 })
+  })
+
+  it('leaves out and counts samples that the clock bound rules out', () => {
+    const sent = sendAll(stroke('a'))
+    const early = seeAll(sent).map((event) => ({ ...event, guestNs: event.guestNs - 10_000_000n }))
+    expect(reconcile({ sent, observed: early, observer, held })).toMatchObject({ seen: 2, latenciesMs: [] })
+    const both = sendAll([...stroke('a'), ...stroke('b')])
+    const observed = seeAll(both).map((event, index) => (index < 2 ? { ...event, guestNs: 0n } : event))
+    expect(reconcile({ sent: both, observed, observer, held }).latency).toMatchObject({
+      samples: 1,
+      excluded: { 'seen before it was sent: the guest clock moved': 1 },
+    })
+  })
+})
+
+describe('damage', () => {
+  const strokes = fc.array(fc.constantFrom(...qcodes), { minLength: 150, maxLength: 300 })
+  /** Positions at least 40 events apart, so that two damages cannot be mistaken for a third kind. */
+  const places = (length: number, seeds: readonly number[]) =>
+    seeds.map((seed, index) => index * 40 + 4 + (seed % 30)).filter((place) => place < length - 2)
+
+  it('is found exactly: what was lost, duplicated and swapped at random', () => {
+    const seeds = fc.array(fc.tuple(fc.nat(), fc.constantFrom('lose', 'double', 'swap')), { maxLength: 14 })
+    fc.assert(
+      fc.property(strokes, seeds, (keys, damage) => {
+        const sent = sendAll(keys.flatMap(stroke))
+        const observed = seeAll(sent)
+        const expected = { lost: 0, duplicated: 0, reordered: 0 }
+        const at = places(observed.length, damage.map(([seed]) => seed))
+        // From the end, so that earlier positions stay valid.
+        at.toReversed().forEach((place, index) => {
+          const [event, next] = observed.slice(place, place + 2) as [ObservedEvent, ObservedEvent]
+          switch (damage[at.length - 1 - index]?.[1]) {
+            case 'lose':
+              observed.splice(place, 1)
+              expected.lost++
+              break
+            case 'double':
+              observed.splice(place, 0, event)
+              expected.duplicated++
+              break
+            default:
+              observed.splice(place, 2, next, event)
+              if (next.code !== event.code || next.value !== event.value) expected.reordered++
+          }
+        })
+        const account = reconcile({ sent, observed, observer, held })
+        expect(account).toMatchObject({ ...expected, sent: sent.length, seen: observed.length })
+        const damaged = expected.lost + expected.duplicated + expected.reordered
+        expect(account.differences.length).toBe(Math.min(damaged, 11))
+      }),
+    )
+  })
+
+  it('says which key went missing', () => {
+    const sent = sendAll([...stroke('a'), ...stroke('b')])
+    const account = reconcile({ sent, observed: seeAll(sent).slice(0, 2), observer, held })
+    expect(account).toMatchObject({ lost: 2, seen: 2 })
+    expect(account.differences[0]).toBe('sent KEY_B press, saw nothing (event 3 of 4)')
+  })
+
+  it('names foreign keys and keys that stay down, but not those held on purpose', () => {
+    const sent = sendAll(stroke('a'))
+    const foreign: ObservedEvent = { type: 'key', code: keyNamed('shift').evdev.code, value: 1, guestNs: HOUR_NS, arrivedNs: 0n }
+    const account = reconcile({ sent, observed: [foreign, ...seeAll(sent)], observer, held })
+    expect(account).toMatchObject({ duplicated: 1, stuck: ['KEY_LEFTSHIFT'] })
+    expect(account.differences).toEqual(['saw KEY_LEFTSHIFT press, which was not sent'])
+    expect(reconcile({ sent, observed: [foreign, ...seeAll(sent)], observer, held: new Set([42]) }).stuck).toEqual([])
+  })
+
+  it('counts by key when nearly everything is gone', () => {
+    const sent = sendAll(Array.from({ length: 10_000 }, (_, index) => stroke(qcodes[(index * 7) % 50] as string)).flat())
+    const observed = seeAll(sent).filter((_, index) => index % 100 < 2)
+    const account = reconcile({ sent, observed, observer, held })
+    expect(account).toMatchObject({ sent: 20_000, seen: 400, lost: 19_600, duplicated: 0, reordered: 0 })
+    expect(account.differences).toHaveLength(11)
+    expect(account.differences[0]).toContain('sent 20000 events, saw 400')
+  })
+})
+
+describe('the mouse', () => {
+  it('compares relative motion by its sum, however the guest split it', () => {
+    const sent = sendAll([{ type: 'rel', axis: 'x', value: 300 }])
+    const piece = (value: number): ObservedEvent => ({ type: 'rel', code: 0, value, guestNs: HOUR_NS + 1n, arrivedNs: 5n })
+    const whole = reconcile({ sent, observed: [piece(127), piece(127), piece(46)], observer, held })
+    expect(whole).toMatchObject({ sent: 1, seen: 1, lost: 0 })
+    expect(whole.latency?.samples).toBe(1)
+    const short = reconcile({ sent, observed: [piece(127)], observer, held })
+    expect(short).toMatchObject({ sent: 1, seen: 0, lost: 1, differences: ['REL_X 300 sent, 127 seen'] })
+  })
+
+  it('counts a wheel notch once and one move of two axes as one latency sample', () => {
+    const notch = sendAll([
+      { type: 'button', button: 'wheel-up', down: true },
+      { type: 'button', button: 'wheel-up', down: false },
+    ])
+    expect(reconcile({ sent: notch, observed: seeAll(notch), observer, held })).toMatchObject({ sent: 1, seen: 1, lost: 0 })
+    const move: SentEvent[] = [
+      { event: { type: 'abs', axis: 'x', value: 11 }, atNs: 0n, optional: true },
+      { event: { type: 'abs', axis: 'x', value: 10 }, atNs: 7n },
+      { event: { type: 'abs', axis: 'y', value: 20 }, atNs: 7n },
+    ]
+    const account = reconcile({ sent: move, observed: seeAll(move), observer, held })
+    expect(account).toMatchObject({ sent: 2, seen: 2, lost: 0, duplicated: 0 })
+    expect(account.latenciesMs).toHaveLength(1)
+  })
+})
