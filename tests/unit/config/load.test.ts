@@ -1,0 +1,48 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { loadConfig, resolveConfig } from '../../../framework/config/index.ts'
+
+let dir: string
+beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), 'atp-config-'))))
+afterEach(() => rmSync(dir, { recursive: true }))
+
+describe('configuration', () => {
+  it('fills in defaults and reads durations', () => {
+    const config = resolveConfig({ lab: true, timeouts: { test: '90s', step: 1500 } }, dir)
+    expect(config.timeouts).toMatchObject({ test: 90_000, step: 1500, lease: 120_000 })
+    expect(config.lab).toEqual({})
+    expect(config.report.allure?.results).toBe(join(dir, 'allure-results'))
+  })
+
+  it('uses the lab without a file', async () => {
+    expect(await loadConfig(dir)).toMatchObject({ file: undefined, lab: {} })
+  })
+
+  it('names an unknown setting, its place and the one that was meant', () => {
+    expect(() => resolveConfig({ timeouts: { tset: '1s' } }, dir)).toThrow(
+      /timeouts: unknown setting "tset"; did you mean "test"\?/,
+    )
+    expect(() => resolveConfig({ retrys: 1 }, dir)).toThrow(/top level: unknown setting "retrys"; did you mean "retry"/)
+  })
+
+  it('reports every problem at once', () => {
+    const wrong = { retry: -1, hosts: [{ id: 'a' }], evidence: 'sometimes' }
+    expect(() => resolveConfig(wrong, dir)).toThrow(/hosts\.0.*uri[\s\S]*retry[\s\S]*evidence/)
+  })
+
+  it('refuses a bad duration and a host id used twice', () => {
+    expect(() => resolveConfig({ timeouts: { test: 'soon' } }, dir)).toThrow(/timeouts\.test.*"soon" is not a duration/)
+    const hosts = [1, 2].map(() => ({ id: 'kvm', uri: 'qemu:///system' }))
+    expect(() => resolveConfig({ hosts }, dir)).toThrow(/"kvm" is used twice/)
+  })
+
+  it('names the file that is missing, broken or without a default export', async () => {
+    await expect(loadConfig(dir, 'nowhere.ts')).rejects.toMatchObject({ code: 'ATP_CONFIG_MISSING' })
+    writeFileSync(join(dir, 'broken.ts'), 'export default {')
+    await expect(loadConfig(dir, 'broken.ts')).rejects.toMatchObject({ code: 'ATP_CONFIG_LOAD' })
+    writeFileSync(join(dir, 'empty.ts'), 'export const config = {}')
+    await expect(loadConfig(dir, 'empty.ts')).rejects.toThrow(/no default export/)
+  })
+})
