@@ -1,0 +1,358 @@
+import { connectError, interrupted, timeoutError, type CallOptions } from '../../core/index.ts'
+import { LengthFramer, XdrReader, type ByteStream, type XdrWriter } from '../../wire/index.ts'
+import { CallScheduler, type ScheduledCall } from './call-scheduler.ts'
+import { beginFrame, finishFrame, rawFrame, readHeader, readRemoteError, type FrameHeader } from './codec.ts'
+import { Deadlines, type Expiring } from './deadlines.ts'
+import { callTimeout, closedError, refusal, violation } from './errors.ts'
+import { EventRouter } from './event-router.ts'
+import { Keepalive } from './keepalive.ts'
+import { KEEPALIVE, LIMIT, PROGRAM, STATUS, TYPE, VERSION } from './protocol-numbers.ts'
+
+/** One remote procedure call. */
+export interface CallSpec<T> {
+  /** For messages: `reading the state of "vm-001"`. */
+  what: string
+  program: number
+  procedure: number
+  /** True for procedures the daemon's priority workers may take. */
+  high?: boolean
+  /** Calls with the same lane go one after the other. */
+  lane?: string
+  encode?(writer: XdrWriter): void
+  decode(reader: XdrReader): T
+  /** Runs inside the reply's path, before any later frame is looked at. */
+  onReply?(value: T): void
+  /** The call succeeded after its caller had given up. */
+  onLate?(value: T): void
+  /** For procedures that open a stream: its receiver, known before the call is sent. */
+  stream?(serial: number): StreamRoute
+}
+
+/** Where a stream's frames go. */
+export interface StreamRoute {
+  onFrame(status: number, payload: Uint8Array): void
+  /** The daemon ended the stream with an error. */
+  onRefused(error: Error): void
+  /** The connection is gone. */
+  onLost(error: Error): void
+}
+
+export interface ConnectionOptions {
+  /** Default time limit of a call. */
+  callTimeoutMs: number
+  keepaliveIntervalMs: number
+  keepaliveCount: number
+}
+
+export interface ConnectionStats {
+  /** Calls sent and not answered yet, given-up ones included. */
+  inFlight: number
+  /** Calls waiting to be sent. */
+  queued: number
+  /** Calls whose promise is not settled. */
+  pending: number
+  streams: number
+  eventHandlers: number
+  /** Events without a handler and stream frames of ended streams. */
+  stray: number
+}
+
+interface PendingCall extends ScheduledCall, Expiring {
+  readonly spec: CallSpec<unknown>
+  readonly serial: number
+  readonly frame: Buffer
+  resolve(value: unknown): void
+  reject(error: Error): void
+  settled: boolean
+  signal: AbortSignal | undefined
+  onAbort: (() => void) | undefined
+}
+
+/**
+ * The state machine between one byte stream and many calls, events and streams. Owns the byte stream.
+ *
+ * Every call settles: by its answer, its time limit, its signal, or the end of the connection.
+ */
+export class RpcConnection {
+  /** Resolves when the connection ended: with the reason, or undefined when this side closed it. */
+  readonly closed: Promise<Error | undefined>
+  readonly events = new EventRouter()
+  readonly #stream: ByteStream
+  readonly #options: ConnectionOptions
+  readonly #sent = new Map<number, PendingCall>()
+  readonly #unsettled = new Set<PendingCall>()
+  readonly #streams = new Map<number, StreamRoute>()
+  readonly #scheduler = new CallScheduler<PendingCall>((call) => this.#transmit(call))
+  readonly #deadlines = new Deadlines()
+  readonly #framer = new LengthFramer({ minBytes: LIMIT.FRAME_MIN_BYTES, maxBytes: LIMIT.FRAME_MAX_BYTES }, (frame) =>
+    this.#receive(frame),
+  )
+  #keepalive: Keepalive | undefined
+  #ponging = false
+  #serial = 0
+  #strayFrames = 0
+  #end: { reason: Error | undefined } | undefined
+  #resolveClosed!: (reason: Error | undefined) => void
+
+  constructor(stream: ByteStream, options: ConnectionOptions) {
+    this.#stream = stream
+    this.#options = options
+    this.closed = new Promise((resolve) => (this.#resolveClosed = resolve))
+    stream.start({
+      onData: (chunk) => this.#onData(chunk),
+      onClose: (error) => this.#finish(error ?? violationOrEof(this.#framer.pendingBytes, stream.peer)),
+    })
+  }
+
+  get peer(): string {
+    return this.#stream.peer
+  }
+
+  get ended(): boolean {
+    return this.#end !== undefined
+  }
+
+  stats(): ConnectionStats {
+    return {
+      inFlight: this.#scheduler.inFlight,
+      queued: this.#scheduler.queued,
+      pending: this.#unsettled.size,
+      streams: this.#streams.size,
+      eventHandlers: this.events.handlers,
+      stray: this.events.stray + this.#strayFrames,
+    }
+  }
+
+  /**
+   * @throws `ATP_LIBVIRT_TIMEOUT`, `ATP_INTERRUPTED`, `ATP_LIBVIRT_CLOSED`, `ATP_LIBVIRT_PROTOCOL`,
+   *   `ATP_WIRE_ENCODE`, or what the daemon's refusal maps to.
+   */
+  call<T>(spec: CallSpec<T>, options?: CallOptions): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#end) throw this.#closedError(spec.what)
+      const signal = options?.signal
+      if (signal?.aborted) throw interrupted(spec.what, signal)
+      const serial = this.#nextSerial()
+      const writer = beginFrame(spec.program, spec.procedure, TYPE.CALL, serial, STATUS.OK)
+      spec.encode?.(writer)
+      const timeoutMs = options?.timeoutMs ?? this.#options.callTimeoutMs
+      const call: PendingCall = {
+        spec: spec as CallSpec<unknown>,
+        serial,
+        frame: finishFrame(writer),
+        high: spec.high ?? false,
+        lane: spec.lane,
+        state: 'new',
+        expiresAtMs: performance.now() + timeoutMs,
+        expire: () => this.#giveUp(call, callTimeout(spec.what, timeoutMs, call.state === 'sent')),
+        resolve: resolve as (value: unknown) => void,
+        reject,
+        settled: false,
+        signal,
+        onAbort: undefined,
+      }
+      if (signal) {
+        call.onAbort = () => this.#giveUp(call, interrupted(spec.what, signal))
+        signal.addEventListener('abort', call.onAbort, { once: true })
+      }
+      this.#unsettled.add(call)
+      this.#deadlines.add(call)
+      this.#scheduler.submit(call)
+    })
+  }
+
+  /** Sends one frame of an open stream. */
+  sendStream(program: number, procedure: number, serial: number, status: number, payload: Uint8Array): void {
+    if (this.#end) return
+    this.#write(rawFrame(program, procedure, TYPE.STREAM, serial, status, payload))
+  }
+
+  /** Forgets a stream both sides are done with. */
+  releaseStream(serial: number): void {
+    this.#streams.delete(serial)
+  }
+
+  /** Starts asking the daemon for signs of life; it must have said that it knows the keepalive program. */
+  startKeepalive(): void {
+    const { keepaliveIntervalMs, keepaliveCount } = this.#options
+    if (this.#end || this.#keepalive || keepaliveIntervalMs <= 0) return
+    this.#keepalive = new Keepalive({
+      intervalMs: keepaliveIntervalMs,
+      count: keepaliveCount,
+      ping: () => this.#write(rawFrame(PROGRAM.KEEPALIVE, KEEPALIVE.PING, TYPE.MESSAGE, 0, STATUS.OK, EMPTY)),
+      dead: () =>
+        this.destroy(
+          timeoutError(
+            'ATP_LIBVIRT_SILENT',
+            `${this.peer} gave no sign of life for ${keepaliveIntervalMs * (keepaliveCount + 1)} ms`,
+            { context: { peer: this.peer }, retryable: true },
+          ),
+        ),
+    })
+  }
+
+  /** Ends the connection; everything pending is rejected. Idempotent. */
+  destroy(reason?: Error): void {
+    this.#finish(reason)
+  }
+
+  #nextSerial(): number {
+    do this.#serial = this.#serial >= 0x7fff_ffff ? 1 : this.#serial + 1
+    while (this.#sent.has(this.#serial) || this.#streams.has(this.#serial))
+    return this.#serial
+  }
+
+  #transmit(call: PendingCall): void {
+    this.#sent.set(call.serial, call)
+    if (call.spec.stream) this.#streams.set(call.serial, call.spec.stream(call.serial))
+    this.#write(call.frame)
+  }
+
+  #write(frame: Uint8Array): void {
+    // A failed write is followed by the stream's end, which settles everything.
+    this.#stream.write(frame).catch(ignore)
+  }
+
+  #onData(chunk: Uint8Array): void {
+    this.#keepalive?.heard()
+    try {
+      this.#framer.push(chunk)
+    } catch (error) {
+      this.destroy(violation(this.peer, error instanceof Error ? error.message : String(error), error))
+    }
+  }
+
+  #receive(frame: Uint8Array): void {
+    if (this.#end) return
+    const reader = new XdrReader(frame)
+    const header = readHeader(reader)
+    if (header.version !== VERSION) throw new Error(`it sent version ${header.version} of program ${hex(header.program)}`)
+    if (header.program === PROGRAM.KEEPALIVE) return this.#onKeepalive(header)
+    if (header.program !== PROGRAM.REMOTE && header.program !== PROGRAM.QEMU) {
+      throw new Error(`it sent the unknown program ${hex(header.program)}`)
+    }
+    switch (header.type) {
+      case TYPE.REPLY:
+        return this.#onReply(header, reader)
+      case TYPE.MESSAGE:
+        return this.events.dispatch(header.program, header.procedure, reader)
+      case TYPE.STREAM:
+        return this.#onStream(header, reader)
+      default:
+        throw new Error(`it sent a message of type ${header.type}`)
+    }
+  }
+
+  #onKeepalive({ procedure, type }: FrameHeader): void {
+    if (type !== TYPE.MESSAGE || (procedure !== KEEPALIVE.PING && procedure !== KEEPALIVE.PONG)) {
+      throw new Error(`it sent procedure ${procedure}, type ${type} of the keepalive program`)
+    }
+    // One answer under way is enough: a peer that only asks cannot fill our memory.
+    if (procedure !== KEEPALIVE.PING || this.#ponging) return
+    this.#ponging = true
+    const done = () => (this.#ponging = false)
+    this.#stream.write(rawFrame(PROGRAM.KEEPALIVE, KEEPALIVE.PONG, TYPE.MESSAGE, 0, STATUS.OK, EMPTY)).then(done, done)
+  }
+
+  #onReply(header: FrameHeader, reader: XdrReader): void {
+    const { serial, status } = header
+    const call = this.#sent.get(serial)
+    if (!call) {
+      const route = this.#streams.get(serial)
+      if (!route || status !== STATUS.ERROR) throw new Error(`it answered call ${serial}, which was not made`)
+      this.#streams.delete(serial)
+      return route.onRefused(refusal('the stream', readRemoteError(reader)))
+    }
+    const { spec } = call
+    if (header.program !== spec.program || header.procedure !== spec.procedure) {
+      throw new Error(`it answered call ${serial} with procedure ${header.procedure} instead of ${spec.procedure}`)
+    }
+    if (status === STATUS.OK) {
+      const value = spec.decode(reader)
+      reader.end()
+      this.#sent.delete(serial)
+      if (call.settled) spec.onLate?.(value)
+      else {
+        this.#settle(call)
+        spec.onReply?.(value)
+        call.resolve(value)
+      }
+    } else if (status === STATUS.ERROR) {
+      const error = refusal(spec.what, readRemoteError(reader))
+      this.#sent.delete(serial)
+      this.#streams.delete(serial)
+      if (!call.settled) {
+        this.#settle(call)
+        call.reject(error)
+      }
+    } else throw new Error(`it answered call ${serial} with status ${status}`)
+    this.#scheduler.finished(call)
+  }
+
+  #onStream({ serial, status }: FrameHeader, reader: XdrReader): void {
+    const route = this.#streams.get(serial)
+    if (!route) {
+      // Data that was on its way when the stream ended.
+      this.#strayFrames++
+      return
+    }
+    if (status === STATUS.ERROR) {
+      this.#streams.delete(serial)
+      route.onRefused(refusal('the stream', readRemoteError(reader)))
+    } else if (status === STATUS.OK || status === STATUS.CONTINUE) {
+      if (reader.remaining > LIMIT.STREAM_CHUNK_MAX_BYTES) throw new Error(`it sent ${reader.remaining} bytes of a stream at once`)
+      route.onFrame(status, reader.rest())
+    } else throw new Error(`it sent status ${status} in a stream`)
+  }
+
+  #giveUp(call: PendingCall, error: Error): void {
+    if (call.settled) return
+    this.#settle(call)
+    this.#scheduler.withdraw(call)
+    call.reject(error)
+  }
+
+  #settle(call: PendingCall): void {
+    call.settled = true
+    this.#unsettled.delete(call)
+    this.#deadlines.delete(call)
+    if (call.onAbort) call.signal?.removeEventListener('abort', call.onAbort)
+  }
+
+  #closedError(what: string): Error {
+    const reason = this.#end?.reason
+    return closedError(what, this.peer, reason)
+  }
+
+  #finish(reason: Error | undefined): void {
+    if (this.#end) return
+    this.#end = { reason }
+    this.#keepalive?.stop()
+    this.#deadlines.clear()
+    this.#stream.destroy(reason)
+    for (const call of [...this.#unsettled]) {
+      this.#settle(call)
+      const broken = (reason as { code?: string } | undefined)?.code === 'ATP_LIBVIRT_PROTOCOL'
+      call.reject(broken ? (reason as Error) : this.#closedError(call.spec.what))
+    }
+    this.#sent.clear()
+    const routes = [...this.#streams.values()]
+    this.#streams.clear()
+    for (const route of routes) route.onLost(this.#closedError('the stream'))
+    this.#resolveClosed(reason)
+  }
+}
+
+const EMPTY = new Uint8Array(0)
+
+function ignore(): void {}
+
+function hex(number: number): string {
+  return `0x${number.toString(16)}`
+}
+
+function violationOrEof(pendingBytes: number, peer: string): Error {
+  return pendingBytes > 0
+    ? violation(peer, 'it ended the connection in the middle of a message')
+    : connectError('ATP_LIBVIRT_ENDED', `${peer} ended the connection`, { context: { peer }, retryable: true })
+}

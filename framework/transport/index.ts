@@ -1,0 +1,2 @@
+export * from './unix.ts'
+export * from './memory.ts'

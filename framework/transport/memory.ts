@@ -1,0 +1,96 @@
+import { connectError } from '../core/index.ts'
+import type { ByteSink, ByteStream } from '../wire/byte-stream.ts'
+
+/** Two streams whose ends are each other: what one writes the other receives, in a later turn of the loop. */
+export function memoryPair(): [ByteStream, ByteStream] {
+  const left = new MemoryStream('memory:left')
+  const right = new MemoryStream('memory:right')
+  left.attach(right)
+  right.attach(left)
+  return [left, right]
+}
+
+class MemoryStream implements ByteStream {
+  readonly peer: string
+  #other: MemoryStream | undefined
+  #sink: ByteSink | undefined
+  #incoming: { bytes: Uint8Array; taken: () => void; refused: (error: Error) => void }[] = []
+  #paused = false
+  #scheduled = false
+  #end: { error: Error | undefined } | undefined
+
+  constructor(peer: string) {
+    this.peer = peer
+  }
+
+  attach(other: MemoryStream): void {
+    this.#other = other
+  }
+
+  start(sink: ByteSink): void {
+    this.#sink = sink
+    this.#schedule()
+  }
+
+  write(bytes: Uint8Array): Promise<void> {
+    const other = this.#other as MemoryStream
+    if (this.#end || other.#end) return Promise.reject(closedError(this.peer))
+    const copy = Uint8Array.from(bytes)
+    return new Promise((taken, refused) => {
+      other.#incoming.push({ bytes: copy, taken, refused })
+      other.#schedule()
+    })
+  }
+
+  pause(): void {
+    this.#paused = true
+  }
+
+  resume(): void {
+    this.#paused = false
+    this.#schedule()
+  }
+
+  destroy(error?: Error): void {
+    if (this.#end) return
+    this.#end = { error }
+    for (const { refused } of this.#incoming.splice(0)) refused(closedError(this.peer))
+    this.#schedule()
+    this.#other?.peerEnded()
+  }
+
+  /** The other side ended: what it wrote before is still delivered, then the end. */
+  peerEnded(): void {
+    this.#schedule()
+  }
+
+  #schedule(): void {
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(() => {
+      this.#scheduled = false
+      this.#deliver()
+    })
+  }
+
+  #deliver(): void {
+    const sink = this.#sink
+    if (!sink) return
+    while (!this.#end && !this.#paused) {
+      const next = this.#incoming.shift()
+      if (!next) break
+      next.taken()
+      sink.onData(next.bytes)
+    }
+    const drained = this.#incoming.length === 0 && !this.#paused
+    if (!this.#end && drained && (this.#other as MemoryStream).#end) this.#end = { error: undefined }
+    if (this.#end) {
+      this.#sink = undefined
+      sink.onClose(this.#end.error)
+    }
+  }
+}
+
+function closedError(peer: string): Error {
+  return connectError('ATP_STREAM_CLOSED', `the stream to ${peer} is closed`)
+}

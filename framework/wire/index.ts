@@ -1,0 +1,3 @@
+export * from './byte-stream.ts'
+export * from './xdr.ts'
+export * from './length-framer.ts'
