@@ -142,4 +142,3 @@ function stackFrames(stack: unknown): SourceLocation[] {
     column: Number(match[3]),
   }))
 }
-

@@ -181,6 +181,12 @@ export interface InputDelivered extends OfStep {
   vm: string
   delivery: DeliveryRecord
 }
+/**
+ * Content type of an attachment whose text is the JSON array of messages the author's own `allure.*` calls left
+ * behind. Only the Allure reporter shows it.
+ */
+export const ALLURE_MESSAGES_TYPE = 'application/vnd.allure.runtime-messages+json'
+
 export interface Attachment extends OfStep {
   type: 'attachment'
   name: string

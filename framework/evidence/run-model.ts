@@ -1,20 +1,21 @@
-import type {
-  Attachment,
-  DeliveryRecord,
-  HostState,
-  LeaseChange,
-  Metric,
-  Notice,
-  RunEnd,
-  RunEvent,
-  RunPlan,
-  RunStart,
-  StepEnd,
-  StepStart,
-  TestEnd,
-  TestStart,
-  TestStatus,
-  VmRecord,
+import {
+  ALLURE_MESSAGES_TYPE,
+  type Attachment,
+  type DeliveryRecord,
+  type HostState,
+  type LeaseChange,
+  type Metric,
+  type Notice,
+  type RunEnd,
+  type RunEvent,
+  type RunPlan,
+  type RunStart,
+  type StepEnd,
+  type StepStart,
+  type TestEnd,
+  type TestStart,
+  type TestStatus,
+  type VmRecord,
 } from './events.ts'
 import { redactDeep } from './redact-event.ts'
 
@@ -218,13 +219,18 @@ export function* allSteps(steps: readonly StepView[]): Generator<StepView> {
   }
 }
 
-/** Everything the attempt and its steps left behind, in the order of steps. */
+/**
+ * Everything the attempt and its steps left behind, in the order of steps, without the messages of the author's
+ * own Allure calls.
+ */
 export function allEvidence(attempt: AttemptView): Evidence {
   const owners: Evidence[] = [attempt, ...allSteps(attempt.steps)]
   return {
     inputs: owners.flatMap(({ inputs }) => inputs),
     metrics: owners.flatMap(({ metrics }) => metrics),
-    attachments: owners.flatMap(({ attachments }) => attachments),
+    attachments: owners
+      .flatMap(({ attachments }) => attachments)
+      .filter(({ contentType }) => contentType !== ALLURE_MESSAGES_TYPE),
   }
 }
 

@@ -4,19 +4,41 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AtpError, Secret, assertionError, connectError, timeoutError } from '../../../framework/core/index.ts'
-import { codeFrame, fitWidth, padWidth, redactDeep, textWidth, toErrorRecord } from '../../../framework/evidence/index.ts'
+import {
+  codeFrame,
+  fitWidth,
+  padWidth,
+  redactDeep,
+  textWidth,
+  toErrorRecord,
+} from '../../../framework/evidence/index.ts'
 
 describe('toErrorRecord', () => {
   it('keeps the framework fields and follows causes', () => {
     const cause = connectError('ATP_HOST_DOWN', 'lab-b refused the connection')
-    const record = toErrorRecord(timeoutError('ATP_X_TIMEOUT', 'waited', { cause, context: { host: 'lab-b' }, remedy: 'start it' }))
-    expect(record).toMatchObject({ code: 'ATP_X_TIMEOUT', branch: 'timeout', verdict: 'infrastructure', context: { host: 'lab-b' }, message: 'waited\n  → start it' })
+    const record = toErrorRecord(
+      timeoutError('ATP_X_TIMEOUT', 'waited', { cause, context: { host: 'lab-b' }, remedy: 'start it' }),
+    )
+    expect(record).toMatchObject({
+      code: 'ATP_X_TIMEOUT',
+      branch: 'timeout',
+      verdict: 'infrastructure',
+      context: { host: 'lab-b' },
+      message: 'waited\n  → start it',
+    })
     expect(record.cause).toMatchObject({ code: 'ATP_HOST_DOWN', branch: 'connect' })
   })
 
   it('reads an error that crossed a process border as a plain object', () => {
-    const { name, message, stack, code, branch, verdict, context } = assertionError('ATP_DELIVERY', 'two keys were lost')
-    expect(toErrorRecord({ name, message, stack, code, branch, verdict, context })).toMatchObject({ code: 'ATP_DELIVERY', branch: 'assertion', verdict: 'product' })
+    const { name, message, stack, code, branch, verdict, context } = assertionError(
+      'ATP_DELIVERY',
+      'two keys were lost',
+    )
+    expect(toErrorRecord({ name, message, stack, code, branch, verdict, context })).toMatchObject({
+      code: 'ATP_DELIVERY',
+      branch: 'assertion',
+      verdict: 'product',
+    })
   })
 
   it('calls a failed expect the product’s fault and any other foreign error the spec’s', () => {
@@ -31,9 +53,15 @@ describe('toErrorRecord', () => {
 
   it('takes the first frame inside the project and shows its source', () => {
     const root = mkdtempSync(join(tmpdir(), 'atp-frame-'))
-    writeFileSync(join(root, 'a.spec.ts'), "one\n\tconst 名 = fail()\nthree\n")
+    writeFileSync(join(root, 'a.spec.ts'), 'one\n\tconst 名 = fail()\nthree\n')
     const record = toErrorRecord(
-      { message: 'no', stacks: [{ file: '/elsewhere/x.ts', line: 1, column: 1 }, { file: join(root, 'a.spec.ts'), line: 2, column: 12 }] },
+      {
+        message: 'no',
+        stacks: [
+          { file: '/elsewhere/x.ts', line: 1, column: 1 },
+          { file: join(root, 'a.spec.ts'), line: 2, column: 12 },
+        ],
+      },
       { root },
     )
     expect(record.location).toEqual({ file: 'a.spec.ts', line: 2, column: 12 })
@@ -43,8 +71,13 @@ describe('toErrorRecord', () => {
   it('prefers the place an error names itself, as those about YAML do', () => {
     const root = mkdtempSync(join(tmpdir(), 'atp-frame-'))
     writeFileSync(join(root, 's.spec.yaml'), 'steps:\n  - acton: x\n')
-    const error = new AtpError('config', 'ATP_SCENARIO_STEP', 'no step "acton"', { context: { file: 's.spec.yaml', line: 2, column: 5 } })
-    expect(toErrorRecord(error, { root })).toMatchObject({ location: { file: 's.spec.yaml', line: 2 }, codeFrame: expect.stringContaining('> 2 |   - acton: x') })
+    const error = new AtpError('config', 'ATP_SCENARIO_STEP', 'no step "acton"', {
+      context: { file: 's.spec.yaml', line: 2, column: 5 },
+    })
+    expect(toErrorRecord(error, { root })).toMatchObject({
+      location: { file: 's.spec.yaml', line: 2 },
+      codeFrame: expect.stringContaining('> 2 |   - acton: x'),
+    })
   })
 
   it('finds the place in a plain stack', () => {
@@ -56,7 +89,9 @@ describe('toErrorRecord', () => {
     const secret = new Secret('desk', 'Swordf1sh!')
     const context: Record<string, unknown> = { secret, raw: 'Swordf1sh!', bytes: new Uint8Array(3), big: 7n }
     context['self'] = context
-    const record = toErrorRecord(new AtpError('remote', 'ATP_LOGIN', '\u001b[31mSwordf1sh!\u001b[0m refused', { context }))
+    const record = toErrorRecord(
+      new AtpError('remote', 'ATP_LOGIN', '\u001b[31mSwordf1sh!\u001b[0m refused', { context }),
+    )
     expect(record.message).toBe('••• refused')
     expect(JSON.stringify(record)).not.toContain('Swordf1sh!')
     expect(record.context).toMatchObject({ raw: '•••', bytes: '[3 bytes]', big: '7', self: '[circular]' })

@@ -6,8 +6,29 @@ function delivery(values: number[], more: Partial<DeliveryRecord> = {}): Deliver
   const sorted = values.toSorted((a, b) => a - b)
   const rank = (fraction: number) => sorted[Math.max(0, Math.ceil(fraction * sorted.length) - 1)] as number
   return {
-    action: 'keyboard.type', input: 'x', path: { via: 'qmp', device: 'ps2' }, verify: 'observe', outcome: 'delivered', sent: 1, seen: 1, lost: 0, duplicated: 0, reordered: 0, stuck: [], differences: [], durationMs: 1,
-    latency: { level: 'kernel', samples: values.length, minMs: rank(0), p50Ms: rank(0.5), p95Ms: rank(0.95), p99Ms: rank(0.99), maxMs: rank(1), boundMs: 0.4 },
+    action: 'keyboard.type',
+    input: 'x',
+    path: { via: 'qmp', device: 'ps2' },
+    verify: 'observe',
+    outcome: 'delivered',
+    sent: 1,
+    seen: 1,
+    lost: 0,
+    duplicated: 0,
+    reordered: 0,
+    stuck: [],
+    differences: [],
+    durationMs: 1,
+    latency: {
+      level: 'kernel',
+      samples: values.length,
+      minMs: rank(0),
+      p50Ms: rank(0.5),
+      p95Ms: rank(0.95),
+      p99Ms: rank(0.99),
+      maxMs: rank(1),
+      boundMs: 0.4,
+    },
     latenciesMs: values,
     ...more,
   }
@@ -38,7 +59,10 @@ describe('latencyByPath', () => {
         const [exact] = latencyByPath(parts.map((part) => delivery(part)))
         const [limits] = latencyByPath(parts.map((part) => delivery(part, { latenciesMs: undefined })))
         const all = parts.flat().sort((a, b) => a - b)
-        for (const [key, fraction] of [['p50', 0.5], ['p95', 0.95]] as const) {
+        for (const [key, fraction] of [
+          ['p50', 0.5],
+          ['p95', 0.95],
+        ] as const) {
           const truth = all[Math.ceil(fraction * all.length) - 1] as number
           expect(exact![key]).toEqual({ lowMs: truth, highMs: truth })
           expect(limits![key].lowMs).toBeLessThanOrEqual(truth)
@@ -49,7 +73,9 @@ describe('latencyByPath', () => {
   })
 
   it('reads as value ± bound', () => {
-    expect(describeLatency(latencyByPath([delivery([1, 2, 3])])[0]!)).toBe('p50 2.00 · p95 3.00 · max 3.00 ms ± 0.40 ms (3 samples)')
+    expect(describeLatency(latencyByPath([delivery([1, 2, 3])])[0]!)).toBe(
+      'p50 2.00 · p95 3.00 · max 3.00 ms ± 0.40 ms (3 samples)',
+    )
     expect(describeLatency(latencyByPath([delivery([1], { latenciesMs: undefined }), delivery([12])])[0]!)).toBe(
       'p50 1.00–12.0 · p95 1.00–12.0 · max 12.0 ms ± 0.40 ms (2 samples)',
     )

@@ -3,7 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { addRedaction } from '../../../framework/core/index.ts'
-import { RunModel, allEvidence, lastAttempt, summarise, titleOf, verdictOfTest } from '../../../framework/evidence/index.ts'
+import {
+  RunModel,
+  allEvidence,
+  lastAttempt,
+  summarise,
+  titleOf,
+  verdictOfTest,
+} from '../../../framework/evidence/index.ts'
 import type { RunEvent } from '../../../framework/evidence/index.ts'
 import { PASSWORD, recordedRun } from '../reporters/recorded-run.ts'
 

@@ -21,14 +21,55 @@ type Samples = { [K in Kind]: Complete<Extract<RunEvent, { type: K }>> }
 const base = { v: 1, time: 1_700_000_000_000 } as const
 const ofTest = { ...base, test: 'a > b', attempt: 1 } as const
 const location = { file: 'specs/a.spec.ts', line: 3, column: 7 }
-const leaf = { message: 'no', name: 'Error', code: 'ATP_X', branch: 'remote', verdict: 'product', context: { a: 1 }, stack: 's', location, codeFrame: 'f', expected: '1', actual: '2' } as const
+const leaf = {
+  message: 'no',
+  name: 'Error',
+  code: 'ATP_X',
+  branch: 'remote',
+  verdict: 'product',
+  context: { a: 1 },
+  stack: 's',
+  location,
+  codeFrame: 'f',
+  expected: '1',
+  actual: '2',
+} as const
 const error = { ...leaf, cause: leaf } as unknown as Complete<Extract<RunEvent, { type: 'run.end' }>['errors'][number]>
 const vm = { name: 'vm-001', uuid: 'u', host: 'lab-a', ownership: 'pristine', profile: 'linux' } as const
 const samples: Samples = {
-  'run.start': { ...base, type: 'run.start', run: 'r', root: '/p', versions: { node: '24' }, hosts: [{ id: 'a', uri: 'u', capacity: 2, labels: ['x'] }] },
+  'run.start': {
+    ...base,
+    type: 'run.start',
+    run: 'r',
+    root: '/p',
+    versions: { node: '24' },
+    hosts: [{ id: 'a', uri: 'u', capacity: 2, labels: ['x'] }],
+  },
   'run.plan': { ...base, type: 'run.plan', files: ['a'], tests: 1 },
-  'test.start': { ...ofTest, type: 'test.start', id: 'TC-1', name: '名', path: ['套'], location, tags: ['smoke'], meta: { a: 1 }, worker: '1' },
-  'test.end': { ...ofTest, type: 'test.end', status: 'failed', durationMs: 1.5, errors: [error], verdict: 'product', reason: 'r', unverified: 0, willRetry: false, flaky: true, meta: { a: 1 } },
+  'test.start': {
+    ...ofTest,
+    type: 'test.start',
+    id: 'TC-1',
+    name: '名',
+    path: ['套'],
+    location,
+    tags: ['smoke'],
+    meta: { a: 1 },
+    worker: '1',
+  },
+  'test.end': {
+    ...ofTest,
+    type: 'test.end',
+    status: 'failed',
+    durationMs: 1.5,
+    errors: [error],
+    verdict: 'product',
+    reason: 'r',
+    unverified: 0,
+    willRetry: false,
+    flaky: true,
+    meta: { a: 1 },
+  },
   'step.start': { ...ofTest, type: 'step.start', step: '1', parent: '0', title: 't', kind: 'keyboard.type', location },
   'step.end': { ...ofTest, type: 'step.end', step: '1', status: 'passed', durationMs: 1, error, note: 'exit 0' },
   input: {
@@ -37,16 +78,60 @@ const samples: Samples = {
     step: '1',
     vm: 'vm-001',
     delivery: {
-      action: 'keyboard.type', input: 'a', path: { via: 'qmp', device: 'ps2' }, verify: 'observe', outcome: 'unverified', reason: 'r', sent: 2, seen: 2, lost: 0, duplicated: 0, reordered: 0, stuck: ['shift'], differences: ['d'], durationMs: 1, latenciesMs: [1],
-      latency: { level: 'kernel', samples: 1, minMs: 1, p50Ms: 1, p95Ms: 1, p99Ms: 1, maxMs: 1, boundMs: 0.2, loop: { p50Ms: 1, p95Ms: 1, maxMs: 1 }, excluded: { held: 1 } },
+      action: 'keyboard.type',
+      input: 'a',
+      path: { via: 'qmp', device: 'ps2' },
+      verify: 'observe',
+      outcome: 'unverified',
+      reason: 'r',
+      sent: 2,
+      seen: 2,
+      lost: 0,
+      duplicated: 0,
+      reordered: 0,
+      stuck: ['shift'],
+      differences: ['d'],
+      durationMs: 1,
+      latenciesMs: [1],
+      latency: {
+        level: 'kernel',
+        samples: 1,
+        minMs: 1,
+        p50Ms: 1,
+        p95Ms: 1,
+        p99Ms: 1,
+        maxMs: 1,
+        boundMs: 0.2,
+        loop: { p50Ms: 1, p95Ms: 1, maxMs: 1 },
+        excluded: { held: 1 },
+      },
     },
   },
-  attachment: { ...ofTest, type: 'attachment', step: '1', name: 'log', contentType: 'text/plain', path: '/tmp/x', text: 'x' },
+  attachment: {
+    ...ofTest,
+    type: 'attachment',
+    step: '1',
+    name: 'log',
+    contentType: 'text/plain',
+    path: '/tmp/x',
+    text: 'x',
+  },
   metric: { ...ofTest, type: 'metric', step: '1', key: 'k', value: 1, unit: 'ms', boundMs: 0.1, samples: 5 },
   lease: { ...ofTest, type: 'lease', state: 'granted', vms: [vm], waitMs: 5 },
   host: { ...base, type: 'host', host: 'lab-a', state: 'up', detail: 'd', leased: 1, capacity: 2 },
   notice: { ...base, type: 'notice', level: 'info', text: 't' },
-  'run.end': { ...base, type: 'run.end', run: 'r', exitCode: 0, durationMs: 1, counts: { passed: 1, failed: 0, broken: 0, skipped: 0, pending: 0 }, flaky: 0, unverified: 0, errors: [error], leaked: 0 },
+  'run.end': {
+    ...base,
+    type: 'run.end',
+    run: 'r',
+    exitCode: 0,
+    durationMs: 1,
+    counts: { passed: 1, failed: 0, broken: 0, skipped: 0, pending: 0 },
+    flaky: 0,
+    unverified: 0,
+    errors: [error],
+    leaked: 0,
+  },
 }
 
 interface Node {
@@ -63,7 +148,8 @@ const resolve = (node: Node): Node => (node.$ref ? root.$defs[node.$ref.slice('#
 /** Property paths of the sample that the schema does not describe, and the other way round. */
 function disagreements(node: Node, value: unknown, path: string, out: string[]): string[] {
   const schema = resolve(node)
-  if (Array.isArray(value) && schema.items) value.forEach((item) => disagreements(schema.items!, item, `${path}[]`, out))
+  if (Array.isArray(value) && schema.items)
+    value.forEach((item) => disagreements(schema.items!, item, `${path}[]`, out))
   else if (typeof value === 'object' && value !== null && schema.properties) {
     for (const key of new Set([...Object.keys(value), ...Object.keys(schema.properties)])) {
       const inner = (value as Record<string, unknown>)[key]
@@ -88,7 +174,9 @@ describe('run-events.schema.json', () => {
     if (kind === 'attachment') delete full['text']
     expect(() => assertRunEvent(full)).not.toThrow()
     const needed = new Set([...schema.required!, ...(kind === 'attachment' ? ['path'] : [])])
-    expect(() => assertRunEvent(Object.fromEntries(Object.entries(full).filter(([key]) => needed.has(key))))).not.toThrow()
+    expect(() =>
+      assertRunEvent(Object.fromEntries(Object.entries(full).filter(([key]) => needed.has(key)))),
+    ).not.toThrow()
     for (const key of needed) {
       const { [key]: _, ...rest } = full
       expect(() => assertRunEvent(rest), `without ${key}`).toThrow(/not a run event/)
