@@ -19,3 +19,15 @@ export type {
   Unsubscribe,
 } from './domain-events.ts'
 export type { ByteSink, ByteStream } from '../../wire/byte-stream.ts'
+export {
+  OWNER_NAMESPACE,
+  OWNER_PREFIX,
+  ownerElement,
+  ownerOf,
+  parseDomainXml,
+  parseOwnerElement,
+  withOwner,
+} from './xml.ts'
+export type { DomainChannel, DomainGraphics, DomainInput, DomainXml, OwnerFields } from './xml.ts'
+export { parseLibvirtUri } from './uri.ts'
+export type { LibvirtTransport, LibvirtUri } from './uri.ts'

@@ -1,0 +1,2 @@
+export * from './host-connection.ts'
+export * from './dial.ts'

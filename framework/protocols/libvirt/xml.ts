@@ -1,0 +1,267 @@
+import { DOMParser, onWarningStopParsing, XMLSerializer, type Document, type Element } from '@xmldom/xmldom'
+import { messageOf, protocolError } from '../../core/index.ts'
+
+/** Namespace of the owner tag in a domain's metadata. */
+export const OWNER_NAMESPACE = 'https://ocloudview.com/xmlns/atp/owner/1'
+/** Prefix libvirt writes in front of the owner tag. */
+export const OWNER_PREFIX = 'atp'
+
+const QEMU_NAMESPACE = 'http://libvirt.org/schemas/domain/qemu/1.0'
+
+/** What the framework needs to know of a domain's XML. */
+export interface DomainXml {
+  name: string
+  /** Missing in XML that was not yet given to libvirt. */
+  uuid: string | undefined
+  /** `kvm` or `qemu`: hardware virtualisation or software emulation. */
+  type: string
+  emulator: string | undefined
+  os: { type: string; arch: string | undefined; machine: string | undefined }
+  channels: DomainChannel[]
+  /** In the order of the XML. */
+  inputs: DomainInput[]
+  graphics: DomainGraphics[]
+  /** The first video card's preferred resolution, when the XML names one. */
+  resolution: { width: number; height: number } | undefined
+  /** Unix sockets of QMP monitors that the XML adds to QEMU's command line, in order. */
+  qmpSocketPaths: string[]
+}
+
+export interface DomainChannel {
+  /** How the host side is connected: `unix`, `spicevmc`, `pty` … */
+  type: string
+  /** Kind of port in the guest: `virtio`, `guestfwd` … */
+  targetType: string
+  name: string | undefined
+  /** Whether a program in the guest has the port open; undefined while the domain does not run. */
+  state: 'connected' | 'disconnected' | undefined
+  sourcePath: string | undefined
+}
+
+export interface DomainInput {
+  /** `keyboard`, `mouse`, `tablet` … */
+  type: string
+  /** `ps2`, `usb`, `virtio` … */
+  bus: string | undefined
+}
+
+export interface DomainGraphics {
+  /** `spice`, `vnc` … */
+  type: string
+  port: number | undefined
+  tlsPort: number | undefined
+  listen: string | undefined
+  socketPath: string | undefined
+}
+
+/** Whose a VM is; the fields of the leases' `OwnerTag`. */
+export interface OwnerFields {
+  run: string
+  lease: string
+  pid: number
+  expires: number
+}
+
+/** @throws `ATP_LIBVIRT_XML` for text that is not well-formed or is no domain. */
+export function parseDomainXml(text: string): DomainXml {
+  const root = domainElement(parse(text))
+  const os = child(root, 'os')
+  const osType = os && child(os, 'type')
+  const devices = child(root, 'devices')
+  const list = (tag: string) => (devices ? children(devices, tag) : [])
+  const video = list('video')[0]
+  const resolution = descend(video, 'model', 'resolution')
+  return {
+    name: required(textOf(child(root, 'name')), 'name'),
+    uuid: textOf(child(root, 'uuid')),
+    type: required(attribute(root, 'type'), 'type'),
+    emulator: devices && textOf(child(devices, 'emulator')),
+    os: {
+      type: textOf(osType) ?? '',
+      arch: osType && attribute(osType, 'arch'),
+      machine: osType && attribute(osType, 'machine'),
+    },
+    channels: list('channel').map(readChannel),
+    inputs: list('input').map((input) => ({
+      type: required(attribute(input, 'type'), 'input type'),
+      bus: attribute(input, 'bus'),
+    })),
+    graphics: list('graphics').map(readGraphics),
+    resolution: resolution && {
+      width: required(number(resolution, 'x'), 'resolution x'),
+      height: required(number(resolution, 'y'), 'resolution y'),
+    },
+    qmpSocketPaths: qmpSocketPaths(root),
+  }
+}
+
+/** The owner tag for `setMetadata`, which puts it into {@link OWNER_NAMESPACE} itself. */
+export function ownerElement(owner: OwnerFields): string {
+  const document = parse('<owner/>')
+  setOwner(document.documentElement as Element, owner)
+  return new XMLSerializer().serializeToString(document)
+}
+
+/** Reads what {@link ownerElement} wrote. @throws `ATP_LIBVIRT_XML` */
+export function parseOwnerElement(text: string): OwnerFields {
+  return readOwner(parse(text).documentElement as Element)
+}
+
+/** The owner tag in a domain's XML, undefined when it has none. @throws `ATP_LIBVIRT_XML` */
+export function ownerOf(domainXml: string): OwnerFields | undefined {
+  const metadata = child(domainElement(parse(domainXml)), 'metadata')
+  const owner = metadata && children(metadata, 'owner', OWNER_NAMESPACE)[0]
+  return owner && readOwner(owner)
+}
+
+/** The domain's XML with this owner tag instead of any earlier one. @throws `ATP_LIBVIRT_XML` */
+export function withOwner(domainXml: string, owner: OwnerFields): string {
+  const document = parse(domainXml)
+  const root = domainElement(document)
+  let metadata = child(root, 'metadata')
+  if (!metadata) {
+    metadata = document.createElement('metadata')
+    root.appendChild(metadata)
+  }
+  for (const old of children(metadata, 'owner', OWNER_NAMESPACE)) metadata.removeChild(old)
+  const tag = document.createElementNS(OWNER_NAMESPACE, `${OWNER_PREFIX}:owner`)
+  setOwner(tag, owner)
+  metadata.appendChild(tag)
+  return new XMLSerializer().serializeToString(document)
+}
+
+function parse(text: string): Document {
+  let document: Document
+  try {
+    document = new DOMParser({ onError: onWarningStopParsing }).parseFromString(text, 'text/xml')
+  } catch (error) {
+    throw xmlError(messageOf(error), error)
+  }
+  // libvirt writes none, and a document type can define entities.
+  if (document.doctype) throw xmlError('it has a document type declaration')
+  return document
+}
+
+function domainElement(document: Document): Element {
+  const root = document.documentElement
+  if (!root || root.localName !== 'domain') throw xmlError(`its root element is <${root?.nodeName}>, not <domain>`)
+  return root
+}
+
+function children(parent: Element, localName: string, namespace: string | null = null): Element[] {
+  const found: Element[] = []
+  for (let node = parent.firstChild; node; node = node.nextSibling) {
+    const element = node as Element
+    if (node.nodeType === 1 && element.localName === localName && (element.namespaceURI ?? null) === namespace) {
+      found.push(element)
+    }
+  }
+  return found
+}
+
+function child(parent: Element, localName: string): Element | undefined {
+  return children(parent, localName)[0]
+}
+
+function descend(from: Element | undefined, ...path: string[]): Element | undefined {
+  return path.reduce<Element | undefined>((element, name) => element && child(element, name), from)
+}
+
+function attribute(element: Element | undefined, name: string): string | undefined {
+  return element?.getAttribute(name) ?? undefined
+}
+
+function number(element: Element, name: string): number | undefined {
+  const value = attribute(element, name)
+  if (value === undefined) return undefined
+  if (!/^-?\d{1,15}$/.test(value)) throw xmlError(`${name}="${value}" is not a whole number`)
+  return Number(value)
+}
+
+function textOf(element: Element | undefined): string | undefined {
+  return element?.textContent?.trim() || undefined
+}
+
+function required<T>(value: T | undefined, what: string): T {
+  if (value === undefined) throw xmlError(`it names no ${what}`)
+  return value
+}
+
+function readChannel(element: Element): DomainChannel {
+  const target = child(element, 'target')
+  const state = attribute(target, 'state')
+  return {
+    type: required(attribute(element, 'type'), 'channel type'),
+    targetType: required(attribute(target, 'type'), 'channel target type'),
+    name: attribute(target, 'name'),
+    state: state === 'connected' || state === 'disconnected' ? state : undefined,
+    sourcePath: attribute(child(element, 'source'), 'path'),
+  }
+}
+
+function readGraphics(element: Element): DomainGraphics {
+  const port = (name: string) => {
+    const value = number(element, name)
+    // −1 stands for a port that is chosen at start.
+    return value === undefined || value < 0 ? undefined : value
+  }
+  const listen = child(element, 'listen')
+  return {
+    type: required(attribute(element, 'type'), 'graphics type'),
+    port: port('port'),
+    tlsPort: port('tlsPort'),
+    listen: attribute(element, 'listen') ?? attribute(listen, 'address'),
+    socketPath: attribute(element, 'socket') ?? attribute(listen, 'socket'),
+  }
+}
+
+function setOwner(element: Element, { run, lease, pid, expires }: OwnerFields): void {
+  for (const [name, value] of Object.entries({ run, lease, pid, expires })) element.setAttribute(name, String(value))
+}
+
+function readOwner(element: Element): OwnerFields {
+  return {
+    run: required(attribute(element, 'run'), 'owner’s run'),
+    lease: required(attribute(element, 'lease'), 'owner’s lease'),
+    pid: required(number(element, 'pid'), 'owner’s pid'),
+    expires: required(number(element, 'expires'), 'owner’s expiry'),
+  }
+}
+
+/** Monitors come as `-qmp unix:…`, or as a `-chardev` named by a `-mon` in control mode. */
+function qmpSocketPaths(root: Element): string[] {
+  const commandline = children(root, 'commandline', QEMU_NAMESPACE)[0]
+  if (!commandline) return []
+  const args = children(commandline, 'arg', QEMU_NAMESPACE).map((arg) => attribute(arg, 'value') ?? '')
+  const paths: string[] = []
+  const chardevs = new Map<string, string>()
+  args.forEach((option, at) => {
+    const { first, values } = qemuOptions(args[at + 1] ?? '')
+    if (option === '-qmp' && first.startsWith('unix:')) paths.push(first.slice('unix:'.length))
+    const id = values.get('id')
+    const path = values.get('path')
+    if (option === '-chardev' && first === 'socket' && id !== undefined && path !== undefined) chardevs.set(id, path)
+  })
+  args.forEach((option, at) => {
+    if (option !== '-mon') return
+    const { first, values } = qemuOptions(args[at + 1] ?? '')
+    const path = chardevs.get(values.get('chardev') ?? first)
+    if (path !== undefined && values.get('mode') === 'control') paths.push(path)
+  })
+  return paths
+}
+
+/** QEMU's `first,key=value,…` form, in which a doubled comma stands for one. */
+function qemuOptions(text: string): { first: string; values: Map<string, string> } {
+  const parts = (text.match(/(?:[^,]|,,)+/g) ?? []).map((part) => part.replaceAll(',,', ','))
+  const values = new Map<string, string>()
+  for (const part of parts) {
+    const at = part.indexOf('=')
+    if (at > 0) values.set(part.slice(0, at), part.slice(at + 1))
+  }
+  return { first: parts[0] ?? '', values }
+}
+
+function xmlError(message: string, cause?: unknown): Error {
+  return protocolError('ATP_LIBVIRT_XML', `the domain XML cannot be read: ${message}`, { cause })
+}
