@@ -1,0 +1,124 @@
+import { join } from 'node:path'
+import { configError } from '../framework/core/index.ts'
+import type { GuestImage } from './image/build.ts'
+
+/** A machine the lab can make. A memory snapshot freezes the device list, so each profile has its own. */
+export interface MachineProfile {
+  name: string
+  memoryMiB: number
+  /** Input devices in the order libvirt lists them; a keyboard named first is the one authors type on. */
+  inputs: readonly { type: 'keyboard' | 'mouse' | 'tablet'; bus: 'ps2' | 'usb' | 'virtio' }[]
+}
+
+const PROFILES: readonly MachineProfile[] = [
+  {
+    name: 'ps2',
+    memoryMiB: 128,
+    inputs: [
+      { type: 'keyboard', bus: 'ps2' },
+      { type: 'mouse', bus: 'ps2' },
+      { type: 'tablet', bus: 'virtio' },
+    ],
+  },
+  {
+    name: 'virtio',
+    memoryMiB: 128,
+    inputs: [
+      { type: 'keyboard', bus: 'virtio' },
+      { type: 'mouse', bus: 'virtio' },
+      { type: 'tablet', bus: 'virtio' },
+    ],
+  },
+  {
+    name: 'usb',
+    memoryMiB: 128,
+    inputs: [
+      { type: 'keyboard', bus: 'usb' },
+      { type: 'mouse', bus: 'usb' },
+      { type: 'tablet', bus: 'usb' },
+    ],
+  },
+]
+
+/** `ps2`: a USB keyboard loses keys when typed on fast, because its guest polls it every 8 ms. */
+export const DEFAULT_PROFILE = 'ps2'
+
+export const PROFILE_NAMES: readonly string[] = PROFILES.map((profile) => profile.name)
+
+/** @throws `ATP_LAB_PROFILE` with the known names. */
+export function profileOf(name: string = DEFAULT_PROFILE): MachineProfile {
+  const profile = PROFILES.find((candidate) => candidate.name === name)
+  if (profile) return profile
+  throw configError('ATP_LAB_PROFILE', `the lab has no machine profile "${name}"`, {
+    remedy: `use one of ${PROFILE_NAMES.join(', ')}`,
+  })
+}
+
+/**
+ * virtio-serial ports of every profile: one per input device for its evdev records (they carry no device id),
+ * one free for specs, and the guest agent's. The agent's is last: the guest relies on it.
+ */
+export const GUEST_PORTS = ['atp.evdev.0', 'atp.evdev.1', 'atp.evdev.2', 'atp.channel.0', 'org.qemu.guest_agent.0'] as const
+
+/** Files of one VM on its host. */
+export interface VmFiles {
+  folder: string
+  serialLog: string
+}
+
+export function vmFiles(hostFolder: string, name: string): VmFiles {
+  const folder = join(hostFolder, 'v', name)
+  return { folder, serialLog: join(folder, 'serial.log') }
+}
+
+/** The libvirt domain of a VM that boots the guest image. */
+export function domainXml(vm: {
+  name: string
+  uuid: string
+  profile: MachineProfile
+  image: GuestImage
+  /** `kvm` where it works, else `qemu`: software emulation. */
+  domainType: 'kvm' | 'qemu'
+  files: VmFiles
+}): string {
+  const { profile, files } = vm
+  const inputs = profile.inputs.map(({ type, bus }) => `${bus}-${type}`).join(',')
+  const usb = profile.inputs.some((input) => input.bus === 'usb')
+  const ports = GUEST_PORTS.map(
+    (port, index) => `
+    <channel type='unix'>
+      <source mode='bind' path='${xmlText(join(files.folder, String(index)))}'/>
+      <target type='virtio' name='${port}'/>
+    </channel>`,
+  )
+  return `<domain type='${vm.domainType}'>
+  <name>${xmlText(vm.name)}</name>
+  <uuid>${vm.uuid}</uuid>
+  <memory unit='MiB'>${profile.memoryMiB}</memory>
+  <vcpu>1</vcpu>
+  <os>
+    <type arch='x86_64' machine='pc'>hvm</type>
+    <kernel>${xmlText(vm.image.kernel)}</kernel>
+    <initrd>${xmlText(vm.image.initrd)}</initrd>
+    <cmdline>console=tty0 console=ttyS0 quiet atp.inputs=${inputs}</cmdline>
+  </os>
+  <features><acpi/></features>
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>restart</on_reboot>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <controller type='usb' model='${usb ? 'qemu-xhci' : 'none'}'/>
+    <controller type='virtio-serial' index='0'/>
+    <serial type='pty'><log file='${xmlText(files.serialLog)}' append='off'/></serial>${ports.join('')}
+    ${profile.inputs.map(({ type, bus }) => `<input type='${type}' bus='${bus}'/>`).join('\n    ')}
+    <graphics type='spice'><listen type='socket'/></graphics>
+    <video><model type='vga' vram='16384'/></video>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+`
+}
+
+function xmlText(text: string): string {
+  return text.replace(/[&<>'"]/g, (character) => `&#${character.codePointAt(0)};`)
+}
