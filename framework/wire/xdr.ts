@@ -34,7 +34,8 @@ export class XdrWriter {
 
   i32(value: number): this {
     if (value !== (value | 0)) throw encodeError(`${value} is not a 32-bit signed integer`)
-    this.#bytes.writeInt32BE(value, this.#reserve(4))
+    const at = this.#reserve(4)
+    this.#bytes.writeInt32BE(value, at)
     return this
   }
 
