@@ -2,7 +2,6 @@ import { Command, CommanderError } from 'commander'
 import { configureLogging, isAtpError, messageOf, redact } from '../core/index.ts'
 import { packageVersion } from '../runner/package-version.ts'
 import { EXIT } from '../runner/exit-code.ts'
-import { brokerCommand } from './broker.ts'
 import { completionCommand } from './completion.ts'
 import { configCommand } from './config.ts'
 import { doctorCommand } from './doctor.ts'
@@ -44,7 +43,6 @@ The npm package "atp" is somebody else's: install @ocloudview/atp, then "npx atp
   ]) {
     program.addCommand(command)
   }
-  program.addCommand(brokerCommand(), { hidden: true })
   return program
 }
 

@@ -7,6 +7,8 @@ export interface AtpContext {
   stateDir: string
   /** Root of the project; event paths are relative to it. */
   root: string
+  /** The configuration file, if there is one. */
+  configFile: string | undefined
   /** Where evidence files of this run go. */
   evidenceDir: string
   evidence: ResolvedConfig['evidence']

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { createVitest, type TestModule, type Vitest } from 'vitest/node'
+import { createVitest, type CliOptions, type TestModule, type Vitest } from 'vitest/node'
 import { configError, isAtpError, messageOf } from '../core/index.ts'
 import type { ResolvedConfig } from '../config/index.ts'
 import { toErrorRecord } from '../evidence/index.ts'
@@ -40,7 +40,7 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   const config = withOptions(base, options)
   const run = newRunId()
   const started = performance.now()
-  const reporters = openReporters(config, run, options.reporter ?? 'auto')
+  const reporters = openReporters(config, options.reporter ?? 'auto')
   const hub = new EventHub(reporters.all)
   const adapter = new VitestAdapter(config.root, (event) => hub.emit(event))
   const signals = ownSignals()
@@ -51,7 +51,7 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   try {
     // Both take a while and neither needs the other.
     const opening = startSession(config, run, (notice) => adapter.send({ type: 'notice', ...notice }), signals.aborted)
-    const creating = createVitest(vitestOptions(config, options, adapter), { configFile: false, root: config.root, plugins: atp({}, { config, run }) })
+    const creating = createVitest(vitestOptions(config, options, adapter), { root: config.root, plugins: atp({}, { config, run }) })
     const [opened, created] = await Promise.allSettled([opening, creating])
     if (opened.status === 'fulfilled') session = opened.value
     if (created.status === 'fulfilled') vitest = created.value
@@ -93,8 +93,11 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
     leaked,
   })
   await hub.close()
-  const gate = await reporters.finish()
-  if (exitCode === EXIT.passed && gate.failed) exitCode = EXIT.failed
+  const gate = reporters.gate()
+  if (gate.failed) {
+    for (const rule of gate.rules) process.stderr.write(`atp: quality gate: ${rule}\n`)
+    if (exitCode === EXIT.passed) exitCode = EXIT.failed
+  }
   if (hub.failures.length > 0) {
     for (const text of hub.failures) process.stderr.write(`atp: a report is incomplete: ${text}\n`)
     if (exitCode === EXIT.passed || exitCode === EXIT.failed) exitCode = EXIT.infrastructure
@@ -147,9 +150,9 @@ function failureCode(
   return code === EXIT.passed && flakyFails ? EXIT.failed : code
 }
 
-function vitestOptions(config: ResolvedConfig, options: RunOptions, adapter: VitestAdapter) {
+function vitestOptions(config: ResolvedConfig, options: RunOptions, adapter: VitestAdapter): CliOptions {
   return {
-    config: false as const,
+    config: false,
     root: config.root,
     watch: options.watch === true,
     reporters: [adapter],

@@ -34,16 +34,40 @@ class WorkerRuntime {
     if (!host) {
       host = HostConnection.open({ id, uri })
       this.#hosts.set(uri, host)
-      const forget = () => this.#hosts.delete(uri)
-      host.then((connection) => connection.onClose(forget), forget)
+      host.catch(() => this.#hosts.delete(uri))
     }
     return host
+  }
+
+  /**
+   * The one configured host that has a VM of this name.
+   *
+   * @throws `ATP_VM_MISSING`, `ATP_VM_AMBIGUOUS`.
+   */
+  async locate(name: string, hostId: string | undefined): Promise<{ host: { id: string; uri: string }; uuid: string }> {
+    const hosts = this.context.hosts.filter((host) => hostId === undefined || host.id === hostId)
+    const found = await Promise.all(
+      hosts.map(async (host) => {
+        const control = await (await this.host(host.id, host.uri)).client('control')
+        const domain = (await control.listDomains()).find((one) => one.name === name || one.uuid === name)
+        return domain ? [{ host, uuid: domain.uuid }] : []
+      }),
+    )
+    const [first, ...more] = found.flat()
+    if (first && more.length === 0) return first
+    const where = hosts.map((host) => host.id).join(', ') || 'no host (none is configured)'
+    throw first
+      ? configError('ATP_VM_AMBIGUOUS', `more than one host has a VM "${name}": ${found.flat().map((one) => one.host.id).join(', ')}`, {
+          remedy: 'name the host as well',
+        })
+      : configError('ATP_VM_MISSING', `no VM "${name}" on ${where}`, { remedy: 'check the name with "virsh list --all"' })
   }
 
   /** Leases VMs for a test and opens them. Everything ends with the scope. */
   async lease(scope: TestScope, requests: VmRequest[], locks: string[] = []): Promise<DesktopVm[]> {
     const broker = await this.broker()
-    const request: LeaseRequest = { holder: scope.holder, vms: requests, locks }
+    const { requests: complete, attached } = await this.#complete(requests)
+    const request: LeaseRequest = { holder: scope.holder, vms: complete, locks }
     scope.record({ type: 'lease', time: Date.now(), state: 'waiting', vms: [] })
     const lease = await scope.use(
       'lease',
@@ -52,7 +76,29 @@ class WorkerRuntime {
     )
     scope.record({ type: 'lease', time: Date.now(), state: 'granted', vms: vmRecords(lease), waitMs: lease.waitMs })
     scope.defer('lease record', () => scope.record({ type: 'lease', time: Date.now(), state: 'released', vms: vmRecords(lease) }))
-    return Promise.all(lease.vms.map((leased) => this.#open(scope, leased)))
+    return Promise.all(
+      lease.vms.map((leased, index) => {
+        const place = attached.get(index)
+        return this.#open(scope, place ? { ...leased, uuid: place.uuid, host: place.host } : leased)
+      }),
+    )
+  }
+
+  /** Existing VMs are found on their hosts first; without a lab a named VM is an existing one. */
+  async #complete(requests: VmRequest[]) {
+    const attached = new Map<number, Awaited<ReturnType<WorkerRuntime['locate']>>>()
+    const complete = await Promise.all(
+      requests.map(async (request, index): Promise<VmRequest> => {
+        if (request.ownership !== 'attached' && (this.context.lab || request.name === undefined)) return request
+        if (request.name === undefined) {
+          throw configError('ATP_VM_UNNAMED', 'an attached VM must be named', { remedy: "set vmOptions: { domain: 'name' }" })
+        }
+        const place = await this.locate(request.name, request.host)
+        attached.set(index, place)
+        return { ...request, ownership: 'attached', host: place.host.id }
+      }),
+    )
+    return { requests: complete, attached }
   }
 
   async #open(scope: TestScope, leased: Lease['vms'][number]): Promise<DesktopVm> {
