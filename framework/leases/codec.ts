@@ -5,7 +5,7 @@
  * once, `{id, ok}` or `{id, error}`, in any order, and sends notices `{notice}` in between.
  */
 import { AtpError, isAtpError, messageOf, protocolError, type ErrorBranch, type Verdict } from '../core/index.ts'
-import type { LeaseRequest } from './api.ts'
+import type { LeasedVm, LeaseRequest } from './api.ts'
 
 /** Raised with every incompatible change of the messages below. */
 export const BROKER_PROTOCOL = 1
@@ -15,7 +15,8 @@ export const MAX_MESSAGE_BYTES = 1024 * 1024
 export type ClientKind = 'run' | 'worker' | 'cli'
 
 export type Call =
-  | { verb: 'hello'; protocol: number; version: string; run: string; kind: ClientKind; pid: number }
+  /** `serves`: what the client would start a broker with; the broker refuses when it serves something else. */
+  | { verb: 'hello'; protocol: number; version: string; run: string; kind: ClientKind; pid: number; serves?: string }
   | { verb: 'lease'; request: LeaseRequest; timeoutMs?: number }
   /** Gives up a `lease` call; if it was granted already, releases it. */
   | { verb: 'cancel'; call: number }
@@ -40,6 +41,27 @@ export interface WireError {
   cause?: WireError | { message: string }
 }
 export type Reply = { id: number; ok: unknown } | { id: number; error: WireError }
+
+/**
+ * What happens to leases: to a client's own ones always, to all of its run after `subscribe`. `revoked`: taken away
+ * while its holder still wanted it.
+ */
+export interface LeaseNotice {
+  state: 'waiting' | 'granted' | 'released' | 'revoked'
+  run: string
+  lease: string
+  holder: string
+  /** The `lease` call, in notices to the client that made it. */
+  call?: number
+  /** Empty while waiting. */
+  vms: LeasedVm[]
+  /** Why it waits, or was taken away. */
+  reason?: string
+  /** Since the request. */
+  waitMs: number
+  /** VMs leased on each host now. */
+  hosts: { id: string; leased: number; capacity: number }[]
+}
 
 const VERBS: readonly string[] = [
   'hello', 'lease', 'cancel', 'release', 'end', 'drain', 'status', 'subscribe', 'sweep', 'standbys',
@@ -122,6 +144,7 @@ export function toCall(message: Record<string, unknown>): CallMessage {
       integer('pid')
       text('version')
       text('run')
+      need(message['serves'] === undefined || typeof message['serves'] === 'string', '"hello" has a bad serves')
       need(KINDS.includes(message['kind']), '"hello" has no kind')
       break
     case 'lease':

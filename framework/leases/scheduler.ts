@@ -94,6 +94,7 @@ export class Scheduler {
   readonly #waiting = new Map<number, { demand: Demand; reason: string }>()
   /** VMs granted so far per host: breaks ties between equally free hosts. */
   readonly #served = new Map<string, number>()
+  readonly #unfilled = new Set<string>()
   #standbys: Readonly<Record<string, number>> = {}
 
   constructor(options: SchedulerOptions) {
@@ -198,6 +199,25 @@ export class Scheduler {
   ready(slot: Slot): void {
     slot.state = 'standby'
     slot.pooled = true
+  }
+
+  /** Idle standbys beyond what is wanted. */
+  surplus(): Slot[] {
+    const kept = new Map<string, number>()
+    return [...this.#slots.values()].filter((slot) => {
+      if (slot.state !== 'standby') return false
+      const kind = `${slot.host} ${slot.profile}`
+      kept.set(kind, (kept.get(kind) ?? 0) + 1)
+      return (kept.get(kind) as number) > (this.#standbys[slot.profile ?? ''] ?? 0)
+    })
+  }
+
+  /** Makes no standbys on a host until {@link resumeFilling}: the last attempt failed. */
+  pauseFilling(host: string): void {
+    this.#unfilled.add(host)
+  }
+  resumeFilling(host: string): void {
+    this.#unfilled.delete(host)
   }
 
   /** A VM is being destroyed. */
@@ -363,7 +383,7 @@ export class Scheduler {
     const fill: Slot[] = []
     for (const host of this.hosts.keys()) {
       // One at a time per host: tests that run meanwhile need the processor more.
-      if (reserved.hosts.has(host) || this.load(host).filling > 0) continue
+      if (reserved.hosts.has(host) || this.#unfilled.has(host) || this.load(host).filling > 0) continue
       for (const [profile, wanted] of Object.entries(this.#standbys)) {
         let have = this.#readying(host, profile)
         for (const slot of this.#slots.values()) {

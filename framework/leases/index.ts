@@ -1,0 +1,8 @@
+export * from './api.ts'
+export { BrokerClient, type ConnectOptions } from './client.ts'
+export type { ClientKind, LeaseNotice } from './codec.ts'
+export { Journal, type JournalVm } from './journal.ts'
+export { stopBroker, type BrokerStart } from './launch.ts'
+export { isBrokerAlive } from './process-guard.ts'
+export type { BrokerStatus } from './status.ts'
+export { sweep, type SweepOptions, type SweepResult, type SweptVm, type TaggedVm } from './sweep.ts'
