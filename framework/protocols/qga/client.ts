@@ -65,9 +65,9 @@ export class QgaClient {
     return !this.#agent.open
   }
 
-  /** Refuses later calls. Idempotent. */
-  close(): void {
-    this.#agent.close()
+  /** Refuses later calls with `ATP_QGA_CLOSED`, `reason` being its cause. Idempotent. */
+  close(reason?: unknown): void {
+    this.#agent.close(reason)
   }
 
   /** Any agent command. `T` is the caller's claim and is not checked. Sent once unless said to be idempotent. */

@@ -33,7 +33,7 @@ export class QgaConnection {
   readonly #target: Pick<ProtocolTarget, 'name' | 'agentCommand'>
   readonly #retryDelayMs: number
   readonly #transcript: TranscriptRecorder | undefined
-  #open = true
+  #closed: { reason: unknown } | undefined
 
   constructor(target: Pick<ProtocolTarget, 'name' | 'agentCommand'>, options: QgaConnectionOptions = {}) {
     this.vm = target.name
@@ -45,12 +45,12 @@ export class QgaConnection {
   }
 
   get open(): boolean {
-    return this.#open
+    return this.#closed === undefined
   }
 
   /** Later calls are refused. Calls under way run to their own end: libvirt cannot take a command back. */
-  close(): void {
-    this.#open = false
+  close(reason?: unknown): void {
+    this.#closed ??= { reason }
   }
 
   /** One command's `return` member. */
@@ -77,7 +77,7 @@ export class QgaConnection {
 
   /** One request, one answer, as texts; sent once. */
   async exchange(execute: string, json: string, options: CallOptions): Promise<string> {
-    if (!this.#open) throw qgaClosedError(this.vm)
+    if (this.#closed) throw qgaClosedError(this.vm, this.#closed.reason)
     this.#transcript?.record(this.vm, 'qga', 'out', readableMessage(json))
     try {
       const text = await this.#target.agentCommand(json, options)

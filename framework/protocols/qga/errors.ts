@@ -1,6 +1,7 @@
 import {
   connectError,
   isAtpError,
+  messageOf,
   protocolError,
   remoteError,
   stateError,
@@ -31,8 +32,9 @@ export function qgaExecuteError(vm: string, command: string, desc: string, cause
 }
 
 /** `ATP_QGA_CLOSED`: a call on a session that is closed or was never connected. */
-export function qgaClosedError(vm: string): AtpError {
-  return stateError('ATP_QGA_CLOSED', `${vm}: the guest agent session is closed`, { context: { vm } })
+export function qgaClosedError(vm: string, reason?: unknown): AtpError {
+  const why = reason === undefined ? '' : ` (${messageOf(reason)})`
+  return stateError('ATP_QGA_CLOSED', `${vm}: the guest agent session is closed${why}`, { cause: reason, context: { vm } })
 }
 
 /** `ATP_QGA_EXEC_TIMEOUT`: the process was started and had not ended in time. It goes on running. */

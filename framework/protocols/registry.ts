@@ -1,0 +1,19 @@
+import { ProtocolRegistry } from './protocol.ts'
+import { QgaProtocolBuilder, type QgaOptions } from './qga/index.ts'
+import { QmpProtocolBuilder, type QmpProtocolOptions } from './qmp/index.ts'
+import { VirtioSerialProtocolBuilder, type VirtioSerialOptions } from './virtio-serial/index.ts'
+
+export interface DefaultRegistryOptions {
+  qmp?: QmpProtocolOptions
+  qga?: QgaOptions
+  virtioSerial?: VirtioSerialOptions
+}
+
+/** A registry of its own with everything the framework speaks: `qmp`, `qga` and every `virtio-serial:<name>`. */
+export function defaultRegistry(options: DefaultRegistryOptions = {}): ProtocolRegistry {
+  const registry = new ProtocolRegistry()
+  registry.register(new QmpProtocolBuilder(options.qmp))
+  registry.register(new QgaProtocolBuilder(options.qga))
+  registry.register(new VirtioSerialProtocolBuilder(options.virtioSerial))
+  return registry
+}
