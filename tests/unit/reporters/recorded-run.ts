@@ -251,6 +251,17 @@ export function recordedRun(directory: string): RunEvent[] {
         type: 'attachment_content',
         data: {
           name: 'note',
+          content: Buffer.from(`I typed ${PASSWORD}`).toString('base64'),
+          encoding: 'base64',
+          contentType: 'text/plain',
+          wrapInStep: true,
+          timestamp: time,
+        },
+      },
+      {
+        type: 'attachment_content',
+        data: {
+          name: 'note',
           content: Buffer.from(`typed ${PASSWORD}`).toString('base64'),
           encoding: 'base64',
           contentType: 'text/plain',

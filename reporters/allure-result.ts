@@ -1,0 +1,214 @@
+import { createHash } from 'node:crypto'
+import { extname } from 'node:path'
+import { type Label, type Link, LinkType, type Parameter, Stage, Status, type TestResult } from 'allure-js-commons'
+import {
+  type AttemptView,
+  type DeliveryRecord,
+  type TestStatus,
+  type TestView,
+  allEvidence,
+  describeLatency,
+  latencyByPath,
+  pathName,
+  statusOf,
+} from '../framework/evidence/index.ts'
+import { errorDetails, errorHeadline } from './error-text.ts'
+
+/** Allure's own details plus the flags its report reads and its types leave out. */
+type Details = TestResult['statusDetails'] & { known?: boolean; muted?: boolean; flaky?: boolean }
+
+const LONGEST_MESSAGE = 4000
+
+/**
+ * One attempt as an Allure result, without its steps and attachments.
+ *
+ * All attempts of a test share `testCaseId`; parameters are excluded from Allure's identity, because the VM and the
+ * latency differ from run to run.
+ *
+ * @param issueUrl pattern with `%s` for known issues that are no URL themselves.
+ */
+export function allureResult(test: TestView, attempt: AttemptView, issueUrl: string | undefined): Partial<TestResult> {
+  const identity = createHash('md5').update(test.test).digest('hex')
+  return {
+    name: nameOf(test, attempt),
+    fullName: `${test.file}#${[...test.path, test.name].join(' › ')}`,
+    titlePath: [...test.file.split('/').filter(Boolean), ...test.path],
+    testCaseId: identity,
+    historyId: identity,
+    start: attempt.startTime,
+    status: allureStatus(attempt),
+    statusDetails: statusDetails(test, attempt),
+    stage: attempt.end ? Stage.FINISHED : Stage.INTERRUPTED,
+    description: description(test, attempt),
+    labels: labels(test, attempt),
+    links: links(test, issueUrl),
+    parameters: parameters(attempt),
+  }
+}
+
+/** The tree of the report shows the name and a colour only: unverified input must not pass there as plain green. */
+function nameOf(test: TestView, attempt: AttemptView): string {
+  return isUnverified(attempt) ? `${test.name} · unverified` : test.name
+}
+
+function isUnverified(attempt: AttemptView): boolean {
+  const inputs = allEvidence(attempt).inputs
+  return (attempt.end?.unverified ?? 0) > 0 || inputs.some(({ delivery }) => delivery.outcome === 'unverified')
+}
+
+/** A test whose worker died is broken; one that bail or a signal kept from running is skipped, with the reason. */
+function allureStatus(attempt: AttemptView): Status {
+  if (!attempt.end) return Status.BROKEN
+  switch (statusOf(attempt)) {
+    case 'passed':
+      return Status.PASSED
+    case 'failed':
+      return Status.FAILED
+    case 'broken':
+      return Status.BROKEN
+    case 'skipped':
+      return Status.SKIPPED
+    case 'pending':
+      return attempt.end.verdict ? Status.BROKEN : Status.SKIPPED
+  }
+}
+
+/** The status of a step; one that never ended was cut off. */
+export function allureStepStatus(status: TestStatus | undefined): Status {
+  if (status === undefined) return Status.BROKEN
+  return status === 'pending' ? Status.SKIPPED : (status as Status)
+}
+
+function statusDetails(test: TestView, attempt: AttemptView): Details {
+  const { end } = attempt
+  const details: Details = {}
+  if (!end) details.message = 'the run ended before this test did'
+  else if (end.errors.length > 0) {
+    details.message = end.errors.map(errorHeadline).join('\n\n').slice(0, LONGEST_MESSAGE)
+    details.trace = end.errors.map(errorDetails).join('\n\n')
+    const compared = end.errors.find(({ expected }) => expected !== undefined)
+    if (compared?.expected !== undefined) details.expected = compared.expected
+    if (compared?.actual !== undefined) details.actual = compared.actual
+  } else if (end.reason) details.message = end.status === 'pending' ? `never ran: ${end.reason}` : end.reason
+  if (end?.flaky) details.flaky = true
+  if (test.meta['knownIssue']) details.known = details.muted = true
+  return details
+}
+
+/** What must not be overlooked, at the head of the result. Markdown. */
+function description(test: TestView, attempt: AttemptView): string {
+  const { end } = attempt
+  const lines: string[] = []
+  if (typeof test.meta['description'] === 'string') lines.push(test.meta['description'])
+  const verdict = end?.verdict
+  if (verdict) lines.push(`**Verdict: ${verdict}** (${VERDICT_MEANING[verdict]})`)
+  const inputs = allEvidence(attempt).inputs.map(({ delivery }) => delivery)
+  const unverified = inputs.filter(({ outcome }) => outcome === 'unverified')
+  const count = Math.max(unverified.length, end?.unverified ?? 0)
+  if (count > 0) {
+    const reasons = [...new Set(unverified.flatMap(({ reason }) => (reason ? [reason] : [])))]
+    const why = reasons.length > 0 ? `: ${reasons.join('; ')}` : ''
+    lines.push(`⚠️ **Unverified:** nobody observed ${count} input ${count === 1 ? 'action' : 'actions'}${why}`)
+  }
+  const damaged = inputs.filter(({ outcome }) => outcome === 'damaged').length
+  if (damaged > 0)
+    lines.push(`⚠️ **Damaged:** ${damaged} input ${damaged === 1 ? 'action' : 'actions'} did not arrive as sent`)
+  if (end?.flaky) lines.push(`⚠️ **Flaky:** passed at attempt ${attempt.attempt}`)
+  if (end?.reason) lines.push(`${end.status === 'pending' ? 'Never ran' : 'Reason'}: ${end.reason}`)
+  return lines.join('\n\n')
+}
+
+const VERDICT_MEANING = {
+  product: 'the system under test did not do what was expected',
+  infrastructure: 'a host, VM, agent or connection failed',
+  spec: 'the spec or its configuration is wrong',
+  framework: 'ATP itself failed',
+}
+
+function labels(test: TestView, attempt: AttemptView): Label[] {
+  const { end } = attempt
+  const unverified = isUnverified(attempt)
+  const list: [name: string, value: string | undefined][] = [
+    ['framework', 'ocloudview-atp'],
+    ['language', LANGUAGES[extname(test.file)] ?? 'typescript'],
+    ['parentSuite', test.file || undefined],
+    ['suite', test.path[0]],
+    ['subSuite', test.path.slice(1).join(' › ') || undefined],
+    ['thread', attempt.worker],
+    ['testId', test.id],
+    ['verdict', end?.verdict],
+    ...test.tags.map((tag) => ['tag', tag] as [string, string]),
+    ...(unverified
+      ? ([
+          ['tag', 'unverified'],
+          ['verification', 'unverified'],
+        ] as [string, string][])
+      : []),
+    ...(end?.flaky ? ([['tag', 'flaky']] as [string, string][]) : []),
+    ...[...new Set(attempt.vms.map(({ host }) => host))].map((host) => ['host', host] as [string, string]),
+    ...attempt.vms.map(({ name }) => ['vm', name] as [string, string]),
+  ]
+  return list.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value }]))
+}
+
+const LANGUAGES: Record<string, string> = { '.yaml': 'yaml', '.yml': 'yaml', '.json': 'json' }
+
+function links(test: TestView, issueUrl: string | undefined): Link[] {
+  const issues = [test.meta['knownIssue']].flat().filter((issue) => typeof issue === 'string')
+  return issues.map((issue) => ({
+    type: LinkType.ISSUE,
+    name: issue,
+    url: URL.canParse(issue) ? issue : (issueUrl?.replace('%s', encodeURIComponent(issue)) ?? issue),
+  }))
+}
+
+function parameters(attempt: AttemptView): Parameter[] {
+  const list: [name: string, value: string][] = []
+  if (attempt.vms.length > 0) {
+    list.push(['vm', attempt.vms.map(({ name }) => name).join(', ')])
+    list.push(['host', [...new Set(attempt.vms.map(({ host }) => host))].join(', ')])
+    list.push(['waited for VM', `${attempt.waitMs.toFixed(0)} ms`])
+  }
+  if (attempt.attempt > 1) list.push(['attempt', String(attempt.attempt)])
+  const evidence = allEvidence(attempt)
+  for (const latency of latencyByPath(evidence.inputs.map(({ delivery }) => delivery))) {
+    list.push([`${latency.quantity} ${latency.level} ${pathName(latency.path)}`, describeLatency(latency)])
+  }
+  for (const { key, value, unit, boundMs } of evidence.metrics) {
+    list.push([key, `${value} ${unit}${boundMs === undefined ? '' : ` ± ${boundMs} ms`}`])
+  }
+  return list.map(toParameter)
+}
+
+/** The account of one input action, for its step. */
+export function deliveryParameters(vm: string, delivery: DeliveryRecord): Parameter[] {
+  const { outcome, sent, seen, lost, duplicated, reordered, reason, stuck, latency } = delivery
+  const list: [string, string][] = [
+    ['vm', vm],
+    ['path', pathName(delivery.path)],
+    ['verify', delivery.verify],
+  ]
+  if (outcome === 'unverified')
+    list.push(['delivery', `unverified: ${reason ?? 'nobody observed it'} (${sent} events sent)`])
+  else {
+    const account = [`${sent} events sent`, `${seen} seen`]
+    if (outcome === 'damaged') account.push(`${lost} lost`, `${duplicated} duplicated`, `${reordered} reordered`)
+    if (stuck.length > 0) account.push(`still down: ${stuck.join(', ')}`)
+    list.push(['delivery', `${outcome}: ${account.join(', ')}`])
+  }
+  if (latency) {
+    const own = latencyByPath([delivery])[0]
+    if (own) list.push([`latency (${latency.level})`, describeLatency(own)])
+    if (latency.loop)
+      list.push([
+        'host to host',
+        `p50 ${latency.loop.p50Ms} · p95 ${latency.loop.p95Ms} · max ${latency.loop.maxMs} ms`,
+      ])
+    for (const [why, samples] of Object.entries(latency.excluded ?? {})) list.push(['left out', `${samples} (${why})`])
+  }
+  return list.map(toParameter)
+}
+
+function toParameter([name, value]: [string, string]): Parameter {
+  return { name, value, excluded: true }
+}
