@@ -1,7 +1,9 @@
 /** What authors hold in a test. TypeScript and YAML speak of the same objects with the same words. */
-import type { CallOptions, Secret } from '../core/index.ts'
-import type { Delivery, InputOptions } from '../input/api.ts'
+import type { CallOptions } from '../core/index.ts'
+import type { Keyboard, Mouse } from '../input/api.ts'
 import type { Ownership } from '../leases/api.ts'
+
+export type { Keyboard, Mouse, MouseButton, MouseOptions, PressOptions, TypeOptions } from '../input/api.ts'
 
 export type VmState = 'running' | 'paused' | 'shutdown' | 'shutoff' | 'crashed' | 'suspended' | 'blocked' | 'unknown'
 
@@ -23,42 +25,6 @@ export interface Vm {
   resume(options?: CallOptions): Promise<void>
   reset(options?: CallOptions): Promise<void>
   shutdown(options?: CallOptions): Promise<void>
-}
-
-export interface TypeOptions extends InputOptions {
-  /** Keyboard layout the guest uses. Default `us`. */
-  layout?: string
-  /** Fixed pause between strokes in milliseconds instead of acknowledgement pacing. */
-  delayMs?: number
-  /** What to do with characters the layout cannot make. Default `error`, before the first stroke. */
-  onUnmapped?: 'error' | 'skip'
-}
-export interface PressOptions extends InputOptions {
-  /** How long the chord is held, milliseconds. Default 0: released at once. */
-  holdMs?: number
-}
-
-export interface Keyboard {
-  /** Types text stroke by stroke. */
-  type(text: string | Secret, options?: TypeOptions): Promise<Delivery>
-  /** Presses a key or chord such as `a`, `enter`, `ctrl+alt+del`: down in order, up in reverse. */
-  press(chord: string, options?: PressOptions): Promise<Delivery>
-  down(key: string, options?: InputOptions): Promise<Delivery>
-  up(key: string, options?: InputOptions): Promise<Delivery>
-}
-
-export type MouseButton = 'left' | 'middle' | 'right'
-export interface Mouse {
-  /** Absolute position in guest screen pixels, or as fractions with `unit: 'fraction'`. */
-  move(x: number, y: number, options?: MouseOptions): Promise<Delivery>
-  moveBy(dx: number, dy: number, options?: MouseOptions): Promise<Delivery>
-  click(options?: MouseOptions & { x?: number; y?: number; button?: MouseButton; count?: number }): Promise<Delivery>
-  down(button?: MouseButton, options?: MouseOptions): Promise<Delivery>
-  up(button?: MouseButton, options?: MouseOptions): Promise<Delivery>
-  scroll(notches: number, options?: MouseOptions): Promise<Delivery>
-}
-export interface MouseOptions extends InputOptions {
-  unit?: 'pixel' | 'fraction'
 }
 
 export interface ExecResult {

@@ -1,5 +1,5 @@
 /** The border between input (what is sent), observation (what the guest saw) and the paths between them. */
-import type { CallOptions } from '../core/index.ts'
+import type { CallOptions, Secret } from '../core/index.ts'
 import type { DeliveryRecord, InputPathName, LatencySummary, ObservationLevel } from '../evidence/events.ts'
 
 /** One state change of one virtual input device. Keys are identified by their QMP qcode. */
@@ -45,9 +45,16 @@ export interface InputObserver {
   calibrate?(options?: CallOptions): Promise<void>
 }
 
-/** One injected event and when the request that carried it left this process. */
-export interface SentEvent {
-  event: InputEvent
+/** What an injected event makes a Linux guest's evdev report. */
+export interface Expectation {
+  type: ObservedEvent['type']
+  code: number
+  /** key: 1 or 0; abs: the position; rel: the distance, which the guest may report in several pieces. */
+  value: number
+}
+
+/** What one injected event should cause, and when the request that carried it left this process. */
+export interface SentEvent extends Expectation {
   /** Host monotonic time, see {@link InputPath.inject}. */
   atNs: bigint
   /** Sent to provoke another event; whether the guest reports it does not matter. */
@@ -93,4 +100,40 @@ export interface Delivery extends DeliveryRecord {
   vm: string
   /** Injection → guest, one entry per observed press, milliseconds. */
   readonly latenciesMs: readonly number[]
+}
+
+export interface TypeOptions extends InputOptions {
+  /** Keyboard layout the guest uses. Default `us`. */
+  layout?: string
+  /** Fixed pause between strokes in milliseconds instead of acknowledgement pacing. */
+  delayMs?: number
+  /** What to do with characters the layout cannot make. Default `error`, before the first stroke. */
+  onUnmapped?: 'error' | 'skip'
+}
+export interface PressOptions extends InputOptions {
+  /** How long the chord is held, milliseconds. Default 0: released at once. */
+  holdMs?: number
+}
+
+export interface Keyboard {
+  /** Types text stroke by stroke. */
+  type(text: string | Secret, options?: TypeOptions): Promise<Delivery>
+  /** Presses a key or chord such as `a`, `enter`, `ctrl+alt+del`: down in order, up in reverse. */
+  press(chord: string, options?: PressOptions): Promise<Delivery>
+  down(key: string, options?: InputOptions): Promise<Delivery>
+  up(key: string, options?: InputOptions): Promise<Delivery>
+}
+
+export type MouseButton = 'left' | 'middle' | 'right'
+export interface Mouse {
+  /** Absolute position in guest screen pixels, or as fractions with `unit: 'fraction'`. */
+  move(x: number, y: number, options?: MouseOptions): Promise<Delivery>
+  moveBy(dx: number, dy: number, options?: MouseOptions): Promise<Delivery>
+  click(options?: MouseOptions & { x?: number; y?: number; button?: MouseButton; count?: number }): Promise<Delivery>
+  down(button?: MouseButton, options?: MouseOptions): Promise<Delivery>
+  up(button?: MouseButton, options?: MouseOptions): Promise<Delivery>
+  scroll(notches: number, options?: MouseOptions): Promise<Delivery>
+}
+export interface MouseOptions extends InputOptions {
+  unit?: 'pixel' | 'fraction'
 }

@@ -1,43 +1,11 @@
-import { BUTTONS, evdevKeyName, keyOfQcode } from '../keys/index.ts'
-import type { Account, InputEvent, ObservedEvent, Reconcile, SentEvent } from '../input/api.ts'
+import { evdevKeyName } from '../keys/index.ts'
+import type { Account, Expectation, InputObserver, ObservedEvent, Reconcile, SentEvent } from '../input/api.ts'
 import { align } from './align.ts'
 import { summarizeLatency, type LatencySample } from './latency.ts'
 
-/** Linux `REL_WHEEL`. */
-const REL_WHEEL = 8
 /** Events further apart than the longest device queue (virtio: 64 descriptors, two an event) cannot have swapped. */
 const REORDER_DISTANCE = 32
 const MAX_DIFFERENCES_SHOWN = 10
-
-/** What one injected event makes a Linux guest report. */
-export interface Expectation {
-  type: ObservedEvent['type']
-  code: number
-  /** key: 1 or 0; abs: the position; rel: the distance, which the guest may report in several pieces. */
-  value: number
-}
-
-/** The evdev event that follows from an injected one; undefined for the release of a wheel notch, which has none. */
-export function expectationOf(event: InputEvent): Expectation | undefined {
-  switch (event.type) {
-    case 'key': {
-      const key = keyOfQcode(event.qcode)
-      return key && { type: 'key', code: key.evdev.code, value: event.down ? 1 : 0 }
-    }
-    case 'button':
-      if (event.button === 'wheel-up' || event.button === 'wheel-down') {
-        return event.down ? { type: 'rel', code: REL_WHEEL, value: event.button === 'wheel-up' ? 1 : -1 } : undefined
-      }
-      return { type: 'key', code: BUTTONS[event.button], value: event.down ? 1 : 0 }
-    case 'abs':
-    case 'rel':
-      return { type: event.type, code: event.axis === 'x' ? 0 : 1, value: event.value }
-  }
-}
-
-interface Expected extends Expectation {
-  sent: SentEvent
-}
 
 /**
  * Compares what was sent with what an observer saw.
@@ -49,24 +17,21 @@ interface Expected extends Expectation {
  * Autorepeat of the guest's kernel (value 2) is nobody's input and ignored.
  */
 export const reconcile: Reconcile = ({ sent, observed, observer, held }) => {
-  const expected = sent.flatMap((each) => {
-    const expectation = expectationOf(each.event)
-    return expectation ? [{ ...expectation, sent: each }] : []
-  })
-  const discrete = expected.filter((each) => each.type !== 'rel' && !each.sent.optional)
-  const provoked = new Set(expected.filter((each) => each.sent.optional).map(symbolOf))
+  const discrete = sent.filter((each) => each.type !== 'rel' && !each.optional)
+  const motions = sent.filter((each) => each.type === 'rel' && !each.optional)
+  const provoked = new Set(sent.filter((each) => each.optional).map(symbolOf))
   const seen = observed.filter((event) => event.type === 'abs' || (event.type === 'key' && event.value !== 2))
   const relative = reconcileRelative(
-    expected.filter((each) => each.type === 'rel'),
+    motions,
     observed.filter((event) => event.type === 'rel'),
   )
   const alignment = align(discrete.map(symbolOf), seen.map(symbolOf))
-  const pairs: [Expected, ObservedEvent][] = [...relative.pairs]
+  const pairs: [SentEvent, ObservedEvent][] = [...relative.pairs]
   const differences = new Differences()
   let counts: { lost: number; duplicated: number; reordered: number }
   if (alignment) {
     for (const [left, right] of alignment.matched) {
-      pairs.push([discrete[left] as Expected, seen[right] as ObservedEvent])
+      pairs.push([discrete[left] as SentEvent, seen[right] as ObservedEvent])
     }
     const extra = alignment.onlyB.filter((index) => !provoked.has(symbolOf(seen[index] as ObservedEvent)))
     counts = explain({ ...alignment, onlyB: extra }, discrete, seen, differences)
@@ -75,7 +40,7 @@ export const reconcile: Reconcile = ({ sent, observed, observer, held }) => {
   }
   for (const line of relative.differences) differences.add(line)
   const { summary, latenciesMs } = summarizeLatency(observer.level, samplesOf(pairs, observer))
-  const sentCount = discrete.length + expected.filter((each) => each.type === 'rel').length
+  const sentCount = discrete.length + motions.length
   const lost = counts.lost + relative.lost
   const duplicated = counts.duplicated + relative.duplicated
   const account: Account = {
@@ -105,7 +70,7 @@ function describe({ type, code, value }: Expectation): string {
 /** Sorts what only one side has into lost, duplicated and reordered. */
 function explain(
   { matched, onlyA, onlyB }: { matched: [number, number][]; onlyA: number[]; onlyB: number[] },
-  sent: readonly Expected[],
+  sent: readonly SentEvent[],
   seen: readonly ObservedEvent[],
   differences: Differences,
 ): { lost: number; duplicated: number; reordered: number } {
@@ -123,7 +88,7 @@ function explain(
       (candidate) =>
         missing.has(candidate) &&
         Math.abs(candidate - place) <= REORDER_DISTANCE &&
-        symbolOf(sent[candidate] as Expected) === symbolOf(event),
+        symbolOf(sent[candidate] as SentEvent) === symbolOf(event),
     )
     if (twin !== undefined) {
       missing.delete(twin)
@@ -137,14 +102,14 @@ function explain(
     }
   }
   for (const index of missing) {
-    differences.add(`sent ${describe(sent[index] as Expected)}, saw nothing (event ${index + 1} of ${sent.length})`)
+    differences.add(`sent ${describe(sent[index] as SentEvent)}, saw nothing (event ${index + 1} of ${sent.length})`)
   }
   return { lost: missing.size, duplicated, reordered }
 }
 
 /** The account when the damage is too great to say which of several equal events is which. */
 function countByKind(
-  sent: readonly Expected[],
+  sent: readonly SentEvent[],
   seen: readonly ObservedEvent[],
   differences: Differences,
 ): { lost: number; duplicated: number; reordered: number } {
@@ -168,8 +133,8 @@ function countByKind(
   return { lost, duplicated, reordered: 0 }
 }
 
-function reconcileRelative(sent: readonly Expected[], seen: readonly ObservedEvent[]) {
-  const pairs: [Expected, ObservedEvent][] = []
+function reconcileRelative(sent: readonly SentEvent[], seen: readonly ObservedEvent[]) {
+  const pairs: [SentEvent, ObservedEvent][] = []
   const differences: string[] = []
   let lost = 0
   let duplicated = 0
@@ -190,13 +155,12 @@ function reconcileRelative(sent: readonly Expected[], seen: readonly ObservedEve
 
 /** One sample a press, a position or a motion: releases say nothing new. */
 function samplesOf(
-  pairs: readonly [Expected, ObservedEvent][],
-  observer: Parameters<Reconcile>[0]['observer'],
+  pairs: readonly [SentEvent, ObservedEvent][],
+  observer: InputObserver,
 ): LatencySample[] {
   const samples: LatencySample[] = []
   let lastMoveAtNs: bigint | undefined
-  for (const [expected, event] of pairs) {
-    const { atNs } = expected.sent
+  for (const [{ atNs }, event] of pairs) {
     if (event.type === 'key' && event.value !== 1) continue
     if (event.type !== 'key') {
       // Both axes of one move are one input.

@@ -1,0 +1,6 @@
+export * from './action.ts'
+export * from './api.ts'
+export * from './devices.ts'
+export * from './keyboard.ts'
+export * from './mouse.ts'
+export * from './qmp-path.ts'

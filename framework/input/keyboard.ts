@@ -1,0 +1,207 @@
+import { configError, sleep, stateError, unsupportedError, type Secret } from '../core/index.ts'
+import { keyNamed, keyOfQcode, parseChord, textStrokes, type Key, type Stroke } from '../keys/index.ts'
+import type { InputPathName } from '../evidence/events.ts'
+import { ActionQueue, type ActionContext, type InputHost } from './action.ts'
+import type { Delivery, InputEvent, InputOptions, Keyboard, PressOptions, TypeOptions } from './api.ts'
+import { AckWindow, FIXED_PACE_MS, strokeCost } from './pacing.ts'
+
+/** How long the guest may acknowledge nothing before typing stops waiting for it, milliseconds. */
+const STALL_MS = 2000
+/** Longest text shown in a report. */
+const SHOWN_CHARACTERS = 200
+
+const NO_KEYS: ReadonlySet<number> = new Set()
+
+/**
+ * The keyboard of one VM.
+ *
+ * Text is typed in acknowledgement pacing while somebody observes: a stroke leaves when fewer than four are
+ * unacknowledged and the device's queue has room for it, so that nothing is lost however busy the host is.
+ * Otherwise at a fixed pace that suits an idle host.
+ */
+export class KeyboardDevice implements Keyboard {
+  readonly #queue: ActionQueue
+  readonly #vm: string
+  readonly #held = new Map<string, Key>()
+
+  constructor(host: InputHost) {
+    this.#queue = new ActionQueue(host)
+    this.#vm = host.vm
+  }
+
+  /**
+   * @throws before the first stroke `ATP_KEY_UNMAPPED`, `ATP_KEY_LAYOUT`, `ATP_KEY_HELD`, `ATP_INPUT_DELAY`; what
+   * {@link ActionQueue.run} throws.
+   */
+  async type(text: string | Secret, options: TypeOptions = {}): Promise<Delivery> {
+    const secret = typeof text !== 'string'
+    const clear = secret ? text.reveal() : text
+    const { strokes, skipped } = textStrokes(clear, { ...options, secret })
+    this.#assertFree(strokes.map((stroke) => stroke.key))
+    assertPace(options.delayMs)
+    const input = secret ? `${strokes.length} secret characters` : shorten(clear)
+    return this.#queue.run(
+      {
+        name: 'keyboard.type',
+        input: skipped > 0 ? `${input} (${skipped} characters skipped)` : input,
+        secret,
+        target: 'keyboard',
+        options,
+        held: this.#heldCodes(),
+      },
+      (context) => this.#typeStrokes(strokes, options, context),
+    )
+  }
+
+  /** @throws `ATP_KEY_UNKNOWN`, `ATP_KEY_CHORD`, `ATP_KEY_HELD`, `ATP_KEY_DEVICE` before anything is sent. */
+  async press(chord: string, options: PressOptions = {}): Promise<Delivery> {
+    const keys = parseChord(chord)
+    this.#assertFree(keys.slice(-1))
+    return this.#queue.run(
+      { name: 'keyboard.press', input: chord, target: 'keyboard', options, held: this.#heldCodes() },
+      async ({ recording, path, signal }) => {
+        assertOnDevice(keys, path.name.device)
+        const pressed = keys.filter((key) => !this.#held.has(key.qcode))
+        const downs = pressed.map((key) => keyEvent(key, true))
+        const ups = pressed.toReversed().map((key) => keyEvent(key, false))
+        if (!options.holdMs) {
+          // In one call, so that a busy host cannot stretch the press until the guest repeats the key.
+          await recording.inject([...downs, ...ups], { signal })
+          return undefined
+        }
+        await recording.inject(downs, { signal })
+        await sleep(options.holdMs, signal)
+        await recording.inject(ups, { signal })
+        return undefined
+      },
+    )
+  }
+
+  /** @throws `ATP_KEY_UNKNOWN`, `ATP_KEY_HELD`, `ATP_KEY_DEVICE` before anything is sent. */
+  async down(name: string, options: InputOptions = {}): Promise<Delivery> {
+    const key = keyNamed(name)
+    this.#assertFree([key])
+    const held = new Set([...this.#heldCodes(), key.evdev.code])
+    const delivery = await this.#queue.run(
+      { name: 'keyboard.down', input: name, target: 'keyboard', options, held },
+      async ({ recording, path, signal }) => {
+        assertOnDevice([key], path.name.device)
+        await recording.inject([keyEvent(key, true)], { signal })
+        return undefined
+      },
+    )
+    this.#held.set(key.qcode, key)
+    return delivery
+  }
+
+  /** @throws `ATP_KEY_NOT_HELD` when `down` was not called before. */
+  async up(name: string, options: InputOptions = {}): Promise<Delivery> {
+    const key = keyNamed(name)
+    if (!this.#held.has(key.qcode)) {
+      throw stateError('ATP_KEY_NOT_HELD', `${this.#vm}: ${key.qcode} is not down`, { remedy: 'call keyboard.down first' })
+    }
+    const held = this.#heldCodes()
+    const delivery = await this.#queue.run(
+      { name: 'keyboard.up', input: name, target: 'keyboard', options, held },
+      async ({ recording, signal }) => {
+        await recording.inject([keyEvent(key, false)], { signal })
+        return undefined
+      },
+    )
+    this.#held.delete(key.qcode)
+    return delivery
+  }
+
+  /** Releases every key that {@link down} left pressed, the last one first. */
+  async releaseAll(options: InputOptions = {}): Promise<void> {
+    for (const qcode of [...this.#held.keys()].toReversed()) await this.up(qcode, { verify: 'off', ...options })
+  }
+
+  /** A key that is down already cannot be pressed: the guest would see nothing. */
+  #assertFree(keys: readonly Key[]): void {
+    const key = keys.find(({ qcode }) => this.#held.has(qcode))
+    if (!key) return
+    throw stateError('ATP_KEY_HELD', `${this.#vm}: ${key.qcode} is down already`, { remedy: 'call keyboard.up first' })
+  }
+
+  #heldCodes(): ReadonlySet<number> {
+    return this.#held.size === 0 ? NO_KEYS : new Set([...this.#held.values()].map((key) => key.evdev.code))
+  }
+
+  async #typeStrokes(
+    strokes: readonly Stroke[],
+    { delayMs, verify }: TypeOptions,
+    { recording, path, observed, signal }: ActionContext,
+  ): Promise<string | undefined> {
+    const { device } = path.name
+    const plan = strokes.map((stroke) => {
+      const events = this.#strokeEvents(stroke)
+      const last = keyOfQcode((events.at(-1) as KeyEvent).qcode) as Key
+      return { events, cost: strokeCost(events, device), lastCode: last.evdev.code }
+    })
+    const window = new AckWindow(device)
+    recording.onSeen = (event) => {
+      if (event.type === 'key' && event.value === 0) window.released(event.code)
+    }
+    let paceMs = delayMs ?? (observed ? undefined : FIXED_PACE_MS[device])
+    let next = 0
+    const hasRoom = () => window.hasRoomFor(plan[next]?.cost ?? 0)
+    while (next < plan.length) {
+      if (paceMs === undefined && !(await recording.waitUntil(hasRoom, STALL_MS, signal))) {
+        if (verify === 'require') {
+          return recording.gap === undefined
+            ? `stopped after ${next} of ${plan.length} strokes: the guest reported nothing for ${STALL_MS} ms`
+            : undefined
+        }
+        paceMs = FIXED_PACE_MS[device]
+      }
+      const batch: InputEvent[] = []
+      do {
+        const { events, cost, lastCode } = plan[next++] as (typeof plan)[number]
+        batch.push(...events)
+        window.sent(lastCode, cost)
+      } while (paceMs === undefined && next < plan.length && hasRoom())
+      await recording.inject(batch, { signal })
+      if (paceMs !== undefined && next < plan.length) await sleep(paceMs, signal)
+    }
+    return undefined
+  }
+
+  #strokeEvents({ key, modifiers }: Stroke): InputEvent[] {
+    const needed = modifiers.filter((modifier) => !this.#held.has(modifier.qcode))
+    return [
+      ...needed.map((modifier) => keyEvent(modifier, true)),
+      keyEvent(key, true),
+      keyEvent(key, false),
+      ...needed.toReversed().map((modifier) => keyEvent(modifier, false)),
+    ]
+  }
+}
+
+type KeyEvent = Extract<InputEvent, { type: 'key' }>
+
+function keyEvent({ qcode }: Key, down: boolean): KeyEvent {
+  return { type: 'key', qcode, down }
+}
+
+function assertOnDevice(keys: readonly Key[], device: InputPathName['device']): void {
+  const missing = device === 'ps2' ? keys.find((key) => !key.ps2) : undefined
+  if (!missing) return
+  throw unsupportedError('ATP_KEY_DEVICE', `QEMU's PS/2 keyboard has no key "${missing.qcode}"`, {
+    context: { key: missing.qcode, device },
+    remedy: 'use a machine profile with a virtio or USB keyboard',
+  })
+}
+
+function shorten(text: string): string {
+  const characters = [...text]
+  if (characters.length <= SHOWN_CHARACTERS) return text
+  return `${characters.slice(0, SHOWN_CHARACTERS).join('')}… (${characters.length} characters)`
+}
+
+function assertPace(delayMs: number | undefined): void {
+  if (delayMs === undefined || (Number.isFinite(delayMs) && delayMs >= 0)) return
+  throw configError('ATP_INPUT_DELAY', `keyboard.type: delayMs is ${delayMs}`, {
+    remedy: 'give the pause between strokes in milliseconds, 0 or more',
+  })
+}

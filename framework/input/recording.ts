@@ -1,0 +1,139 @@
+import { interrupted, logger, messageOf, type CallOptions } from '../core/index.ts'
+import type { Expectation, InputEvent, InputObserver, InputPath, ObservedEvent, SentEvent } from './api.ts'
+import { expectationOf } from './expectation.ts'
+
+const RELEASE_TIMEOUT_MS = 2000
+
+/**
+ * Both sides of one input action: every event as it was sent, and every event the observer saw meanwhile. It
+ * knows when all that was sent has been seen, so that nobody has to sleep, and what is still pressed, so that a
+ * failed action can let go of it. Owns the observer's subscription until {@link end}.
+ */
+export class Recording {
+  readonly sent: SentEvent[] = []
+  readonly observed: ObservedEvent[] = []
+  /** Called for each observed event, before anybody who waits is woken. */
+  onSeen: (event: ObservedEvent) => void = () => {}
+  readonly #path: InputPath
+  readonly #wakers = new Set<() => void>()
+  /** What is still to be seen, by kind of event: how often (keys, positions) or how far (motion). */
+  readonly #open = new Map<string, number>()
+  #openKinds = 0
+  /** Events that undo what is pressed now, by what they release. */
+  readonly #releases = new Map<string, InputEvent>()
+  readonly #unsubscribe: () => void
+  #gap: string | undefined
+
+  constructor(path: InputPath, observer: InputObserver | undefined) {
+    this.#path = path
+    this.#unsubscribe =
+      observer?.subscribe(
+        (event) => this.#see(event),
+        (reason) => {
+          this.#gap ??= reason
+          this.#wake()
+        },
+      ) ?? (() => {})
+  }
+
+  /** Why the observation has a hole; undefined while it has none. */
+  get gap(): string | undefined {
+    return this.#gap
+  }
+
+  /** Everything sent so far was seen. */
+  get complete(): boolean {
+    return this.#openKinds === 0
+  }
+
+  /** Injects the events in one call. `optional`: they only serve to provoke others and need not be seen. */
+  async inject(events: readonly InputEvent[], options: CallOptions & { optional?: boolean } = {}): Promise<void> {
+    const { optional, ...bounds } = options
+    // Noted before the call: the guest may report an event before the call's own reply is here.
+    const added = events.flatMap((event) => {
+      const expected = expectationOf(event)
+      return expected ? [{ ...expected, atNs: 0n, ...(optional ? { optional } : {}) }] : []
+    })
+    this.sent.push(...added)
+    for (const event of added) if (!optional) this.#expect(event, 1)
+    for (const event of events) if (isPress(event)) this.#releases.set(nameOf(event), { ...event, down: false })
+    const { atNs } = await this.#path.inject(events, bounds)
+    for (const event of added) event.atNs = atNs
+    for (const event of events) if (!isPress(event)) this.#releases.delete(nameOf(event))
+  }
+
+  /**
+   * Waits until `done` holds, as long as the guest keeps reporting: resolves false when it has reported nothing
+   * for `idleMs`, or when the observation has a gap.
+   *
+   * @throws `ATP_INTERRUPTED` when the signal aborts.
+   */
+  waitUntil(done: () => boolean, idleMs: number, signal?: AbortSignal): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const check = () => {
+        if (signal?.aborted) finish(() => reject(interrupted('waiting for the guest to see input', signal)))
+        else if (done()) finish(() => resolve(true))
+        else if (this.#gap !== undefined) finish(() => resolve(false))
+        else timer.refresh()
+      }
+      const finish = (settle: () => void) => {
+        clearTimeout(timer)
+        this.#wakers.delete(check)
+        signal?.removeEventListener('abort', check)
+        settle()
+      }
+      const timer = setTimeout(() => finish(() => resolve(done())), idleMs)
+      this.#wakers.add(check)
+      signal?.addEventListener('abort', check, { once: true })
+      check()
+    })
+  }
+
+  /** Releases what this action pressed and did not release. Never rejects: it runs while another error is on its way. */
+  async letGo(): Promise<void> {
+    const releases = [...this.#releases.values()].toReversed()
+    if (releases.length === 0) return
+    try {
+      await this.#path.inject(releases, { timeoutMs: RELEASE_TIMEOUT_MS })
+      this.#releases.clear()
+    } catch (error) {
+      logger('input').warn`keys may be stuck in the guest (${[...this.#releases.keys()].join(', ')}): ${messageOf(error)}`
+    }
+  }
+
+  /** Ends the observation. */
+  end(): void {
+    this.#unsubscribe()
+  }
+
+  #see(event: ObservedEvent): void {
+    this.observed.push(event)
+    if (event.type !== 'key' || event.value !== 2) this.#expect(event, -1)
+    this.onSeen(event)
+    this.#wake()
+  }
+
+  #expect({ type, code, value }: Expectation, sign: 1 | -1): void {
+    const kind = type === 'rel' ? `rel ${code}` : `${type} ${code} ${value}`
+    const before = this.#open.get(kind) ?? 0
+    const after = before + sign * (type === 'rel' ? value : 1)
+    // Motion may overshoot, which is as incomplete as too little; a key seen too often is not waited for.
+    const open = (count: number) => (type === 'rel' ? count !== 0 : count > 0)
+    this.#openKinds += Number(open(after)) - Number(open(before))
+    this.#open.set(kind, after)
+  }
+
+  #wake(): void {
+    for (const wake of [...this.#wakers]) wake()
+  }
+}
+
+type Pressable = Extract<InputEvent, { down: boolean }>
+
+function isPress(event: InputEvent): event is Pressable {
+  return 'down' in event && event.down
+}
+
+function nameOf(event: InputEvent): string {
+  return event.type === 'key' ? event.qcode : event.type === 'button' ? event.button : ''
+}

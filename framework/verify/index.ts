@@ -1,0 +1,7 @@
+export * from './clock.ts'
+export * from './evdev.ts'
+export * from './evdev-observer.ts'
+export * from './input-devices.ts'
+export * from './latency.ts'
+export * from './reconcile.ts'
+export * from './start-evdev.ts'
