@@ -1,0 +1,48 @@
+import type { StepKind } from '../step-kind.ts'
+import * as command from './command.ts'
+import * as flow from './flow.ts'
+import * as guestFile from './guest-file.ts'
+import * as keyboard from './keyboard.ts'
+import { knownElsewhere } from './known-elsewhere.ts'
+import * as mouse from './mouse.ts'
+import { screenScreenshot } from './screen.ts'
+import * as serial from './serial.ts'
+import * as vm from './vm.ts'
+
+/** Every step kind that comes with the framework, in the order documentation shows them. */
+export const builtInKinds: readonly StepKind[] = [
+  vm.vmConnect,
+  vm.vmDisconnect,
+  keyboard.keyboardType,
+  keyboard.keyboardPress,
+  keyboard.keyboardSendKeys,
+  keyboard.keyboardDown,
+  keyboard.keyboardUp,
+  mouse.mouseMove,
+  mouse.mouseClick,
+  mouse.mouseDown,
+  mouse.mouseUp,
+  mouse.mouseScroll,
+  mouse.mouseDrag,
+  command.commandExec,
+  guestFile.fileRead,
+  guestFile.fileWrite,
+  serial.serialSend,
+  serial.serialExpect,
+  screenScreenshot,
+  guestFile.expectFile,
+  command.expectCommand,
+  vm.expectVmStatus,
+  command.verifyCommandSuccess,
+  command.verifyOutputContains,
+  command.verifyInputReceived,
+  flow.verifyCustom,
+  flow.wait,
+  flow.log,
+  flow.group,
+  flow.loop,
+  flow.parallel,
+  flow.scenarioRun,
+  flow.custom,
+  ...knownElsewhere,
+]

@@ -1,0 +1,11 @@
+/** Reading scenario files: pure, no I/O, fit for a browser. */
+export * from './scenario.ts'
+export * from './step-spec.ts'
+export * from './problem.ts'
+export * from './document.ts'
+export * from './expression.ts'
+export * from './template.ts'
+export * from './matrix.ts'
+export * from './needs.ts'
+export * from './print.ts'
+export type { Position, Source } from './source.ts'

@@ -1,0 +1,123 @@
+import { configError } from '../../core/errors.ts'
+import type { VmRequest } from '../../leases/api.ts'
+import type { Scope } from './expression.ts'
+import { combinationScope, combinationsOf } from './matrix.ts'
+import type { Problem } from './problem.ts'
+import type { Scenario, Step, VmWish } from './scenario.ts'
+import type { StepCatalog } from './step-spec.ts'
+import { fill, isTemplate } from './template.ts'
+
+/** The VMs one test of a scenario leases, all together. */
+export interface ScenarioNeeds {
+  vms: NeededVm[]
+  locks: string[]
+}
+/** A VM a scenario needs. Steps call it by its role, else by its name, else not at all. */
+export interface NeededVm extends VmRequest {
+  role?: string
+}
+
+/** What names a VM to steps; `undefined` for the one VM of a scenario that names none. */
+export type VmKey = string | undefined
+
+export function keyOf(vm: NeededVm): VmKey {
+  return vm.role ?? vm.name
+}
+
+/**
+ * The VMs a scenario needs for one combination of its matrix.
+ *
+ * Roles under `use.vms` are the whole set. Without roles it is every VM that `target` or a step names, and
+ * one VM of any name if a step acts before any VM is named.
+ *
+ * @throws `ATP_SCENARIO_NO_TARGET` for `on` that cannot be known before the run or names no role.
+ */
+export function needsOf(scenario: Scenario, catalog: StepCatalog, combination: Record<string, unknown> = {}): ScenarioNeeds {
+  const scope = combinationScope(scenario, combination)
+  const use = fill(scenario.use ?? {}, scope) as NonNullable<Scenario['use']>
+  const wish = pick({ ...(scenario.target?.hosts ? { host: scenario.target.hosts } : {}), ...use })
+  const roles = Object.entries(use.vms ?? {}).map(([role, own]) => ({ role, ...wish, ...own }))
+  const walk = new TargetWalk(scenario, catalog, scope)
+  const [problem] = walk.problems
+  if (problem) throw configError('ATP_SCENARIO_NO_TARGET', problem.message, { ...(problem.remedy ? { remedy: problem.remedy } : {}) })
+  const named = roles.length > 0 ? [] : [...walk.named].map((name) => ({ name, ...wish }))
+  const anonymous = roles.length === 0 && walk.anonymous ? [{ ...wish }] : []
+  return { vms: [...roles, ...anonymous, ...named], locks: use.locks ?? [] }
+}
+
+/** What {@link needsOf} would throw for any combination, as problems at their places. */
+export function targetProblems(scenario: Scenario, catalog: StepCatalog): Problem[] {
+  const found = new Map<string, Problem>()
+  for (const { values } of combinationsOf(scenario)) {
+    for (const problem of new TargetWalk(scenario, catalog, combinationScope(scenario, values)).problems) {
+      found.set(`${problem.line}:${problem.column} ${problem.message}`, problem)
+    }
+  }
+  return [...found.values()]
+}
+
+function pick({ profile, labels, host, ownership }: VmWish): VmWish {
+  return Object.fromEntries(Object.entries({ profile, labels, host, ownership }).filter(([, value]) => value !== undefined))
+}
+
+/** Follows the current set through a scenario without running it. */
+class TargetWalk {
+  readonly named = new Set<string>()
+  anonymous = false
+  readonly problems: Problem[] = []
+  readonly #catalog: StepCatalog
+  readonly #scope: Scope
+  readonly #roles: readonly string[]
+  #hasCurrent: boolean
+
+  constructor(scenario: Scenario, catalog: StepCatalog, scope: Scope) {
+    this.#catalog = catalog
+    this.#scope = scope
+    this.#roles = Object.keys(scenario.use?.vms ?? {})
+    for (const name of scenario.target?.domains ?? []) this.named.add(name)
+    this.#hasCurrent = this.named.size > 0 || this.#roles.length > 0
+    this.#steps([...scenario.setup, ...scenario.steps, ...scenario.teardown])
+  }
+
+  #steps(steps: readonly Step[]): void {
+    for (const step of steps) {
+      for (const name of step.on ?? []) this.#name(step, name)
+      if (step.on?.length) this.#hasCurrent = true
+      else if (!this.#hasCurrent && this.#catalog.find(step.action)?.needs.includes('vm')) {
+        this.anonymous = true
+        this.#hasCurrent = true
+      }
+      if (step.scenario) this.#steps([...step.scenario.setup, ...step.scenario.steps, ...step.scenario.teardown])
+      if (!step.steps) continue
+      const before = this.#hasCurrent
+      this.#steps(step.steps)
+      // Branches of a parallel step keep their current sets to themselves.
+      if (step.action === 'parallel') this.#hasCurrent = before
+    }
+  }
+
+  #name(step: Step, written: string): void {
+    const report = (message: string, remedy: string) => {
+      const problem: Problem = { severity: 'error', code: 'ATP_SCENARIO_NO_TARGET', message, remedy, ...(step.keys['on'] ?? step.at) }
+      this.problems.push(problem)
+    }
+    const name = this.#known(written)
+    if (name === undefined) {
+      // Captured and loop values exist only during the run; then the roles say what may come.
+      if (this.#roles.length > 0) return
+      return report(`which VM "${written}" means is not known before the run`, 'list the VMs under use.vms')
+    }
+    if (this.#roles.length === 0) this.named.add(name)
+    else if (!this.#roles.includes(name)) report(`there is no VM "${name}" in use.vms`, `roles: ${this.#roles.join(', ')}`)
+  }
+
+  #known(written: string): string | undefined {
+    if (!isTemplate(written)) return written
+    try {
+      const name = String(fill(written, this.#scope))
+      return isTemplate(name) ? undefined : name
+    } catch {
+      return undefined
+    }
+  }
+}
