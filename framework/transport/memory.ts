@@ -1,6 +1,9 @@
 import { connectError } from '../core/index.ts'
 import type { ByteSink, ByteStream } from '../wire/byte-stream.ts'
 
+/** Bytes one side may have under way before its writes wait. */
+const CAPACITY_BYTES = 65_536
+
 /** Two streams whose ends are each other: what one writes the other receives, in a later turn of the loop. */
 export function memoryPair(): [ByteStream, ByteStream] {
   const left = new MemoryStream('memory:left')
@@ -14,7 +17,8 @@ class MemoryStream implements ByteStream {
   readonly peer: string
   #other: MemoryStream | undefined
   #sink: ByteSink | undefined
-  #incoming: { bytes: Uint8Array; taken: () => void; refused: (error: Error) => void }[] = []
+  #incoming: { bytes: Uint8Array; taken?: () => void; refused?: (error: Error) => void }[] = []
+  #incomingBytes = 0
   #paused = false
   #scheduled = false
   #end: { error: Error | undefined } | undefined
@@ -35,11 +39,14 @@ class MemoryStream implements ByteStream {
   write(bytes: Uint8Array): Promise<void> {
     const other = this.#other as MemoryStream
     if (this.#end || other.#end) return Promise.reject(closedError(this.peer))
+    other.#incomingBytes += bytes.length
+    other.#schedule()
     const copy = Uint8Array.from(bytes)
-    return new Promise((taken, refused) => {
-      other.#incoming.push({ bytes: copy, taken, refused })
-      other.#schedule()
-    })
+    if (other.#incomingBytes <= CAPACITY_BYTES) {
+      other.#incoming.push({ bytes: copy })
+      return Promise.resolve()
+    }
+    return new Promise((taken, refused) => other.#incoming.push({ bytes: copy, taken, refused }))
   }
 
   pause(): void {
@@ -54,7 +61,7 @@ class MemoryStream implements ByteStream {
   destroy(error?: Error): void {
     if (this.#end) return
     this.#end = { error }
-    for (const { refused } of this.#incoming.splice(0)) refused(closedError(this.peer))
+    for (const { refused } of this.#incoming.splice(0)) refused?.(closedError(this.peer))
     this.#schedule()
     this.#other?.peerEnded()
   }
@@ -79,7 +86,8 @@ class MemoryStream implements ByteStream {
     while (!this.#end && !this.#paused) {
       const next = this.#incoming.shift()
       if (!next) break
-      next.taken()
+      this.#incomingBytes -= next.bytes.length
+      next.taken?.()
       sink.onData(next.bytes)
     }
     const drained = this.#incoming.length === 0 && !this.#paused

@@ -57,8 +57,8 @@ class UnixStream implements ByteStream {
   readonly #socket: Socket
   #sink: ByteSink | undefined
   #connected = false
-  /** Bytes and the end that came before {@link start}. */
-  #early: Uint8Array[] = []
+  /** Bytes that came before {@link start} or in spite of {@link pause}: at most a chunk or two. */
+  #held: Uint8Array[] = []
   #paused = false
   #reason: Error | undefined
   #closed = false
@@ -72,14 +72,14 @@ class UnixStream implements ByteStream {
         buffer: Buffer.allocUnsafeSlow(READ_BUFFER_BYTES),
         callback: (sizeBytes, buffer) => {
           this.#receive(Buffer.copyBytesFrom(buffer, 0, sizeBytes))
-          return !this.#paused
+          return this.#sink !== undefined && !this.#paused
         },
       },
     })
     this.#socket.setMaxListeners(0)
     this.#socket.once('connect', () => {
       this.#connected = true
-      // Nothing is read before somebody listens, so early data stays in the kernel but for one chunk.
+      // What comes before somebody listens stays in the kernel.
       this.#socket.pause()
       onConnect()
     })
@@ -88,16 +88,14 @@ class UnixStream implements ByteStream {
     })
     this.#socket.once('close', () => {
       this.#closed = true
-      if (this.#connected) this.#finish()
+      if (this.#connected) this.#deliver()
       else onConnect(this.#reason ?? refusedError(this.peer, 'closed'))
     })
   }
 
   start(sink: ByteSink): void {
     this.#sink = sink
-    for (const chunk of this.#early.splice(0)) sink.onData(chunk)
-    if (this.#closed) this.#finish()
-    else if (!this.#paused) this.#socket.resume()
+    this.#deliver()
   }
 
   write(bytes: Uint8Array): Promise<void> {
@@ -124,24 +122,32 @@ class UnixStream implements ByteStream {
 
   resume(): void {
     this.#paused = false
-    if (this.#sink) this.#socket.resume()
+    this.#deliver()
   }
 
   destroy(error?: Error): void {
     if (this.#closed) return
     this.#reason ??= error
+    this.#held = []
+    this.#paused = false
     this.#socket.destroy()
   }
 
   #receive(chunk: Uint8Array): void {
-    if (this.#sink) this.#sink.onData(chunk)
-    else this.#early.push(chunk)
+    if (this.#sink && !this.#paused && this.#held.length === 0) this.#sink.onData(chunk)
+    else this.#held.push(chunk)
   }
 
-  #finish(): void {
+  #deliver(): void {
     const sink = this.#sink
-    this.#sink = undefined
-    sink?.onClose(this.#reason)
+    if (!sink) return
+    while (this.#held.length > 0 && !this.#paused) sink.onData(this.#held.shift() as Uint8Array)
+    if (this.#paused) return
+    if (!this.#closed) this.#socket.resume()
+    else {
+      this.#sink = undefined
+      sink.onClose(this.#reason)
+    }
   }
 }
 
