@@ -87,7 +87,12 @@ async function generateInto(output: string, options: GenerateReportOptions): Pro
     categories: VERDICT_CATEGORIES,
     plugins: {
       awesome: {
-        options: { reportName: options.name, singleFile: true, groupBy: ['parentSuite', 'suite', 'subSuite'] },
+        options: {
+          reportName: options.name,
+          singleFile: true,
+          groupBy: ['parentSuite', 'suite', 'subSuite'],
+          charts: CHARTS,
+        },
       },
     },
   }
@@ -113,6 +118,15 @@ function gateMessage({ rule, actual, expected }: QualityGateValidationResult): s
   const limit = `allowed ${rule.endsWith('metricMin') ? 'at least' : 'at most'} ${(expected as { value: number }).value}`
   return Number.isFinite(value) ? `${key}: ${value} ${unit}, ${limit}` : `${key}: this run did not measure it, ${limit}`
 }
+
+/** Those that have something to say about runs on VMs; the generator's own choice is mostly empty. */
+const CHARTS = [
+  { type: 'currentStatus', title: 'This run' },
+  { type: 'statusDynamics', title: 'Results over runs' },
+  { type: 'durations', title: 'Durations', groupBy: 'none' },
+  { type: 'durationDynamics', title: 'Durations over runs' },
+  { type: 'statusTransitions', title: 'Tests that changed' },
+]
 
 const VERDICT_CATEGORIES = [
   { name: 'Product', matchers: { labels: { verdict: 'product' } } },

@@ -15,7 +15,7 @@ import {
 import { errorDetails, errorHeadline } from './error-text.ts'
 
 /** Allure's own details plus the flags its report reads and its types leave out. */
-type Details = TestResult['statusDetails'] & { known?: boolean; muted?: boolean; flaky?: boolean }
+type Details = TestResult['statusDetails'] & { known?: boolean; flaky?: boolean }
 
 const LONGEST_MESSAGE = 4000
 
@@ -91,7 +91,7 @@ function statusDetails(test: TestView, attempt: AttemptView): Details {
     if (compared?.actual !== undefined) details.actual = compared.actual
   } else if (end.reason) details.message = end.status === 'pending' ? `never ran: ${end.reason}` : end.reason
   if (end?.flaky) details.flaky = true
-  if (test.meta['knownIssue']) details.known = details.muted = true
+  if (test.meta['knownIssue']) details.known = true
   return details
 }
 
@@ -113,6 +113,9 @@ function description(test: TestView, attempt: AttemptView): string {
   const damaged = inputs.filter(({ outcome }) => outcome === 'damaged').length
   if (damaged > 0)
     lines.push(`⚠️ **Damaged:** ${damaged} input ${damaged === 1 ? 'action' : 'actions'} did not arrive as sent`)
+  for (const latency of latencyByPath(inputs)) {
+    lines.push(`Latency ${latency.quantity}, ${latency.level}, ${pathName(latency.path)}: ${describeLatency(latency)}`)
+  }
   if (end?.flaky) lines.push(`⚠️ **Flaky:** passed at attempt ${attempt.attempt}`)
   if (end?.reason) lines.push(`${end.status === 'pending' ? 'Never ran' : 'Reason'}: ${end.reason}`)
   return lines.join('\n\n')
@@ -171,8 +174,12 @@ function parameters(attempt: AttemptView): Parameter[] {
   }
   if (attempt.attempt > 1) list.push(['attempt', String(attempt.attempt)])
   const evidence = allEvidence(attempt)
+  // The page cuts long names and values: one figure each. The description has the whole sentence.
   for (const latency of latencyByPath(evidence.inputs.map(({ delivery }) => delivery))) {
-    list.push([`${latency.quantity} ${latency.level} ${pathName(latency.path)}`, describeLatency(latency)])
+    const what = latency.quantity === 'key-to-guest' ? 'key' : 'pointer'
+    const where = `${latency.level} · ${pathName(latency.path)}`
+    list.push([`${what} p50`, `${figure(latency.p50, latency.boundMs)} · ${where}`])
+    list.push([`${what} p95`, `${figure(latency.p95, latency.boundMs)} · ${where}`])
   }
   for (const { key, value, unit, boundMs } of evidence.metrics) {
     list.push([key, `${value} ${unit}${boundMs === undefined ? '' : ` ± ${boundMs} ms`}`])
@@ -207,6 +214,20 @@ export function deliveryParameters(vm: string, delivery: DeliveryRecord): Parame
     for (const [why, samples] of Object.entries(latency.excluded ?? {})) list.push(['left out', `${samples} (${why})`])
   }
   return list.map(toParameter)
+}
+
+/** What the step's line shows without being opened: the typical latency of what was seen, or that nobody looked. */
+export function deliveryTitle(title: string, delivery: DeliveryRecord): string {
+  const latency = latencyByPath([delivery])[0]
+  const badges: string[] = delivery.outcome === 'delivered' ? [] : [delivery.outcome]
+  if (latency) badges.push(`${latency.samples > 1 ? 'p50 ' : ''}${figure(latency.p50, latency.boundMs)}`)
+  return [title, ...badges].join(' · ')
+}
+
+/** `2.60 ± 0.35 ms`; limits where only those are known. */
+function figure({ lowMs, highMs }: { lowMs: number; highMs: number }, boundMs: number): string {
+  const value = lowMs === highMs ? highMs.toFixed(2) : `${lowMs.toFixed(2)}–${highMs.toFixed(2)}`
+  return `${value} ± ${boundMs.toFixed(2)} ms`
 }
 
 function toParameter([name, value]: [string, string]): Parameter {

@@ -19,7 +19,7 @@ import {
 import { attachmentContent, clearResults, isText } from './allure-files.ts'
 import { runMetrics } from './allure-metrics.ts'
 import { type AllureReport, type MetricLimit, generateReport } from './allure-report.ts'
-import { allureResult, allureStepStatus, deliveryParameters } from './allure-result.ts'
+import { allureResult, allureStepStatus, deliveryParameters, deliveryTitle } from './allure-result.ts'
 import { errorDetails, errorHeadline } from './error-text.ts'
 import { writeReport } from './report-file.ts'
 
@@ -114,7 +114,7 @@ export class AllureReporter implements RunReporter {
     this.#runtime.writer.writeEnvironmentInfo({
       ...run?.versions,
       ...Object.fromEntries(
-        (run?.hosts ?? []).map(({ id, uri, capacity }) => [`host ${id}`, `${uri} (capacity ${capacity})`]),
+        (run?.hosts ?? []).map(({ id, uri, capacity }) => [`host ${id}`, `capacity ${capacity} · ${uri}`]),
       ),
       ...(run ? { run: run.run } : {}),
     })
@@ -168,7 +168,7 @@ export class AllureReporter implements RunReporter {
       step.inputs.length === 1 ? step.inputs.find(({ delivery }) => delivery.action === start.kind) : undefined
     const error = end?.error
     const uuid = this.#runtime.startStep(root, parent, {
-      name: own ? badged(start.title, own.delivery) : start.title,
+      name: own ? deliveryTitle(start.title, own.delivery) : start.title,
       start: start.time,
       status: allureStepStatus(end?.status),
       statusDetails: error
@@ -190,7 +190,7 @@ export class AllureReporter implements RunReporter {
   #writeInput(root: string, parent: string | null, vm: string, delivery: DeliveryRecord, start: number): void {
     const failed = delivery.outcome === 'damaged' && delivery.verify === 'require'
     const uuid = this.#runtime.startStep(root, parent, {
-      name: badged(`${delivery.action} ${JSON.stringify(delivery.input)}`, delivery),
+      name: deliveryTitle(`${delivery.action} ${JSON.stringify(delivery.input)}`, delivery),
       start,
       status: failed ? Status.FAILED : Status.PASSED,
       parameters: deliveryParameters(vm, delivery),
@@ -213,10 +213,6 @@ export class AllureReporter implements RunReporter {
     const { contentType, bytes } = attachmentContent(attachment)
     this.#runtime.writeAttachment(root, step, attachment.name, bytes, { contentType })
   }
-}
-
-function badged(title: string, { outcome }: DeliveryRecord): string {
-  return outcome === 'delivered' ? title : `${title} · ${outcome}`
 }
 
 /** What the author's own `allure.*` calls left behind, from the attempt's end or from an attachment of that type. */

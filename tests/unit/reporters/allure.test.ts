@@ -71,7 +71,7 @@ describe('AllureReporter results', () => {
     const [hello] = named('文本完整到达 qmp')
     expect(hello!.steps.map(({ name }) => name)).toEqual([
       '打开记事本',
-      'keyboard.press "enter"',
+      'keyboard.press "enter" · 2.00 ± 0.35 ms',
       "author's own allure.step",
     ])
     const [typed, exec] = hello!.steps[0]!.steps
@@ -85,8 +85,12 @@ describe('AllureReporter results', () => {
     expect(parametersOf(hello!)).toMatchObject({
       vm: 'vm-001',
       host: 'lab-a',
-      'key-to-guest kernel qmp/ps2': 'p50 2.20 · p95 4.10 · max 4.10 ms ± 0.35 ms (6 samples)',
+      'key p50': '2.20 ± 0.35 ms · kernel · qmp/ps2',
+      'key p95': '4.10 ± 0.35 ms · kernel · qmp/ps2',
     })
+    expect(hello!.description).toBe(
+      'Latency key-to-guest, kernel, qmp/ps2: p50 2.20 · p95 4.10 · max 4.10 ms ± 0.35 ms (6 samples)',
+    )
     expect(labelsOf(hello!, 'tag')).toEqual(['smoke', 'input'])
     expect(labelsOf(hello!, 'host')).toEqual(['lab-a'])
   })
@@ -102,7 +106,7 @@ describe('AllureReporter results', () => {
   it('keeps evidence per attempt and goes on when a file is gone', () => {
     for (const attempt of named('中文输入法 <IME> & "引号"')) {
       const [step] = attempt.steps
-      expect(step!.name).toBe('type "你好, 世界" · damaged')
+      expect(step!.name).toBe('type "你好, 世界" · damaged · p50 3.00 ± 0.40 ms')
       expect(step!.status).toBe('failed')
       expect(step!.attachments.map(({ name }) => name)).toEqual(['screenshot', 'differences'])
       expect(existsSync(join(resultsDir, step!.attachments[0]!.source))).toBe(true)
