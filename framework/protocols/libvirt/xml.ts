@@ -25,6 +25,8 @@ export interface DomainXml {
   resolution: { width: number; height: number } | undefined
   /** Unix sockets of QMP monitors that the XML adds to QEMU's command line, in order. */
   qmpSocketPaths: string[]
+  /** File on the host that keeps what the first serial port prints. */
+  serialLogPath: string | undefined
 }
 
 export interface DomainChannel {
@@ -92,6 +94,7 @@ export function parseDomainXml(text: string): DomainXml {
       height: required(number(resolution, 'y'), 'resolution y'),
     },
     qmpSocketPaths: qmpSocketPaths(root),
+    serialLogPath: attribute(descend(list('serial')[0], 'log'), 'file'),
   }
 }
 

@@ -1,0 +1,47 @@
+import type { CallOptions } from '../core/index.ts'
+import type { Delivery } from '../input/api.ts'
+import type { LeasedVm } from '../leases/api.ts'
+import { defaultRegistry } from '../protocols/index.ts'
+import type { ProtocolRegistry } from '../protocols/protocol.ts'
+import { TranscriptRecorder } from '../protocols/transcript.ts'
+import { DesktopVm } from './desktop-vm.ts'
+import { Machine, type MachineHost } from './machine.ts'
+import { Sessions } from './sessions.ts'
+
+export interface CreateVmOptions extends CallOptions {
+  /** What the lease handed out. An attached VM is known by its name only. */
+  leased: LeasedVm
+  /** An open connection to the VM's host; stays its owner's. */
+  host: MachineHost
+  /** Hears of every input action that was carried out. */
+  onDelivery?: (delivery: Delivery) => void
+  /** Default: a new one, so that evidence can show what was said. */
+  transcript?: TranscriptRecorder
+  /** What `vm.protocol(type)` can make. Default: everything the framework speaks. */
+  registry?: ProtocolRegistry
+}
+
+/**
+ * Composes a VM from its lease and its host's connection. No session is opened yet; the caller owns the VM and
+ * calls `close`.
+ *
+ * @throws `ATP_LIBVIRT_NO_DOMAIN` when the VM is not there, and the host connection's errors.
+ */
+export async function createVm({ leased, host, onDelivery, ...options }: CreateVmOptions): Promise<DesktopVm> {
+  const bounds = { signal: options.signal, timeoutMs: options.timeoutMs }
+  const control = await host.client('control', bounds)
+  const domain = leased.uuid
+    ? await control.lookupByUuid(leased.uuid, bounds)
+    : await control.lookupByName(leased.name, bounds)
+  const target = await host.target(domain, bounds)
+  const { transcript = new TranscriptRecorder(), registry = defaultRegistry() } = options
+  const sessions = new Sessions(target, transcript, registry)
+  const vm = new DesktopVm(leased, new Machine(host, domain, leased.ownership), sessions, onDelivery)
+  try {
+    await vm.watch(bounds)
+  } catch (error) {
+    await vm.close()
+    throw error
+  }
+  return vm
+}

@@ -1,0 +1,133 @@
+import { isAtpError, timeoutError, unsupportedError, withDeadline, type CallOptions } from '../core/index.ts'
+import type { HostConnection } from '../hosts/index.ts'
+import type { Ownership } from '../leases/api.ts'
+import type { Domain, LifecycleEvent } from '../protocols/libvirt/index.ts'
+import type { VmState } from './api.ts'
+import { toPng, type Screenshot } from './screenshot.ts'
+
+/** What a VM needs of its host's connection. */
+export type MachineHost = Pick<HostConnection, 'client' | 'target'>
+
+const STATE_TIMEOUT_MS = 60_000
+/** Events can be lost with their connection; the state is asked for at least this often while waiting. */
+const RECHECK_MS = 2_000
+
+/** The machine from outside, as its host's libvirt knows it. */
+export class Machine {
+  readonly domain: Domain
+  readonly #host: MachineHost
+  readonly #ownership: Ownership
+
+  constructor(host: MachineHost, domain: Domain, ownership: Ownership) {
+    this.#host = host
+    this.domain = domain
+    this.#ownership = ownership
+  }
+
+  /** What libvirt says now. A VM that is gone is `shutoff`: VMs of the lab end with their power. */
+  async state(options: CallOptions = {}): Promise<VmState> {
+    const client = await this.#control(options)
+    try {
+      return (await client.getState(this.domain, options)).state
+    } catch (error) {
+      if (isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) return 'shutoff'
+      throw error
+    }
+  }
+
+  /**
+   * Resolves as soon as the VM is in that state. Default limit 60 s.
+   *
+   * @throws `ATP_VM_STATE_TIMEOUT` with the state last seen.
+   */
+  async waitForState(wanted: VmState, { signal, timeoutMs = STATE_TIMEOUT_MS }: CallOptions = {}): Promise<void> {
+    const { name } = this.domain
+    let seen: VmState | undefined
+    try {
+      await withDeadline(`${name} to be ${wanted}`, { signal, timeoutMs }, async (bound) => {
+        let changed = () => {}
+        const unsubscribe = await this.onLifecycle(() => changed(), { signal: bound })
+        try {
+          for (;;) {
+            // Armed before asking: a change between the answer and the wait is not missed.
+            const change = new Promise<void>((resolve) => (changed = resolve))
+            seen = await this.state({ signal: bound })
+            if (seen === wanted || bound.aborted) return
+            const recheck = setTimeout(changed, RECHECK_MS)
+            bound.addEventListener('abort', changed, { once: true })
+            await change
+            bound.removeEventListener('abort', changed)
+            clearTimeout(recheck)
+          }
+        } finally {
+          await unsubscribe()
+        }
+      })
+    } catch (error) {
+      if (!isAtpError(error, 'ATP_TIMEOUT')) throw error
+      throw timeoutError('ATP_VM_STATE_TIMEOUT', `${name} is ${seen ?? 'unknown'}, not ${wanted}, after ${timeoutMs} ms`, {
+        cause: error,
+        context: { vm: name, wanted, seen, timeoutMs },
+        verdict: 'product',
+      })
+    }
+  }
+
+  async onLifecycle(handler: (event: LifecycleEvent) => void, options: CallOptions = {}): Promise<() => Promise<void>> {
+    return (await this.#control(options)).onLifecycle(this.domain, handler, options)
+  }
+
+  /** The machine was reset, by the guest or from outside. */
+  async onReboot(handler: () => void, options: CallOptions = {}): Promise<() => Promise<void>> {
+    return (await this.#control(options)).onReboot(this.domain, handler, options)
+  }
+
+  /** PNG. */
+  async screenshot(options: CallOptions = {}): Promise<Screenshot> {
+    return toPng(await this.rawScreenshot(options))
+  }
+
+  /** As libvirt delivers it, not converted. */
+  async rawScreenshot(options: CallOptions = {}): Promise<Screenshot> {
+    const client = await this.#calls(options)
+    return client.screenshot(this.domain, options)
+  }
+
+  async suspend(options: CallOptions = {}): Promise<void> {
+    await (await this.#calls(options)).suspend(this.domain, options)
+  }
+
+  async resume(options: CallOptions = {}): Promise<void> {
+    await (await this.#calls(options)).resume(this.domain, options)
+  }
+
+  /** @throws `ATP_VM_ATTACHED` for a VM that is not ours to reset. */
+  async reset(options: CallOptions = {}): Promise<void> {
+    this.#mustOwn('reset')
+    await (await this.#calls(options)).reset(this.domain, options)
+  }
+
+  /** Asks the guest; resolves when it was asked. @throws `ATP_VM_ATTACHED` for a VM that is not ours to stop. */
+  async shutdown(options: CallOptions = {}): Promise<void> {
+    this.#mustOwn('shut down')
+    await (await this.#calls(options)).shutdown(this.domain, options)
+  }
+
+  #control(options: CallOptions) {
+    return this.#host.client('control', options)
+  }
+
+  // Whatever takes the VM's job waits with other such calls and never holds up state and events.
+  #calls(options: CallOptions) {
+    return this.#host.client('calls', options)
+  }
+
+  #mustOwn(verb: string): void {
+    if (this.#ownership !== 'attached') return
+    const { name } = this.domain
+    throw unsupportedError('ATP_VM_ATTACHED', `${name} is attached and may not be ${verb}`, {
+      context: { vm: name },
+      remedy: 'only VMs that were made for the test may be changed; lease one without `domain`',
+    })
+  }
+}

@@ -1,0 +1,34 @@
+import type { Ownership } from '../leases/api.ts'
+import type { DesktopVm } from './desktop-vm.ts'
+
+/** Which VM a test wants. Everything is optional: without any of it, one of the default profile. */
+export interface VmOptions {
+  /** Exactly this VM; the test waits until it is free. */
+  domain?: string
+  /** Machine profile of the provider. */
+  profile?: string
+  /** Host labels that must all match. */
+  labels?: string[]
+  /** Exactly this host. */
+  host?: string
+  ownership?: Ownership
+  /** Named locks held together with the VM. */
+  locks?: string[]
+}
+
+/** Which machines a test of several wants. They are granted together or not at all. */
+export interface PoolOptions extends Omit<VmOptions, 'domain' | 'profile'> {
+  /** Roles, one machine each. */
+  vms: string[]
+  /** Machine profile of all of them. */
+  template?: string
+}
+
+/** Several machines of one test, by role. */
+export interface Pool {
+  readonly vms: Readonly<Record<string, DesktopVm>>
+  /** In the order of the roles. */
+  readonly all: readonly DesktopVm[]
+  /** Does something with all machines at once; rejects with the first failure. */
+  each(body: (vm: DesktopVm, role: string) => Promise<void>): Promise<void>
+}

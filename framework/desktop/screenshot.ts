@@ -1,0 +1,54 @@
+import { encode } from 'fast-png'
+import { protocolError } from '../core/index.ts'
+
+export interface Screenshot {
+  /** `image/png` */
+  contentType: string
+  bytes: Uint8Array
+}
+
+/**
+ * A screenshot as PNG, which every report can show. libvirt passes on what QEMU writes: PPM (P6, 8 bits) up to
+ * QEMU 7.0's default and libvirt's, PNG where it asks for it.
+ *
+ * @throws `ATP_VM_SCREENSHOT` for any other format.
+ */
+export function toPng({ contentType, bytes }: Screenshot): Screenshot {
+  if (isPng(bytes)) return { contentType: 'image/png', bytes }
+  const header = readPpmHeader(bytes)
+  if (!header) {
+    throw protocolError('ATP_VM_SCREENSHOT', `a screenshot in an unknown format (${contentType}, ${bytes.byteLength} bytes)`)
+  }
+  const { width, height, at } = header
+  const data = bytes.subarray(at, at + width * height * 3)
+  if (data.byteLength < width * height * 3) {
+    throw protocolError('ATP_VM_SCREENSHOT', `a screenshot of ${width}×${height} pixels ends too early`)
+  }
+  return { contentType: 'image/png', bytes: encode({ width, height, data, channels: 3, depth: 8 }) }
+}
+
+/** Width and height in pixels of a PNG or PPM image. @throws `ATP_VM_SCREENSHOT` */
+export function imageSize({ contentType, bytes }: Screenshot): { width: number; height: number } {
+  if (isPng(bytes)) {
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    return { width: view.getUint32(16), height: view.getUint32(20) }
+  }
+  const header = readPpmHeader(bytes)
+  if (!header) throw protocolError('ATP_VM_SCREENSHOT', `a screenshot in an unknown format (${contentType})`)
+  return { width: header.width, height: header.height }
+}
+
+function isPng(bytes: Uint8Array): boolean {
+  return bytes.byteLength > 24 && bytes[0] === 0x89 && bytes[1] === 0x50 && bytes[2] === 0x4e && bytes[3] === 0x47
+}
+
+const LONGEST_HEADER = 256
+
+/** `P6`, width, height, 255, separated by white space or comments; one white space, then the pixels. */
+function readPpmHeader(bytes: Uint8Array): { width: number; height: number; at: number } | undefined {
+  const text = Buffer.from(bytes.subarray(0, LONGEST_HEADER)).toString('latin1')
+  const space = '(?:\\s|#[^\\n]*\\n)+'
+  const match = new RegExp(`^P6${space}(\\d{1,5})${space}(\\d{1,5})${space}255\\s`).exec(text)
+  if (!match) return undefined
+  return { width: Number(match[1]), height: Number(match[2]), at: match[0].length }
+}

@@ -1,0 +1,143 @@
+import { stateError, type CallOptions } from '../core/index.ts'
+import { parseDomainXml, type DomainXml } from '../protocols/libvirt/index.ts'
+import type { Protocol, ProtocolRegistry, ProtocolTarget, ProtocolType } from '../protocols/protocol.ts'
+import { QgaClient } from '../protocols/qga/index.ts'
+import { QmpClient } from '../protocols/qmp/index.ts'
+import type { TranscriptRecorder } from '../protocols/transcript.ts'
+import {
+  findPort,
+  openChannel,
+  virtioSerialPorts,
+  type VirtioSerialChannel,
+  type VirtioSerialOptions,
+  type VirtioSerialPort,
+} from '../protocols/virtio-serial/index.ts'
+import type { ByteStream } from '../wire/byte-stream.ts'
+import { LazySession } from './lazy-session.ts'
+
+/**
+ * The protocol sessions of one VM: opened when first needed, owned here, closed together.
+ *
+ * Whatever speaks to a program in the guest ends when the guest starts anew; see {@link void}.
+ */
+export class Sessions {
+  readonly target: ProtocolTarget
+  readonly transcript: TranscriptRecorder
+  readonly #registry: ProtocolRegistry
+  readonly #qmp: LazySession<QmpClient>
+  readonly #qga: LazySession<QgaClient>
+  /** Sessions with something in the guest: how to end each. */
+  readonly #guestSide = new Set<(reason: unknown) => Promise<void> | void>()
+  readonly #protocols = new Set<Protocol>()
+  #closed = false
+
+  constructor(target: ProtocolTarget, transcript: TranscriptRecorder, registry: ProtocolRegistry) {
+    this.target = target
+    this.transcript = transcript
+    this.#registry = registry
+    this.#qmp = new LazySession({
+      what: `QMP of ${target.name}`,
+      open: () => QmpClient.overLibvirt(target, { transcript }),
+      close: (client) => client.close(),
+      alive: (client) => !client.closed,
+    })
+    this.#qga = new LazySession({
+      what: `the guest agent of ${target.name}`,
+      open: () => this.#openAgent(),
+      close: (client, reason) => client.close(reason),
+      alive: (client) => !client.closed,
+    })
+  }
+
+  async qmp(options?: CallOptions): Promise<QmpClient> {
+    this.assertOpen()
+    return this.#qmp.get(options)
+  }
+
+  /** Ready: a guest that is starting is waited for, 60 s at most. */
+  async qga(options?: CallOptions): Promise<QgaClient> {
+    this.assertOpen()
+    return this.#qga.get(options)
+  }
+
+  /** The live XML, read anew: the state of channels changes. */
+  async xml(): Promise<DomainXml> {
+    this.assertOpen()
+    return parseDomainXml(await this.target.xml())
+  }
+
+  async ports(): Promise<VirtioSerialPort[]> {
+    return virtioSerialPorts((await this.xml()).channels)
+  }
+
+  /** Messages over a channel. Only one opener at a time: the same name twice rejects. */
+  async channel(name: string, how?: VirtioSerialOptions, options?: CallOptions): Promise<VirtioSerialChannel> {
+    findPort(this.target.name, await this.ports(), name)
+    const channel = await openChannel(this.target, name, { transcript: this.transcript, ...how }, options)
+    return this.#own(channel, (reason) => channel.close(reason))
+  }
+
+  /** A channel as plain bytes. */
+  async stream(name: string, options?: CallOptions): Promise<ByteStream> {
+    findPort(this.target.name, await this.ports(), name)
+    const stream = await this.target.openChannel(name, options)
+    return this.#own(stream, (reason) => stream.destroy(reason instanceof Error ? reason : undefined))
+  }
+
+  /** A connected protocol of any registered type. */
+  async protocol(type: ProtocolType, options?: CallOptions): Promise<Protocol> {
+    this.assertOpen()
+    const protocol = this.#registry.create(type)
+    await protocol.connect(this.target, options)
+    if (this.#closed) await protocol.disconnect()
+    this.assertOpen()
+    this.#protocols.add(protocol)
+    return protocol
+  }
+
+  /** Ends every session with the guest's inside. Calls on them reject, with `reason` as the cause. */
+  async void(reason: unknown): Promise<void> {
+    const ends = [...this.#guestSide]
+    this.#guestSide.clear()
+    for (const end of ends) await end(reason)
+    await this.#qga.drop(reason)
+  }
+
+  /** Ends everything. Later requests reject with `ATP_VM_CLOSED`. */
+  async close(): Promise<void> {
+    this.#closed = true
+    const results = await Promise.allSettled([
+      this.void(this.#closedError()),
+      this.#qmp.drop(undefined),
+      ...[...this.#protocols].map((protocol) => protocol.disconnect()),
+    ])
+    const failed = results.find((result) => result.status === 'rejected')
+    if (failed) throw failed.reason
+  }
+
+  assertOpen(): void {
+    if (this.#closed) throw this.#closedError()
+  }
+
+  #closedError(): Error {
+    return stateError('ATP_VM_CLOSED', `${this.target.name} was given back`, {
+      remedy: 'use the VM only inside the test that leased it, and await every call',
+    })
+  }
+
+  async #openAgent(): Promise<QgaClient> {
+    const client = new QgaClient(this.target, { transcript: this.transcript })
+    await client.waitReady()
+    return client
+  }
+
+  /** Something opened while this closed is ended at once. */
+  #own<T>(session: T, end: (reason: unknown) => void): T {
+    if (this.#closed) {
+      end(undefined)
+      throw this.#closedError()
+    }
+    this.#guestSide.add(end)
+    return session
+  }
+}
