@@ -1,0 +1,16 @@
+import { ScenarioExecutor, type ScenarioServices } from './engine.ts'
+import type { Scenario } from './model/index.ts'
+
+/** What a test runner hands to a scenario: its services, and the signal that ends the test. */
+export interface ScenarioFixtures extends Omit<ScenarioServices, 'registry'> {
+  signal: AbortSignal
+}
+
+/**
+ * What the module made from a YAML spec calls: runs one combination of the scenario and rejects with its first
+ * failure, whose stack starts with the place in the YAML file.
+ */
+export async function runScenarioTest(scenario: Scenario, fixtures: ScenarioFixtures, matrix: Record<string, unknown> = {}): Promise<void> {
+  const report = await new ScenarioExecutor(fixtures).execute(scenario, { signal: fixtures.signal, matrix })
+  if (!report.passed) throw report.failure
+}
