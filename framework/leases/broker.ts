@@ -312,7 +312,12 @@ export class Broker {
     clearTimeout(entry.timer)
     this.#book.delete(entry)
     entry.abort.abort(error)
-    for (const slot of this.#scheduler.end(entry.ticket)) this.#track(this.#retire(slot, entry.making.get(slot.name)))
+    const reusable = held && !this.#closing.signal.aborted
+    for (const slot of this.#scheduler.end(entry.ticket)) {
+      // Decided at once, so that nobody makes a VM instead of waiting for this one.
+      const recycles = reusable && this.#scheduler.recycle(slot)
+      this.#track(recycles ? this.#recycle(slot) : this.#retire(slot, entry.making.get(slot.name)))
+    }
     entry.reject(error)
     if (held) {
       this.#options.journal.note({ event: 'released', lease: entry.id, reason })
@@ -321,18 +326,21 @@ export class Broker {
     this.#pump()
   }
 
-  /** A lease's VM is not needed any more: back to the standbys if it can, else destroyed. */
+  /** Destroys a lease's VM, after its making if that is under way. */
   async #retire(slot: Slot, making: Promise<void> | undefined): Promise<void> {
     await making?.catch(() => {})
-    if (this.#fleet.vms.has(slot.name) && !this.#closing.signal.aborted && this.#scheduler.recycle(slot)) {
-      try {
-        await this.#fleet.recycle(slot.name)
-        return this.#readyStandby(slot)
-      } catch (error) {
-        log.warn(`${slot.name} could not be reset and is destroyed: ${messageOf(error)}`)
-      }
-    }
     await this.#destroy(slot)
+  }
+
+  /** Turns a lease's VM into a standby. */
+  async #recycle(slot: Slot): Promise<void> {
+    try {
+      await this.#fleet.recycle(slot.name)
+    } catch (error) {
+      log.warn(`${slot.name} could not be reset and is destroyed: ${messageOf(error)}`)
+      return this.#destroy(slot)
+    }
+    this.#readyStandby(slot)
   }
 
   async #fill(slot: Slot): Promise<void> {

@@ -182,6 +182,12 @@ describe('standbys', () => {
     expect(scheduler.plan().grants).toHaveLength(1)
   })
 
+  it('that the request can use itself are evicted last', () => {
+    const scheduler = stocked({ ps2: 1, virtio: 1 })
+    scheduler.submit(1, ask({ host: 'b' }, { host: 'b' }))
+    expect(scheduler.plan().evict.map((slot) => slot.profile)).toEqual(['virtio'])
+  })
+
   it('give up a name that is needed for another profile', () => {
     const scheduler = stocked({ ps2: 1 })
     scheduler.submit(1, ask({ name: 'vm-001', profile: 'virtio' }))
