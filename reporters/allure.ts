@@ -139,8 +139,13 @@ export class AllureReporter implements RunReporter {
         })
       }
     }
+    // A spec that was cut off leaves steps of its own open.
+    for (let open = this.#runtime.currentStep(root); open; open = this.#runtime.currentStep(root)) {
+      this.#runtime.updateStep(open, (step) => (step.status = Status.BROKEN))
+      this.#runtime.stopStep(open, { stop: endOf(attempt) })
+    }
     this.#runtime.updateTest(root, (result) => result.steps.sort((a, b) => (a.start ?? 0) - (b.start ?? 0)))
-    this.#runtime.stopTest(root, { stop: attempt.startTime + (attempt.end?.durationMs ?? 0) })
+    this.#runtime.stopTest(root, { stop: endOf(attempt) })
     this.#runtime.writeTest(root)
   }
 
@@ -215,14 +220,21 @@ export class AllureReporter implements RunReporter {
   }
 }
 
-/** What the author's own `allure.*` calls left behind, from the attempt's end or from an attachment of that type. */
+function endOf({ startTime, end }: AttemptView): number {
+  return startTime + (end?.durationMs ?? 0)
+}
+
+/**
+ * What the author's own `allure.*` calls left behind, from the attempt's end or from an attachment of that type.
+ * Steps that allure-vitest makes of every `expect` are left out: they bury the author's.
+ */
 function authorsMessages(attempt: AttemptView): RuntimeMessage[] {
   const fromMeta = attempt.end?.meta?.['allureRuntimeMessages']
   const texts = attempt.attachments.filter(({ contentType }) => contentType === ALLURE_MESSAGES_TYPE)
   const messages = [fromMeta, ...texts.map(({ text }) => JSON.parse(text ?? '[]') as unknown)].flatMap((list) =>
     Array.isArray(list) ? (list as RuntimeMessage[]) : [],
   )
-  return messages.map(redactContent)
+  return messages.filter((message) => !('__allureVitestMatcher' in message)).map(redactContent)
 }
 
 /** Attachments of `allure.*` calls travel in base64, where redaction of the event reaches only some secrets. */

@@ -10,6 +10,7 @@ export * from './allure-report.ts'
 export * from './json.ts'
 export * from './junit.ts'
 export * from './terminal.ts'
+export type { FooterLine } from './terminal-lines.ts'
 
 /** Each reporter's name and what it needs to know. */
 export interface ReporterOptions {

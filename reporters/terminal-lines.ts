@@ -175,14 +175,22 @@ function countWords({ counts, flaky, unverifiedTests }: RunSummary): Record<stri
   return { passed, failed, broken, skipped, flaky, unverified: unverifiedTests }
 }
 
+/** `{ label: 'Report', text: 'allure-report/index.html' }` */
+export interface FooterLine {
+  label: string
+  text: string
+}
+
 /** What the run came to. Nothing that went wrong is left out, whatever the counts of tests say. */
 export function summaryLines(
   model: RunModel,
   summary: RunSummary,
-  reports: readonly { name: string; path: string }[],
+  footer: readonly FooterLine[],
   paint: Paint,
 ): string[] {
   const { counts, verdicts, inputs } = summary
+  const cutOff = [...model.tests.values()].filter((test) => lastAttempt(test).end === undefined).length
+  const neverRan = counts.pending - cutOff
   const tests = [
     counts.failed > 0 && paint('red', `${counts.failed} failed`),
     counts.broken > 0 && paint('red', `${counts.broken} broken`),
@@ -190,7 +198,8 @@ export function summaryLines(
     summary.flaky > 0 && paint('yellow', `${summary.flaky} flaky`),
     summary.unverifiedTests > 0 && paint('yellow', `${summary.unverifiedTests} passed with unverified input`),
     counts.skipped > 0 && paint('cyan', `${counts.skipped} skipped`),
-    counts.pending > 0 && paint('cyan', `${counts.pending} never ran`),
+    cutOff > 0 && paint('red', `${cutOff} cut off`),
+    neverRan > 0 && paint('cyan', `${neverRan} never ran`),
   ].filter(Boolean)
   const lines: [label: string, text: string][] = [
     ['Files', String(summary.files)],
@@ -216,7 +225,7 @@ export function summaryLines(
   if (summary.leaked > 0)
     lines.push(['Leaked', paint('red', `${summary.leaked} ${summary.leaked === 1 ? 'VM' : 'VMs'} had to be swept`)])
   lines.push(['Duration', durationText(summary.durationMs)])
-  for (const { name, path } of reports) lines.push([name, path])
+  for (const { label, text } of footer) lines.push([label, text])
   const red = [...model.tests.values()].filter((test) => ['failed', 'broken'].includes(statusOf(lastAttempt(test))))
   const list = red
     .slice(0, 20)

@@ -1,5 +1,13 @@
 import { type RunEvent, RunModel, type RunReporter, type RunSummary, summarise } from '../framework/evidence/index.ts'
-import { attemptLine, failureLines, liveLines, type Paint, painter, summaryLines } from './terminal-lines.ts'
+import {
+  type FooterLine,
+  attemptLine,
+  failureLines,
+  liveLines,
+  type Paint,
+  painter,
+  summaryLines,
+} from './terminal-lines.ts'
 import { TerminalScreen, type TerminalStream } from './terminal-screen.ts'
 
 export interface TerminalReporterOptions {
@@ -7,8 +15,8 @@ export interface TerminalReporterOptions {
   stream?: TerminalStream
   /** Redraw progress in place. Default: the stream is a terminal, and neither CI, NO_COLOR nor TERM=dumb is set. */
   live?: boolean
-  /** Asked when the run is over: reports that exist by then, shown at the foot of the summary. */
-  reports?: () => readonly { name: string; path: string }[]
+  /** Asked when the run is over: what else belongs at the foot of the summary, such as where the report is. */
+  footer?: () => readonly FooterLine[]
 }
 
 /**
@@ -21,13 +29,13 @@ export class TerminalReporter implements RunReporter {
   readonly #paint: Paint
   readonly #screen: TerminalScreen
   readonly #stream: TerminalStream
-  readonly #reports: () => readonly { name: string; path: string }[]
+  readonly #footer: () => readonly FooterLine[]
   /** Counting walks the whole run; frames between two ends of tests need no new count. */
   #summary: RunSummary | undefined
 
   constructor(options: TerminalReporterOptions = {}) {
     this.#stream = options.stream ?? process.stdout
-    this.#reports = options.reports ?? (() => [])
+    this.#footer = options.footer ?? (() => [])
     this.#paint = painter(this.#stream)
     this.#screen = new TerminalScreen(this.#stream, options.live ?? isLive(this.#stream), () => this.#frame())
   }
@@ -70,7 +78,7 @@ export class TerminalReporter implements RunReporter {
 
   async close(): Promise<void> {
     this.#screen.stop()
-    this.#screen.print(summaryLines(this.#model, summarise(this.#model), this.#reports(), this.#paint))
+    this.#screen.print(summaryLines(this.#model, summarise(this.#model), this.#footer(), this.#paint))
   }
 
   #frame(): string[] {

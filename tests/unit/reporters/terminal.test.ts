@@ -45,7 +45,7 @@ class Terminal extends Writable {
 async function run(stream: Terminal, events: RunEvent[] = recordedRun(directory)): Promise<string> {
   const reporter = new TerminalReporter({
     stream,
-    reports: () => [{ name: 'Allure', path: 'allure-report/index.html' }],
+    footer: () => [{ label: 'Report', text: 'allure-report/index.html' }],
   })
   for (const event of events) reporter.onEvent(event)
   await reporter.close()
@@ -73,7 +73,7 @@ describe('TerminalReporter without a terminal', () => {
     )
     expect(text).toContain('Leaked  1 VM had to be swept')
     expect(text).toContain('Error outside of tests\nafterAll hook')
-    expect(text.trimEnd().endsWith('Allure  allure-report/index.html')).toBe(true)
+    expect(text.trimEnd().endsWith('Report  allure-report/index.html')).toBe(true)
   })
 
   it('prints a failure when it happens, not at the end', () => {
@@ -83,6 +83,10 @@ describe('TerminalReporter without a terminal', () => {
     const firstFailure = events.findIndex((event) => event.type === 'test.end' && event.status === 'failed')
     for (const event of events.slice(0, firstFailure + 1)) reporter.onEvent(event)
     expect(stream.text).toContain('failed, verdict: product')
+  })
+
+  it('says that a test was cut off when the run ended before it', async () => {
+    expect(await run(new Terminal(false), recordedRun(directory).slice(0, 8))).toContain('Tests  1 cut off (1)')
   })
 
   it('lets no control sequence of a guest through', async () => {
