@@ -1,6 +1,6 @@
 import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
-import type { Config, QualityGateValidationResult } from '@allurereport/plugin-api'
+import type { AllureReport as Generator, resolveConfig as ResolveConfig } from '@allurereport/core'
 import { internalError, isAtpError, messageOf } from '../framework/core/index.ts'
 import type { RunMetrics } from './allure-metrics.ts'
 
@@ -35,6 +35,8 @@ export interface GateResult {
   /** One line a rule, met or broken. */
   rules: { passed: boolean; message: string }[]
 }
+
+type RuleOutcome = Awaited<ReturnType<Generator['validate']>>['results'][number]
 
 const HISTORY_RUNS = 100
 
@@ -77,7 +79,7 @@ async function generateInto(output: string, options: GenerateReportOptions): Pro
     ...(max === undefined ? [] : [{ id: `${metric} max`, metricMax: { key: metric, value: max } }]),
     ...(min === undefined ? [] : [{ id: `${metric} min`, metricMin: { key: metric, value: min } }]),
   ])
-  const config: Config = {
+  const config: Parameters<typeof ResolveConfig>[0] = {
     name: options.name,
     output,
     historyLimit: HISTORY_RUNS,
@@ -113,7 +115,7 @@ async function generateInto(output: string, options: GenerateReportOptions): Pro
 }
 
 /** `key-to-guest.kernel.qmp-ps2.p95: 4.1 ms, allowed at most 20` */
-function gateMessage({ rule, actual, expected }: QualityGateValidationResult): string {
+function gateMessage({ rule, actual, expected }: RuleOutcome): string {
   const { key, value, unit = '' } = actual as { key: string; value: number; unit?: string }
   const limit = `allowed ${rule.endsWith('metricMin') ? 'at least' : 'at most'} ${(expected as { value: number }).value}`
   return Number.isFinite(value) ? `${key}: ${value} ${unit}, ${limit}` : `${key}: this run did not measure it, ${limit}`
