@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import type { Plugin } from 'vite'
 import type { Vitest } from 'vitest/node'
 import { loadConfig, type ResolvedConfig } from '../config/index.ts'
-import { scenarioPlugin, CACHE_VERSION } from '../scenario/vite-plugin.ts'
+import { scenarioPlugin } from '../scenario/vite-plugin.ts'
 import { VitestAdapter } from './adapter.ts'
 import type { AtpContext } from './context.ts'
 import { fileReporters } from './reporting.ts'
@@ -84,9 +84,7 @@ export function atp(options: { config?: string } = {}, drivenBy?: DrivenBy): Plu
         if (id === PACKAGE || id.startsWith(`${PACKAGE}/`)) return fileURLToPath(import.meta.resolve(id))
         return undefined
       },
-      configureVitest({ vitest, defineCacheKeyGenerator }) {
-        // Vitest caches transformed specs on disk; what the YAML translation depends on must be in the key.
-        defineCacheKeyGenerator(() => `atp-${CACHE_VERSION}`)
+      configureVitest({ vitest }) {
         if (!drivenBy && resolved) reportTo(vitest, resolved)
       },
     },

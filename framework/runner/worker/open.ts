@@ -1,5 +1,6 @@
 import type { DesktopVm, Pool, PoolOptions, VmOptions } from '../../desktop/index.ts'
 import type { VmRequest } from '../../leases/index.ts'
+import { keyOf, type ScenarioFixtures, type ScenarioTestMeta } from '../../scenario/index.ts'
 import { workerRuntime } from './runtime.ts'
 import type { TestScope } from './test-scope.ts'
 
@@ -19,6 +20,26 @@ export async function openPool(scope: TestScope, options: PoolOptions): Promise<
     vms: byRole,
     all: vms,
     each: (body) => Promise.all(roles.map((role) => body(byRole[role] as DesktopVm, role))).then(() => {}),
+  }
+}
+
+/** Leases what a scenario needs and hands it the services of the test. */
+export async function openScenario(scope: TestScope, meta: ScenarioTestMeta): Promise<ScenarioFixtures> {
+  const runtime = workerRuntime()
+  const { vms: needed, locks } = meta.needs
+  const requests = needed.map(({ role: _, ...request }) => request)
+  const vms = needed.length > 0 || locks.length > 0 ? await runtime.lease(scope, requests, locks) : []
+  const byKey = new Map(needed.map((one, index) => [keyOf(one), vms[index] as DesktopVm]))
+  return {
+    resolveVm: (key) => byKey.get(key),
+    emit: (event) => scope.record(event),
+    inStep: (step, work) => scope.inStep(step, work),
+    attach: (name, contentType, content) => scope.attach(name, contentType, content),
+    openPort: (vm, port, options) => (vm as DesktopVm).channel(port, options),
+    secret: (name) => runtime.secret(name),
+    signal: scope.signal,
+    root: scope.context.root,
+    timeouts: { stepMs: scope.context.timeouts.step, expectMs: scope.context.timeouts.expect },
   }
 }
 

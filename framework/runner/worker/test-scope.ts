@@ -91,15 +91,24 @@ export class TestScope extends Scope {
     }
   }
 
-  /** Attaches text or bytes to the running step, or to the test. Bytes are stored as a file. */
-  attach(name: string, contentType: string, content: string | Uint8Array): void {
+  /** Runs the work of a step that somebody else records; what happens inside belongs to it. */
+  inStep<T>(step: string, work: () => Promise<T>): Promise<T> {
+    return currentStep.run(step, work)
+  }
+
+  /** Attaches text or bytes to the running step, or to the test. Bytes are stored as a file, whose path is returned. */
+  attach(name: string, contentType: string, content: string | Uint8Array): string | undefined {
     const event = { type: 'attachment' as const, time: Date.now(), name, contentType }
-    if (typeof content === 'string') return this.record({ ...event, text: redact(content) })
+    if (typeof content === 'string') {
+      this.record({ ...event, text: redact(content) })
+      return undefined
+    }
     const dir = join(this.context.evidenceDir, this.#task.id)
     mkdirSync(dir, { recursive: true })
     const path = join(dir, `${this.attempt}-${++this.#files}-${name.replaceAll(/[^\p{L}\p{N}._-]+/gu, '_')}`)
     writeFileSync(path, content)
     this.record({ ...event, path })
+    return path
   }
 
   addEvidence(source: EvidenceSource): void {
