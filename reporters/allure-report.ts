@@ -1,7 +1,7 @@
 import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import type { AllureReport as Generator, resolveConfig as ResolveConfig } from '@allurereport/core'
-import { internalError, isAtpError, messageOf } from '../framework/core/index.ts'
+import { configError, internalError, isAtpError, messageOf } from '../framework/core/index.ts'
 import type { RunMetrics } from './allure-metrics.ts'
 
 /** A limit on one metric. Structurally the configuration's quality gate rule. */
@@ -45,10 +45,12 @@ const HISTORY_RUNS = 100
  * without the analytics its generator puts in. The run is added to the history once.
  *
  * @throws `ATP_ALLURE_REPORT` when it could not be made; an earlier report stays in place then.
+ * `ATP_ALLURE_DIRECTORY` when the directory holds something that is no report.
  */
 export async function generateReport(options: GenerateReportOptions): Promise<AllureReport> {
   const reportDir = resolve(options.reportDir)
   const partial = `${reportDir}.${process.pid}.partial`
+  await assertReplaceable(reportDir)
   try {
     const gate = await generateInto(partial, options)
     await strip(partial)
@@ -70,6 +72,24 @@ export async function generateReport(options: GenerateReportOptions): Promise<Al
   } finally {
     await rm(partial, { recursive: true, force: true })
   }
+}
+
+/** Only what was made here is replaced: a report, or an empty directory. */
+async function assertReplaceable(reportDir: string): Promise<void> {
+  const names = await readdir(reportDir).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return []
+    throw notReplaceable(reportDir, messageOf(error))
+  })
+  if (names.length > 0 && !(names.includes('index.html') && names.includes('summary.json'))) {
+    throw notReplaceable(reportDir, 'it holds files of something else')
+  }
+}
+
+function notReplaceable(reportDir: string, why: string): Error {
+  return configError('ATP_ALLURE_DIRECTORY', `the Allure report cannot replace ${reportDir}: ${why}`, {
+    context: { reportDir },
+    remedy: 'name a directory of its own under "report.allure.report" in the configuration',
+  })
 }
 
 async function generateInto(output: string, options: GenerateReportOptions): Promise<GateResult> {

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { StepResult, TestResult } from 'allure-js-commons'
@@ -222,6 +222,20 @@ describe('AllureReporter report', () => {
     expect(stats).toMatchObject({ total: 8, passed: 3, failed: 1, broken: 2, skipped: 2, retries: 2 })
     expect(readdirSync(directory).filter((name) => name.includes('partial'))).toEqual([])
   }, 60_000)
+})
+
+describe('AllureReporter report directory', () => {
+  it('never replaces a directory that holds something else', async () => {
+    const reportDir = join(directory, 'precious')
+    mkdirSync(reportDir)
+    writeFileSync(join(reportDir, 'thesis.md'), 'mine')
+    const reporter = new AllureReporter({ resultsDir: join(directory, 'other-results'), reportDir })
+    for (const event of recordedRun(directory)) reporter.onEvent(event)
+    const error = await reporter.close().catch((caught: unknown) => caught)
+    expect(isAtpError(error, 'ATP_ALLURE_DIRECTORY')).toBe(true)
+    expect(readdirSync(reportDir)).toEqual(['thesis.md'])
+    expect(reporter.report).toBeUndefined()
+  })
 })
 
 describe('reporterByName', () => {
