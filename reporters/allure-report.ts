@@ -76,7 +76,7 @@ export async function generateReport(options: GenerateReportOptions): Promise<Al
 
 /** Only what was made here is replaced: a report, or an empty directory. */
 async function assertReplaceable(reportDir: string): Promise<void> {
-  const names = await readdir(reportDir).catch((error: NodeJS.ErrnoException) => {
+  const names = await readdir(reportDir).catch((error: NodeJS.ErrnoException): string[] => {
     if (error.code === 'ENOENT') return []
     throw notReplaceable(reportDir, messageOf(error))
   })
