@@ -7,7 +7,7 @@
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { configError, configureLogging, logger, messageOf } from '../core/index.ts'
+import { configError, configureLogging, logger, messageOf, sleep } from '../core/index.ts'
 import type { VmProvider } from './api.ts'
 import { Broker } from './broker.ts'
 import { Journal } from './journal.ts'
@@ -18,6 +18,7 @@ import { BrokerServer } from './server.ts'
 import { makeStateDir, packageVersion, statePaths, type StatePaths } from './state-dir.ts'
 
 const DEFAULT_IDLE_MS = 5_000
+const FAILURE_STAY_MS = 5_000
 const log = logger('leases')
 
 interface Arguments {
@@ -37,7 +38,9 @@ function readArguments(): Arguments {
     },
   })
   if (values.state === undefined) throw configError('ATP_BROKER_ARGUMENTS', 'the broker needs --state <dir>')
-  return { state: values.state, provider: values.provider, config: values.config, idleMs: Number(values['idle-ms']) }
+  const idleMs = Number(values['idle-ms'])
+  if (!(idleMs >= 0)) throw configError('ATP_BROKER_ARGUMENTS', `--idle-ms is not a number of milliseconds: ${values['idle-ms']}`)
+  return { state: values.state, provider: values.provider, config: values.config, idleMs }
 }
 
 async function main(): Promise<void> {
@@ -57,6 +60,8 @@ async function main(): Promise<void> {
   journal.note({ event: 'start', pid: process.pid, version })
 
   const { promise: starting, resolve: started, reject: failed } = Promise.withResolvers<Broker>()
+  // Reported below; without a client nobody else looks at it.
+  starting.catch(() => {})
   const server = await BrokerServer.listen({
     socketPath: paths.socket,
     version,
@@ -110,6 +115,8 @@ async function main(): Promise<void> {
     failed(error)
     log.error(`the broker cannot start: ${messageOf(error)}`)
     await provider?.close()
+    // Whoever started it wants to know why it failed.
+    await Promise.race([server.told, sleep(FAILURE_STAY_MS)])
     end(1)
   }
 }

@@ -139,18 +139,17 @@ async function emptyLargeLog(path: string): Promise<void> {
  */
 export async function stopBroker(stateDir: string, { timeoutMs = 90_000, signal }: CallOptions = {}): Promise<boolean> {
   const paths = statePaths(stateDir)
-  const running = await ProcessGuard.isHeld(paths.dir, 'broker')
-  if (running) {
-    // The broker writes its id right after it got the guard.
-    const pid = await pollUntil(`finding the lease broker of "${paths.dir}"`, { timeoutMs, signal }, async () => {
-      const { pid: id } = JSON.parse(await readFile(paths.process, 'utf8')) as { pid: number }
-      return isBrokerAlive(id) ? id : undefined
-    })
-    process.kill(pid, 'SIGTERM')
-    await pollUntil(`the end of the lease broker (process ${pid})`, { timeoutMs, signal }, async () =>
-      (await ProcessGuard.isHeld(paths.dir, 'broker')) ? undefined : true,
-    )
-  }
+  let running = false
+  await pollUntil(`the end of the lease broker of "${paths.dir}"`, { timeoutMs, signal, intervalMs: 5, maxIntervalMs: 100 }, async () => {
+    if (!(await ProcessGuard.isHeld(paths.dir, 'broker'))) return true
+    // A broker that has just got the guard has not written its id yet.
+    const { pid } = JSON.parse(await readFile(paths.process, 'utf8')) as { pid: number }
+    if (!running && isBrokerAlive(pid)) {
+      running = true
+      process.kill(pid, 'SIGTERM')
+    }
+    return undefined
+  })
   await rm(paths.settings, { force: true })
   return running
 }

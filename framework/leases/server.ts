@@ -37,6 +37,7 @@ export class BrokerServer {
   readonly #options: ServerOptions
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
+  readonly #firstAnswer = Promise.withResolvers<void>()
 
   private constructor(options: ServerOptions) {
     this.#options = options
@@ -57,6 +58,11 @@ export class BrokerServer {
 
   get clients(): number {
     return this.#sockets.size
+  }
+
+  /** Resolves when the first client has been answered. */
+  get told(): Promise<void> {
+    return this.#firstAnswer.promise
   }
 
   /** Takes no new clients. */
@@ -82,7 +88,7 @@ export class BrokerServer {
   #serve(socket: Socket): void {
     this.#sockets.add(socket)
     const decoder = new LineDecoder()
-    const client = new Connection(socket, this.#options)
+    const client = new Connection(socket, this.#options, this.#firstAnswer.resolve)
     socket.setTimeout(HELLO_TIMEOUT_MS, () => socket.destroy(new Error('it said nothing')))
     socket.on('data', (chunk: Buffer) => {
       try {
@@ -109,7 +115,10 @@ class Connection {
   #openCalls = 0
   #broker: Broker | undefined
 
-  constructor(socket: Socket, options: ServerOptions) {
+  readonly #onAnswer: () => void
+
+  constructor(socket: Socket, options: ServerOptions, onAnswer: () => void) {
+    this.#onAnswer = onAnswer
     this.#socket = socket
     this.#options = options
   }
@@ -132,7 +141,10 @@ class Connection {
           this.#send({ id: call.id, error: toWireError(error) })
         },
       )
-      .finally(() => this.#openCalls--)
+      .finally(() => {
+        this.#openCalls--
+        this.#onAnswer()
+      })
   }
 
   closed(): void {
@@ -187,11 +199,11 @@ class Connection {
   }
 
   async #refuse(why: string): Promise<Error> {
-    const broker = await this.#options.broker
-    // The client may simply start its own broker when this one is only idling.
-    if (broker.idle) this.#options.onUnwanted()
+    // The client may simply start its own broker when this one is only idling, or has failed and is about to end.
+    const idle = await this.#options.broker.then((broker) => broker.idle, () => true)
+    if (idle) this.#options.onUnwanted()
     return stateError('ATP_BROKER_VERSION', `the lease broker that runs already (process ${process.pid}) ${why}`, {
-      retryable: broker.idle,
+      retryable: idle,
       context: { pid: process.pid, version: this.#options.version },
       remedy: 'wait until its runs are over, or end it with `atp lab down`',
       verdict: 'infrastructure',
