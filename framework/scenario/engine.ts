@@ -1,4 +1,15 @@
-import { configError, connectError, interrupted, isAtpError, messageOf, stateError, timeoutError, parseDuration, type CallOptions, type Secret } from '../core/index.ts'
+import {
+  configError,
+  connectError,
+  interrupted,
+  isAtpError,
+  messageOf,
+  stateError,
+  timeoutError,
+  parseDuration,
+  type CallOptions,
+  type Secret,
+} from '../core/index.ts'
 import type { Vm } from '../desktop/api.ts'
 import { toErrorRecord, verdictOfError } from '../evidence/error-record.ts'
 import type { TestScopedEvent } from '../evidence/events.ts'
@@ -73,7 +84,12 @@ export class ScenarioExecutor {
       if (scenario.timeout !== undefined) {
         const timeoutMs = parseDuration(scenario.timeout, 's')
         timer = setTimeout(() => {
-          limit.abort(timeoutError('ATP_SCENARIO_TIMEOUT', `the scenario "${scenario.name}" did not finish within ${timeoutMs} ms`))
+          limit.abort(
+            timeoutError(
+              'ATP_SCENARIO_TIMEOUT',
+              `the scenario "${scenario.name}" did not finish within ${timeoutMs} ms`,
+            ),
+          )
         }, timeoutMs)
       }
       failure = await run.phases(prepared, signal, () => clearTimeout(timer))
@@ -86,7 +102,14 @@ export class ScenarioExecutor {
     }
     // What ended the run explains more than the step that it interrupted.
     if (limit.signal.aborted && isAtpError(failure, 'ATP_INTERRUPTED')) failure = limit.signal.reason
-    const status = failure === undefined ? 'passed' : options.signal?.aborted ? 'interrupted' : verdictOfError(failure) === 'product' ? 'failed' : 'broken'
+    const status =
+      failure === undefined
+        ? 'passed'
+        : options.signal?.aborted
+          ? 'interrupted'
+          : verdictOfError(failure) === 'product'
+            ? 'failed'
+            : 'broken'
     return this.#report(scenario, run, { status, failure, startedAt, durationMs: performance.now() - started })
   }
 
@@ -95,9 +118,13 @@ export class ScenarioExecutor {
     const services = this.#services
     for (const name of Object.keys(scenario.matrix ?? {})) {
       if (Object.hasOwn(matrix, name)) continue
-      throw configError('ATP_SCENARIO_MATRIX', `"${scenario.name}" has a matrix and no value was chosen for "${name}"`, {
-        remedy: 'pass one of combinationsOf(scenario) as matrix',
-      })
+      throw configError(
+        'ATP_SCENARIO_MATRIX',
+        `"${scenario.name}" has a matrix and no value was chosen for "${name}"`,
+        {
+          remedy: 'pass one of combinationsOf(scenario) as matrix',
+        },
+      )
     }
     const given = { ...scenario, vars: { ...scenario.vars, ...vars } }
     const needs = needsOf(given, services.registry ?? stepRegistry, matrix)
@@ -117,7 +144,9 @@ export class ScenarioExecutor {
       env: services.env ?? process.env,
       secret: (name: string): Secret => {
         if (services.secret) return services.secret(name)
-        throw configError('ATP_SECRET_UNKNOWN', `no secret "${name}" is configured`, { remedy: 'give the executor a secret service' })
+        throw configError('ATP_SECRET_UNKNOWN', `no secret "${name}" is configured`, {
+          remedy: 'give the executor a secret service',
+        })
       },
     }
     return { resolve, initial, sources }

@@ -9,9 +9,12 @@ export function textComplaint(what: string, actual: string, expected: TextExpect
   const { equals, contains, matches } = typeof expected === 'string' ? { contains: expected } : expected
   const shown = () => JSON.stringify(actual.length > 400 ? `${actual.slice(0, 400)}…` : actual)
   const trimmed = (text: string) => text.replace(/\r?\n$/, '')
-  if (equals !== undefined && trimmed(actual) !== trimmed(equals)) return `${what} is ${shown()}, expected ${JSON.stringify(equals)}`
-  if (contains !== undefined && !actual.includes(contains)) return `${what} is ${shown()}, which does not contain ${JSON.stringify(contains)}`
-  if (matches !== undefined && !new RegExp(matches, 'u').test(actual)) return `${what} is ${shown()}, which does not match /${matches}/`
+  if (equals !== undefined && trimmed(actual) !== trimmed(equals))
+    return `${what} is ${shown()}, expected ${JSON.stringify(equals)}`
+  if (contains !== undefined && !actual.includes(contains))
+    return `${what} is ${shown()}, which does not contain ${JSON.stringify(contains)}`
+  if (matches !== undefined && !new RegExp(matches, 'u').test(actual))
+    return `${what} is ${shown()}, which does not match /${matches}/`
   return undefined
 }
 
@@ -21,7 +24,11 @@ export function textComplaint(what: string, actual: string, expected: TextExpect
  * @throws `ATP_SCENARIO_EXPECTATION` with the last complaint when time is up, or the error of the last probe if
  * it could not even look.
  */
-export async function untilHolds(context: StepContext, what: string, probe: (signal: AbortSignal) => Promise<string | undefined>): Promise<void> {
+export async function untilHolds(
+  context: StepContext,
+  what: string,
+  probe: (signal: AbortSignal) => Promise<string | undefined>,
+): Promise<void> {
   let complaint: string | undefined
   let failure: unknown
   try {
@@ -38,8 +45,16 @@ export async function untilHolds(context: StepContext, what: string, probe: (sig
   } catch (error) {
     if (!isAtpError(error, 'ATP_TIMEOUT') || context.call.signal.aborted) throw error
     if (complaint === undefined) {
-      throw timeoutError('ATP_SCENARIO_EXPECTATION', `${what} could not be checked within ${context.call.timeoutMs} ms`, { cause: failure })
+      throw timeoutError(
+        'ATP_SCENARIO_EXPECTATION',
+        `${what} could not be checked within ${context.call.timeoutMs} ms`,
+        { cause: failure },
+      )
     }
-    throw assertionError('ATP_SCENARIO_EXPECTATION', `${what} does not hold after ${context.call.timeoutMs} ms: ${complaint}`, { cause: failure })
+    throw assertionError(
+      'ATP_SCENARIO_EXPECTATION',
+      `${what} does not hold after ${context.call.timeoutMs} ms: ${complaint}`,
+      { cause: failure },
+    )
   }
 }

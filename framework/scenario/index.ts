@@ -5,11 +5,20 @@
 export { loadScenario, formatProblem, type LoadedScenario, type LoadOptions } from './load.ts'
 export { ScenarioExecutor, type ExecuteOptions, type ScenarioServices } from './engine.ts'
 export { walkReports, type StepReport, type TestReport } from './report.ts'
-export { runScenarioTest, type ScenarioFixtures } from './run-scenario-test.ts'
+export { runScenarioTest, throwInvalidScenario, type ScenarioFixtures } from './run-scenario-test.ts'
 export type { ScenarioTestMeta } from './spec-module.ts'
 export { registerStep, registerStepHandler, stepRegistry } from './default-registry.ts'
 export { StepRegistry } from './registry.ts'
-export { defineStep, type LoopVariables, type StepContext, type StepHandler, type StepKind, type StepOutcome, type StepParams, type VmHistory } from './step-kind.ts'
+export {
+  defineStep,
+  type LoopVariables,
+  type StepContext,
+  type StepHandler,
+  type StepKind,
+  type StepOutcome,
+  type StepParams,
+  type VmHistory,
+} from './step-kind.ts'
 export type { SerialPort } from './serial-port.ts'
 export {
   combinationsOf,

@@ -1,10 +1,18 @@
 import { readFile } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { dirname, relative, resolve } from 'node:path'
 import { configError, messageOf, type AtpError } from '../core/index.ts'
 import { codeFrame } from '../evidence/code-frame.ts'
 import { parseChord, textStrokes } from '../keys/index.ts'
 import { stepRegistry } from './default-registry.ts'
-import { needsOf, combinationsOf, parseScenario, walkSteps, type ParsedScenario, type Problem, type Scenario } from './model/index.ts'
+import {
+  needsOf,
+  combinationsOf,
+  parseScenario,
+  walkSteps,
+  type ParsedScenario,
+  type Problem,
+  type Scenario,
+} from './model/index.ts'
 import type { StepRegistry } from './registry.ts'
 
 export interface LoadOptions {
@@ -39,24 +47,45 @@ const CHECKS = {
  * @throws `ATP_SCENARIO_FILE` when a file cannot be read, `ATP_SCENARIO_INVALID` with all problems of the file, each
  * with a code of its own, its place, a code frame and what to do.
  */
-export async function loadScenario(source: string | { text: string }, options: LoadOptions = {}): Promise<LoadedScenario> {
+export async function loadScenario(
+  source: string | { text: string },
+  options: LoadOptions = {},
+): Promise<LoadedScenario> {
   const file = typeof source === 'string' ? resolve(source) : options.file
   const text = typeof source === 'string' ? await read(source) : source.text
   return load(text, file, options, [])
 }
 
-async function load(text: string, file: string | undefined, options: LoadOptions, outer: readonly string[]): Promise<LoadedScenario> {
+async function load(
+  text: string,
+  file: string | undefined,
+  options: LoadOptions,
+  outer: readonly string[],
+): Promise<LoadedScenario> {
   const registry = options.registry ?? stepRegistry
-  const parsed = parseScenario(text, { ...options, ...(file === undefined ? {} : { file }), catalog: registry, checks: CHECKS })
+  const parsed = parseScenario(text, {
+    ...options,
+    ...(file === undefined ? {} : { file }),
+    catalog: registry,
+    checks: CHECKS,
+  })
   const includes = await include(parsed, file, options, outer)
   const { scenario, problems, source } = parsed
-  if (!scenario || problems.errors.length > 0) throw invalid(source.file, text, problems.errors)
+  if (!scenario || problems.errors.length > 0) {
+    const ordered = problems.errors.toSorted((a, b) => a.line - b.line || a.column - b.column)
+    throw invalid(source.file, text, ordered)
+  }
   // Names that only an included file says are seen here first.
   if (includes.length > 0) for (const { values } of combinationsOf(scenario)) needsOf(scenario, registry, values)
   return { scenario, notes: problems.notes, text, includes }
 }
 
-async function include({ scenario, problems }: ParsedScenario, file: string | undefined, options: LoadOptions, outer: readonly string[]): Promise<string[]> {
+async function include(
+  { scenario, problems }: ParsedScenario,
+  file: string | undefined,
+  options: LoadOptions,
+  outer: readonly string[],
+): Promise<string[]> {
   const includes: string[] = []
   if (!scenario) return includes
   for (const step of walkSteps([...scenario.setup, ...scenario.steps, ...scenario.teardown])) {
@@ -64,7 +93,8 @@ async function include({ scenario, problems }: ParsedScenario, file: string | un
     if (typeof name !== 'string') continue
     const at = step.keys['file'] ?? step.at
     const path = resolve(file === undefined ? '.' : dirname(file), name)
-    if (name.includes('${')) problems.error('ATP_SCENARIO_FILE', at, 'the file of scenario.run must be known before the run')
+    if (name.includes('${'))
+      problems.error('ATP_SCENARIO_FILE', at, 'the file of scenario.run must be known before the run')
     else if (path === file || outer.includes(path)) {
       problems.error('ATP_SCENARIO_FILE', at, `${name} runs itself: ${[...outer, file, path].join(' → ')}`)
     } else {
@@ -98,8 +128,10 @@ export function formatProblem(problem: Problem, file: string, text: string): str
 function invalid(file: string, text: string, problems: readonly Problem[]): AtpError {
   const count = problems.length === 1 ? '1 problem' : `${problems.length} problems`
   const [first] = problems
-  const details = problems.map((problem) => formatProblem(problem, file, text)).join('\n\n')
-  return configError('ATP_SCENARIO_INVALID', `${file} has ${count}\n\n${details}`, {
+  const near = relative(process.cwd(), file)
+  const shown = file.startsWith('/') && !near.startsWith('..') ? near : file
+  const details = problems.map((problem) => formatProblem(problem, shown, text)).join('\n\n')
+  return configError('ATP_SCENARIO_INVALID', `${shown} has ${count}\n\n${details}`, {
     context: { file, line: first?.line, column: first?.column, problems },
   })
 }

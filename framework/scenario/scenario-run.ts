@@ -1,7 +1,18 @@
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
-import { assertionError, configError, interrupted, isAtpError, parseDuration, redact, sleep, timeoutError, unsupportedError, withDeadline } from '../core/index.ts'
+import {
+  assertionError,
+  configError,
+  interrupted,
+  isAtpError,
+  parseDuration,
+  redact,
+  sleep,
+  timeoutError,
+  unsupportedError,
+  withDeadline,
+} from '../core/index.ts'
 import type { Vm } from '../desktop/api.ts'
 import { toErrorRecord, verdictOfError } from '../evidence/error-record.ts'
 import type { TestStatus } from '../evidence/events.ts'
@@ -78,7 +89,8 @@ export class ScenarioRun {
   skipAll(reason: string): void {
     const { setup, steps, teardown } = this.#scenario
     for (const [phase, list] of Object.entries({ setup, steps, teardown }) as [StepReport['phase'], Step[]][]) {
-      for (const step of list) this.#skip(step, { scenario: this.#scenario, phase, reports: this.reports, parent: undefined }, reason)
+      for (const step of list)
+        this.#skip(step, { scenario: this.#scenario, phase, reports: this.reports, parent: undefined }, reason)
     }
   }
 
@@ -95,7 +107,11 @@ export class ScenarioRun {
       : await this.#list(steps, { ...frame, phase: 'steps' })
     onBody()
     // Teardown must run although the scenario's signal may be aborted; each of its steps has a limit of its own.
-    const after = await this.#list(teardown, { ...frame, phase: 'teardown', signal: new AbortController().signal }, false)
+    const after = await this.#list(
+      teardown,
+      { ...frame, phase: 'teardown', signal: new AbortController().signal },
+      false,
+    )
     return before.stop ?? before.soft ?? body.stop ?? body.soft ?? after.stop ?? after.soft
   }
 
@@ -200,7 +216,11 @@ export class ScenarioRun {
     return failed
   }
 
-  async #attempts(step: Step, frame: Frame, report: StepReport): Promise<{ error: unknown; soft: boolean } | undefined> {
+  async #attempts(
+    step: Step,
+    frame: Frame,
+    report: StepReport,
+  ): Promise<{ error: unknown; soft: boolean } | undefined> {
     const retry = step.retry ?? frame.scenario.defaults?.retry
     for (let attempt = 1; ; attempt++) {
       report.attempts = attempt
@@ -222,21 +242,35 @@ export class ScenarioRun {
       timeoutMs = this.#timeoutMs(kind, step, params, frame)
       const bounds = { timeoutMs: timeoutMs + GRACE_MS, signal: frame.signal }
       await withDeadline(titleOf(step), bounds, (signal) => {
-        work = this.#inStep(report.id, () => this.#perform(kind, step, params, { ...frame, signal }, report, timeoutMs, soft))
+        work = this.#inStep(report.id, () =>
+          this.#perform(kind, step, params, { ...frame, signal }, report, timeoutMs, soft),
+        )
         return work
       })
     } catch (error) {
       // Steps inside end with the signal; their reports must be complete before this one ends.
       if (kind.nested || step.scenario) await work?.catch(() => {})
-      if (!isAtpError(error, 'ATP_TIMEOUT') || error.context['timeoutMs'] !== timeoutMs + GRACE_MS) return { error, soft: false }
+      if (!isAtpError(error, 'ATP_TIMEOUT') || error.context['timeoutMs'] !== timeoutMs + GRACE_MS)
+        return { error, soft: false }
       const message = `step "${titleOf(step)}" did not finish within ${timeoutMs} ms`
-      return { error: timeoutError('ATP_SCENARIO_STEP_TIMEOUT', message, { context: { timeoutMs }, cause: error.cause }), soft: false }
+      return {
+        error: timeoutError('ATP_SCENARIO_STEP_TIMEOUT', message, { context: { timeoutMs }, cause: error.cause }),
+        soft: false,
+      }
     }
     return 'first' in soft ? { error: soft.first, soft: true } : undefined
   }
 
   /** Does the step's work on every VM it is for. */
-  async #perform(kind: StepKind, step: Step, params: StepParams, frame: Frame, report: StepReport, timeoutMs: number, soft: { first?: unknown }): Promise<void> {
+  async #perform(
+    kind: StepKind,
+    step: Step,
+    params: StepParams,
+    frame: Frame,
+    report: StepReport,
+    timeoutMs: number,
+    soft: { first?: unknown },
+  ): Promise<void> {
     const on = step.on && (revealed(frame.variables.fill(step.on)) as unknown[]).flat().map(String)
     const vms = kind.needs.includes('vm') ? await frame.targets.forStep(on, kind.action === 'vm.connect') : [undefined]
     report.vms = vms.flatMap((vm) => vm?.name ?? [])
@@ -258,7 +292,9 @@ export class ScenarioRun {
     const output = outputs.length === 1 ? outputs[0] : outputs
     if (step.capture !== undefined) frame.variables.capture(step.capture, output)
     if (outputs.some((one) => one !== undefined)) report.output = redactDeep(output)
-    const notes = outcomes.map(({ note }, index) => (note !== undefined && vms.length > 1 ? `${vms[index]?.name}: ${note}` : note))
+    const notes = outcomes.map(({ note }, index) =>
+      note !== undefined && vms.length > 1 ? `${vms[index]?.name}: ${note}` : note,
+    )
     const note = notes.filter((one) => one !== undefined).join('; ')
     if (note !== '') report.note = redact(note)
   }
@@ -279,7 +315,14 @@ export class ScenarioRun {
     })
   }
 
-  #context(step: Step, frame: Frame, report: StepReport, timeoutMs: number, soft: { first?: unknown }, vm: Vm | undefined): StepContext {
+  #context(
+    step: Step,
+    frame: Frame,
+    report: StepReport,
+    timeoutMs: number,
+    soft: { first?: unknown },
+    vm: Vm | undefined,
+  ): StepContext {
     const run = this
     const { scenario, signal } = frame
     const call = { signal, timeoutMs }
@@ -292,7 +335,9 @@ export class ScenarioRun {
       step,
       get vm(): Vm {
         if (vm) return vm
-        throw configError('ATP_SCENARIO_NO_TARGET', `${step.action} does not say that it needs a VM`, { remedy: "add needs: ['vm'] to the step kind" })
+        throw configError('ATP_SCENARIO_NO_TARGET', `${step.action} does not say that it needs a VM`, {
+          remedy: "add needs: ['vm'] to the step kind",
+        })
       },
       history: vm ? this.#history(vm) : {},
       call,
@@ -363,7 +408,10 @@ export class ScenarioRun {
   async #port(vm: Vm | undefined, name: string, call: StepContext['call']): Promise<SerialPort> {
     const { openPort } = this.#services
     if (!vm || !openPort) {
-      throw unsupportedError('ATP_SCENARIO_NO_SERIAL', `the port "${name}" cannot be opened: this run has no way to serial ports`)
+      throw unsupportedError(
+        'ATP_SCENARIO_NO_SERIAL',
+        `the port "${name}" cannot be opened: this run has no way to serial ports`,
+      )
     }
     const key = `${vm.uuid} ${name}`
     let port = this.#ports.get(key)
@@ -383,7 +431,10 @@ export class ScenarioRun {
       return undefined
     }
     this.#attachmentDir ??= mkdtempSync(join(tmpdir(), 'atp-scenario-'))
-    const path = join(this.#attachmentDir, `${step}-${name.replaceAll(/[^\p{L}\p{N}._-]+/gu, '_')}.${contentType.split('/')[1] ?? 'bin'}`)
+    const path = join(
+      this.#attachmentDir,
+      `${step}-${name.replaceAll(/[^\p{L}\p{N}._-]+/gu, '_')}.${contentType.split('/')[1] ?? 'bin'}`,
+    )
     writeFileSync(path, content)
     this.#services.emit?.({ ...event, path })
     return path
@@ -406,7 +457,9 @@ function locate(error: unknown, step: Step, { file }: Scenario): void {
   located.add(error)
   const head = `${error.name}: ${error.message}`
   const stack = error.stack ?? head
-  const frames = stack.startsWith(head) ? stack.slice(head.length) : stack.slice(Math.max(0, stack.indexOf('\n    at ')))
+  const frames = stack.startsWith(head)
+    ? stack.slice(head.length)
+    : stack.slice(Math.max(0, stack.indexOf('\n    at ')))
   error.stack = `${head}\n    at ${titleOf(step).replaceAll(/[()\n]/g, ' ')} (${file}:${step.at.line}:${step.at.column})${frames.startsWith('\n') ? frames : `\n${frames}`}`
 }
 const located = new WeakSet<Error>()

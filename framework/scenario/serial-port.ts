@@ -26,7 +26,9 @@ export class SerialPort {
   }
 
   async send(text: string, options: CallOptions): Promise<void> {
-    await withDeadline(`sending to ${this.#stream.peer}`, options, () => this.#stream.write(new TextEncoder().encode(text)))
+    await withDeadline(`sending to ${this.#stream.peer}`, options, () =>
+      this.#stream.write(new TextEncoder().encode(text)),
+    )
   }
 
   /**
@@ -34,7 +36,11 @@ export class SerialPort {
    *
    * @throws `ATP_SCENARIO_SERIAL_SILENT` with what did arrive, or the error that closed the port.
    */
-  async expect(what: string, find: (text: string) => { end: number; match: string } | undefined, options: CallOptions): Promise<string> {
+  async expect(
+    what: string,
+    find: (text: string) => { end: number; match: string } | undefined,
+    options: CallOptions,
+  ): Promise<string> {
     try {
       return await withDeadline(`waiting for ${what} on ${this.#stream.peer}`, options, async (signal) => {
         for (;;) {
@@ -53,7 +59,8 @@ export class SerialPort {
       })
     } catch (error) {
       if (options.signal?.aborted || this.#closed) throw error
-      const arrived = this.#text === '' ? 'nothing arrived' : `what arrived is ${JSON.stringify(this.#text.slice(-400))}`
+      const arrived =
+        this.#text === '' ? 'nothing arrived' : `what arrived is ${JSON.stringify(this.#text.slice(-400))}`
       throw timeoutError('ATP_SCENARIO_SERIAL_SILENT', `${what} did not come from ${this.#stream.peer}: ${arrived}`, {
         verdict: 'product',
         cause: error,

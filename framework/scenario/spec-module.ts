@@ -1,4 +1,5 @@
 import { addSegment, GenMapping, setSourceContent, toEncodedMap, type EncodedSourceMap } from '@jridgewell/gen-mapping'
+import type { AtpError } from '../core/index.ts'
 import { combinationsOf, needsOf, type Position, type Scenario, type ScenarioNeeds } from './model/index.ts'
 import type { StepRegistry } from './registry.ts'
 
@@ -16,7 +17,11 @@ const TEST_TIMEOUT_MS = 24 * 3_600_000
  * The test module of a scenario: one `test` for each combination of its matrix, with a source map that leads
  * to the YAML. Tests are found without running the module, so titles and tags are literals and keys are unquoted.
  */
-export function specModule(scenario: Scenario, text: string, registry: StepRegistry): { code: string; map: EncodedSourceMap } {
+export function specModule(
+  scenario: Scenario,
+  text: string,
+  registry: StepRegistry,
+): { code: string; map: EncodedSourceMap } {
   const map = new GenMapping({ file: scenario.file })
   setSourceContent(map, scenario.file, text)
   const lines = [
@@ -40,6 +45,16 @@ export function specModule(scenario: Scenario, text: string, registry: StepRegis
     lines.push(line)
   }
   return { code: `${lines.join('\n')}\n`, map: toEncodedMap(map) }
+}
+
+/**
+ * The module of a file that is no valid scenario: loading it throws the error anew. An error of the translation
+ * itself would reach the reports without its code and verdict.
+ */
+export function invalidModule({ message, context }: AtpError): string {
+  return `import { throwInvalidScenario } from '@ocloudview/atp/scenario'
+throwInvalidScenario(${literal(message)}, ${literal(context)})
+`
 }
 
 function literal(value: unknown): string {

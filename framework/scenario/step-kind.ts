@@ -58,7 +58,10 @@ export interface LoopVariables {
 }
 
 /** What `custom` and `verify.custom` call. `false` fails the step. */
-export type StepHandler = (context: StepContext, data: unknown) => Promise<StepOutcome | boolean | void> | StepOutcome | boolean | void
+export type StepHandler = (
+  context: StepContext,
+  data: unknown,
+) => Promise<StepOutcome | boolean | void> | StepOutcome | boolean | void
 
 /** Parameters after `${…}` has been filled in and the schema has been checked again. */
 export type StepParams = Readonly<Record<string, unknown>>

@@ -1,6 +1,19 @@
 import type { Step } from './model/index.ts'
 
-const TELLING = ['text', 'key', 'keys', 'command', 'path', 'port', 'duration', 'message', 'status', 'file', 'handler', 'name']
+const TELLING = [
+  'text',
+  'key',
+  'keys',
+  'command',
+  'path',
+  'port',
+  'duration',
+  'message',
+  'status',
+  'file',
+  'handler',
+  'name',
+]
 const LONGEST = 60
 
 /** A step's title: the author's label, else the action with what tells it from others. */

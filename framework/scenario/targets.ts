@@ -13,7 +13,12 @@ export class Targets {
   #current: Vm[] | undefined
   readonly #connected: Set<Vm>
 
-  constructor(resolve: (key: VmKey) => Promise<Vm>, initial: readonly VmKey[], current?: Vm[], connected?: Iterable<Vm>) {
+  constructor(
+    resolve: (key: VmKey) => Promise<Vm>,
+    initial: readonly VmKey[],
+    current?: Vm[],
+    connected?: Iterable<Vm>,
+  ) {
     this.#resolve = resolve
     this.#initial = initial
     this.#current = current
@@ -37,7 +42,9 @@ export class Targets {
     }
     const vms = this.#current.filter((vm) => this.#connected.has(vm))
     if (vms.length > 0) return vms
-    throw configError('ATP_SCENARIO_NO_TARGET', 'no VM is connected', { remedy: 'connect one with vm.connect, or name it with "on"' })
+    throw configError('ATP_SCENARIO_NO_TARGET', 'no VM is connected', {
+      remedy: 'connect one with vm.connect, or name it with "on"',
+    })
   }
 
   disconnect(vm: Vm): void {

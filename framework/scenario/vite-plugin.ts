@@ -1,11 +1,9 @@
+import { readFile } from 'node:fs/promises'
 import type { Plugin } from 'vite'
 import { isAtpError } from '../core/index.ts'
-import { codeFrame } from '../evidence/code-frame.ts'
 import { stepRegistry } from './default-registry.ts'
 import { loadScenario, type LoadedScenario } from './load.ts'
-import type { Problem } from './model/index.ts'
-import { specModule } from './spec-module.ts'
-import { readFile } from 'node:fs/promises'
+import { invalidModule, specModule } from './spec-module.ts'
 
 /** Part of the key under which translated specs are cached: changes whenever the translation does. */
 export const CACHE_VERSION = 'scenario-1'
@@ -21,12 +19,25 @@ export function includesFiles(id: string, sourceCode: string): boolean {
 export function scenarioPlugin(): Plugin {
   return {
     name: 'atp:scenario',
-    configureVitest({ defineCacheKeyGenerator }: { defineCacheKeyGenerator(make: (file: { id: string; sourceCode: string }) => string | false): void }) {
+    enforce: 'pre',
+    configureVitest({
+      defineCacheKeyGenerator,
+    }: {
+      defineCacheKeyGenerator(make: (file: { id: string; sourceCode: string }) => string | false): void
+    }) {
       defineCacheKeyGenerator(({ id, sourceCode }) => (includesFiles(id, sourceCode) ? false : CACHE_VERSION))
     },
+    configResolved({ plugins }: { plugins: readonly Plugin[] }) {
+      // Vite's own JSON plugin would take a JSON spec for data, and what became of it for broken JSON.
+      for (const plugin of plugins) {
+        const { transform } = plugin
+        if (!plugin.name.endsWith('vite-json') || typeof transform !== 'function') continue
+        plugin.transform = function (code, id, ...rest) {
+          return SPEC.test(id) ? null : transform.call(this, code, id, ...rest)
+        }
+      }
+    },
     transform: {
-      // After Vite's own JSON plugin, which would take the result for JSON.
-      order: 'post',
       filter: { id: SPEC },
       async handler(_code, id) {
         const file = id.replace(/\?.*$/, '')
@@ -36,10 +47,7 @@ export function scenarioPlugin(): Plugin {
           loaded = await loadScenario({ text }, { file })
         } catch (error) {
           if (!isAtpError(error, 'ATP_SCENARIO_INVALID')) throw error
-          const [first] = error.context['problems'] as Problem[]
-          const { line, column } = first ?? { line: 1, column: 1 }
-          const loc = { file, line, column: column - 1 }
-          return this.error({ message: error.message, name: error.name, id: file, loc, frame: codeFrame(text, line, column), cause: error } as never)
+          return { code: invalidModule(error), map: { mappings: '' } as never, moduleType: 'js' }
         }
         for (const include of loaded.includes) this.addWatchFile(include)
         const { code, map } = specModule(loaded.scenario, text, stepRegistry)

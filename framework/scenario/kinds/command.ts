@@ -24,7 +24,13 @@ export const commandExec = defineStep({
   params: {
     properties: {
       ...COMMAND_PARAMS,
-      expect: { type: 'object', properties: RESULT_PARAMS, additionalProperties: false, minProperties: 1, description: 'What the command must return' },
+      expect: {
+        type: 'object',
+        properties: RESULT_PARAMS,
+        additionalProperties: false,
+        minProperties: 1,
+        description: 'What the command must return',
+      },
     },
     required: ['command'],
   },
@@ -33,9 +39,15 @@ export const commandExec = defineStep({
   verifiable: true,
   async run(context, params) {
     const result = await execute(context, params, context.call.signal)
-    const expected = { ...(context.verify === 'require' ? { exit_code: 0 } : {}), ...(params['expect'] as object | undefined) }
+    const expected = {
+      ...(context.verify === 'require' ? { exit_code: 0 } : {}),
+      ...(params['expect'] as object | undefined),
+    }
     const complaint = resultComplaint(result, expected)
-    if (complaint) throw assertionError('ATP_SCENARIO_COMMAND', `${String(params['command'])}: ${complaint}`, { context: { vm: context.vm.name } })
+    if (complaint)
+      throw assertionError('ATP_SCENARIO_COMMAND', `${String(params['command'])}: ${complaint}`, {
+        context: { vm: context.vm.name },
+      })
     return { note: exitOf(result), output: outputOf(result) }
   },
 })
@@ -67,13 +79,20 @@ export const verifyCommandSuccess = defineStep({
     const { command, action } = history
     if (command) {
       if (command.exitCode === 0) return { note: `checked: the last command (${command.line}) returned 0` }
-      const end = command.exitCode === undefined ? `was ended by signal ${command.signal}` : `returned ${command.exitCode}`
-      throw assertionError('ATP_SCENARIO_COMMAND', `the last command in ${vm.name} (${command.line}) ${end}: ${command.stderr.slice(-400)}`)
+      const end =
+        command.exitCode === undefined ? `was ended by signal ${command.signal}` : `returned ${command.exitCode}`
+      throw assertionError(
+        'ATP_SCENARIO_COMMAND',
+        `the last command in ${vm.name} (${command.line}) ${end}: ${command.stderr.slice(-400)}`,
+      )
     }
     if (!action) {
-      throw assertionError('ATP_SCENARIO_NOTHING_RAN', `nothing ran in ${vm.name} whose success could be checked`, { verdict: 'spec' })
+      throw assertionError('ATP_SCENARIO_NOTHING_RAN', `nothing ran in ${vm.name} whose success could be checked`, {
+        verdict: 'spec',
+      })
     }
-    if (!action.passed) throw assertionError('ATP_SCENARIO_COMMAND', `the last action in ${vm.name} (${action.name}) failed`)
+    if (!action.passed)
+      throw assertionError('ATP_SCENARIO_COMMAND', `the last action in ${vm.name} (${action.name}) failed`)
     await vm.guest.ping(call)
     return { note: `checked: no command ran; ${action.name} succeeded and the guest agent answered` }
   },
@@ -83,14 +102,20 @@ export const verifyOutputContains = defineStep({
   action: 'verify.output_contains',
   summary: 'The output of the last command contains a text',
   params: {
-    properties: { text: { ...NAME, description: 'The text to find' }, stream: { enum: ['stdout', 'stderr', 'both'], description: 'Default both' } },
+    properties: {
+      text: { ...NAME, description: 'The text to find' },
+      stream: { enum: ['stdout', 'stderr', 'both'], description: 'Default both' },
+    },
     required: ['text'],
   },
   paramAliases: { contains: 'text', expected: 'text' },
   needs: ['vm'],
   passive: true,
   async run({ vm, history: { command } }, { text, stream = 'both' }) {
-    if (!command) throw assertionError('ATP_SCENARIO_NOTHING_RAN', `no command ran in ${vm.name} whose output could be checked`, { verdict: 'spec' })
+    if (!command)
+      throw assertionError('ATP_SCENARIO_NOTHING_RAN', `no command ran in ${vm.name} whose output could be checked`, {
+        verdict: 'spec',
+      })
     const output = stream === 'both' ? `${command.stdout}${command.stderr}` : command[stream as 'stdout' | 'stderr']
     const complaint = textComplaint(`the output of ${command.line}`, output, text as string)
     if (complaint) throw assertionError('ATP_SCENARIO_EXPECTATION', complaint, { context: { vm: vm.name } })
@@ -104,10 +129,12 @@ export const verifyInputReceived = defineStep({
   needs: ['vm'],
   passive: true,
   async run({ vm, history: { deliveries } }) {
-    if (!deliveries) throw assertionError('ATP_SCENARIO_NOTHING_RAN', `no input was sent to ${vm.name}`, { verdict: 'spec' })
+    if (!deliveries)
+      throw assertionError('ATP_SCENARIO_NOTHING_RAN', `no input was sent to ${vm.name}`, { verdict: 'spec' })
     const note = deliveries.map((delivery) => `${delivery.seen} of ${delivery.sent} events seen`).join('; ')
     for (const { outcome, reason, differences } of deliveries) {
-      if (outcome === 'damaged') throw assertionError('ATP_SCENARIO_INPUT_DAMAGED', `${vm.name}: ${note}; ${differences.join('; ')}`)
+      if (outcome === 'damaged')
+        throw assertionError('ATP_SCENARIO_INPUT_DAMAGED', `${vm.name}: ${note}; ${differences.join('; ')}`)
       if (outcome === 'unverified') throw unverified(vm.name, reason)
     }
     return { note }
@@ -116,13 +143,22 @@ export const verifyInputReceived = defineStep({
 
 /** Verification was demanded and nobody observed: neither the product nor the spec failed. */
 export function unverified(vm: string, reason: string | undefined): AtpError {
-  return new AtpError('unsupported', 'ATP_SCENARIO_UNVERIFIED', `input to ${vm} could not be verified: ${reason ?? 'nobody observed it'}`, {
-    verdict: 'infrastructure',
-    context: { vm },
-  })
+  return new AtpError(
+    'unsupported',
+    'ATP_SCENARIO_UNVERIFIED',
+    `input to ${vm} could not be verified: ${reason ?? 'nobody observed it'}`,
+    {
+      verdict: 'infrastructure',
+      context: { vm },
+    },
+  )
 }
 
-async function execute({ vm, history, call }: StepContext, params: StepParams, signal: AbortSignal): Promise<ExecResult> {
+async function execute(
+  { vm, history, call }: StepContext,
+  params: StepParams,
+  signal: AbortSignal,
+): Promise<ExecResult> {
   const line = params['command'] as string
   const args = params['args'] as string[] | undefined
   const options = {
@@ -141,7 +177,10 @@ async function execute({ vm, history, call }: StepContext, params: StepParams, s
   return result
 }
 
-function resultComplaint(result: ExecResult, expected: { exit_code?: number; stdout?: TextExpectation; stderr?: TextExpectation }): string | undefined {
+function resultComplaint(
+  result: ExecResult,
+  expected: { exit_code?: number; stdout?: TextExpectation; stderr?: TextExpectation },
+): string | undefined {
   if (expected.exit_code !== undefined && result.exitCode !== expected.exit_code) {
     const stderr = result.stderrText.trim()
     return `${exitOf(result)}, expected exit ${expected.exit_code}${stderr ? `; stderr: ${stderr.slice(-400)}` : ''}`

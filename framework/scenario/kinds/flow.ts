@@ -14,7 +14,10 @@ export const wait = defineStep({
 export const log = defineStep({
   action: 'log',
   summary: 'Writes a line into the report',
-  params: { properties: { message: { type: ['string', 'number', 'boolean'], description: 'The line' } }, required: ['message'] },
+  params: {
+    properties: { message: { type: ['string', 'number', 'boolean'], description: 'The line' } },
+    required: ['message'],
+  },
   paramAliases: { text: 'message' },
   run: async (_, { message }) => ({ note: String(message) }),
 })
@@ -34,7 +37,11 @@ export const loop = defineStep({
   action: 'loop',
   summary: 'Repeats steps count times, or over a list; loop.index, loop.number and loop.item are set inside',
   params: {
-    properties: { count: { type: 'integer', minimum: 0, description: 'How often' }, over: { type: 'array', description: 'One round for each item' }, interval: { ...DURATION, description: 'Pause between rounds' } },
+    properties: {
+      count: { type: 'integer', minimum: 0, description: 'How often' },
+      over: { type: 'array', description: 'One round for each item' },
+      interval: { ...DURATION, description: 'Pause between rounds' },
+    },
     requireOne: ['count', 'over'],
   },
   nested: true,
@@ -70,10 +77,19 @@ export const parallel = defineStep({
 export const scenarioRun = defineStep({
   action: 'scenario.run',
   summary: 'Runs another scenario file with the same VMs',
-  params: { properties: { file: { ...NAME, description: 'Path relative to this file' }, vars: { type: 'object', description: 'Variables for it' } }, required: ['file'] },
+  params: {
+    properties: {
+      file: { ...NAME, description: 'Path relative to this file' },
+      vars: { type: 'object', description: 'Variables for it' },
+    },
+    required: ['file'],
+  },
   ownDurationMs: unlimited,
   async run({ step, runScenario }, { file, vars }) {
-    if (!step.scenario) throw configError('ATP_SCENARIO_FILE', `${String(file)} was not read before the run`, { remedy: 'read the scenario with loadScenario' })
+    if (!step.scenario)
+      throw configError('ATP_SCENARIO_FILE', `${String(file)} was not read before the run`, {
+        remedy: 'read the scenario with loadScenario',
+      })
     await runScenario(step.scenario, (vars as Record<string, unknown> | undefined) ?? {})
     return { note: step.scenario.name }
   },
@@ -85,13 +101,24 @@ export const [custom, verifyCustom] = (['custom', 'verify.custom'] as const).map
     action,
     aliases: action === 'custom' ? [] : ['verify_custom'],
     summary: action === 'custom' ? "Calls a plug-in's handler" : "Asks a plug-in's handler; false fails the step",
-    params: { properties: { handler: { ...NAME, description: 'Name the plug-in registered' }, data: { description: 'What the handler gets' } } },
+    params: {
+      properties: {
+        handler: { ...NAME, description: 'Name the plug-in registered' },
+        data: { description: 'What the handler gets' },
+      },
+    },
     passive: action === 'verify.custom',
     check(params, checks) {
       const { handler } = params
       if (typeof handler === 'string' && checks.handler(handler)) return []
-      const message = handler === undefined ? `${action} names no handler` : `no handler "${String(handler)}" is registered`
-      return [{ param: 'handler', error: configError('ATP_SCENARIO_NO_HANDLER', message, { remedy: 'name one that a plug-in registers' }) }]
+      const message =
+        handler === undefined ? `${action} names no handler` : `no handler "${String(handler)}" is registered`
+      return [
+        {
+          param: 'handler',
+          error: configError('ATP_SCENARIO_NO_HANDLER', message, { remedy: 'name one that a plug-in registers' }),
+        },
+      ]
     },
     run: (context, { handler, data }) => callHandler(context, String(handler), data),
   }),
@@ -100,6 +127,7 @@ export const [custom, verifyCustom] = (['custom', 'verify.custom'] as const).map
 async function callHandler(context: StepContext, name: string, data: unknown): Promise<StepOutcome | void> {
   const handler: StepHandler = context.handler(name)
   const outcome = await handler(context, data)
-  if (outcome === false) throw assertionError('ATP_SCENARIO_CUSTOM', `the handler "${name}" said no`, { context: { handler: name } })
+  if (outcome === false)
+    throw assertionError('ATP_SCENARIO_CUSTOM', `the handler "${name}" said no`, { context: { handler: name } })
   return typeof outcome === 'object' ? outcome : { note: `handler ${name}` }
 }

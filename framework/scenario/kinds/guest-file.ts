@@ -18,7 +18,10 @@ export const fileRead = defineStep({
 export const fileWrite = defineStep({
   action: 'file.write',
   summary: 'Writes a text file in the guest',
-  params: { properties: { path: PATH, content: { ...TEXT, description: 'The whole content' } }, required: ['path', 'content'] },
+  params: {
+    properties: { path: PATH, content: { ...TEXT, description: 'The whole content' } },
+    required: ['path', 'content'],
+  },
   needs: ['vm'],
   async run({ vm, call }, { path, content }) {
     await vm.guest.file(path as string).write(content as string, call)

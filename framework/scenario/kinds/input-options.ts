@@ -26,7 +26,12 @@ export function delivered(...deliveries: Delivery[]): StepOutcome {
 export function accountOf(delivery: Delivery): string {
   const { outcome, sent, seen, lost, duplicated, reordered, stuck, latency } = delivery
   if (outcome === 'unverified') return `unverified: ${delivery.reason ?? 'nobody observed'}`
-  const faults = [lost && `${lost} lost`, duplicated && `${duplicated} duplicated`, reordered && `${reordered} reordered`, stuck.length > 0 && `stuck: ${stuck.join(', ')}`]
+  const faults = [
+    lost && `${lost} lost`,
+    duplicated && `${duplicated} duplicated`,
+    reordered && `${reordered} reordered`,
+    stuck.length > 0 && `stuck: ${stuck.join(', ')}`,
+  ]
   const account = `${seen} of ${sent} events seen`
   if (outcome === 'damaged') return `damaged: ${account} (${faults.filter(Boolean).join(', ') || 'something differs'})`
   return latency ? `${account}, p50 ${latency.p50Ms.toFixed(1)} ± ${latency.boundMs.toFixed(1)} ms` : account

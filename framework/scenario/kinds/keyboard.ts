@@ -26,14 +26,18 @@ export const keyboardType = defineStep({
   verifiable: true,
   opaque: ['text'],
   check(params, checks) {
-    if (typeof params['text'] !== 'string' || params['text'].includes('${') || params['on_unmapped'] === 'skip') return []
+    if (typeof params['text'] !== 'string' || params['text'].includes('${') || params['on_unmapped'] === 'skip')
+      return []
     const layout = typeof params['layout'] === 'string' ? params['layout'] : checks.layout
     return attempt('text', () => checks.text(params['text'] as string, layout))
   },
   ownDurationMs(params, input) {
     const { text } = params
     const strokes = typeof text === 'string' ? text.length : 256
-    return strokes * (params['delay'] === undefined ? (input.delayMs ?? SLOWEST_STROKE_MS) : parseDuration(params['delay'], 's'))
+    return (
+      strokes *
+      (params['delay'] === undefined ? (input.delayMs ?? SLOWEST_STROKE_MS) : parseDuration(params['delay'], 's'))
+    )
   },
   async run(context, params) {
     const { vm, input } = context
@@ -53,14 +57,20 @@ export const keyboardPress = defineStep({
   aliases: ['keyboard.send_key', 'send_key'],
   summary: 'Presses a key or chord such as enter or ctrl+alt+del and releases it',
   params: {
-    properties: { key: { ...NAME, description: 'Key or chord' }, hold: { ...DURATION, description: 'How long it is held' }, ...INPUT_PARAMS },
+    properties: {
+      key: { ...NAME, description: 'Key or chord' },
+      hold: { ...DURATION, description: 'How long it is held' },
+      ...INPUT_PARAMS,
+    },
     required: ['key'],
   },
   needs: ['vm'],
   verifiable: true,
   check: (params, checks) => chordCheck('key', params['key'], checks),
-  ownDurationMs: (params, input) => (params['hold'] === undefined ? (input.holdMs ?? 0) : parseDuration(params['hold'], 's')),
-  run: async (context, params) => delivered(await context.vm.keyboard.press(params['key'] as string, pressOptions(context, params))),
+  ownDurationMs: (params, input) =>
+    params['hold'] === undefined ? (input.holdMs ?? 0) : parseDuration(params['hold'], 's'),
+  run: async (context, params) =>
+    delivered(await context.vm.keyboard.press(params['key'] as string, pressOptions(context, params))),
 })
 
 export const keyboardSendKeys = defineStep({
@@ -82,7 +92,10 @@ export const keyboardSendKeys = defineStep({
     const findings = keys.flatMap((key) => chordCheck('keys', key, checks))
     const modifiers = keys.filter((key) => MODIFIERS.has(key.toLowerCase()))
     if (modifiers.length > 0 && modifiers.length === keys.length - 1) {
-      findings.push({ param: 'keys', note: `these keys are pressed one after the other; write "${keys.join('+')}" to press them together` })
+      findings.push({
+        param: 'keys',
+        note: `these keys are pressed one after the other; write "${keys.join('+')}" to press them together`,
+      })
     }
     return findings
   },

@@ -71,11 +71,21 @@ function elsewhere(action: string, need: StepNeed, params: string, aliases: stri
     action,
     aliases,
     summary: `Needs ${need === 'vdi' ? 'a VDI platform' : need === 'spice' ? 'a SPICE session' : 'a driver of applications in the guest'}`,
-    params: { properties: Object.fromEntries(params.split(' ').filter(Boolean).map((name) => [name, ANY])) },
+    params: {
+      properties: Object.fromEntries(
+        params
+          .split(' ')
+          .filter(Boolean)
+          .map((name) => [name, ANY]),
+      ),
+    },
     paramAliases: PARAM_ALIASES,
     needs: [need],
     run() {
-      throw unsupportedError(`ATP_SCENARIO_NEEDS_${need.toUpperCase()}`, `${action} needs what is not configured here: ${need}`)
+      throw unsupportedError(
+        `ATP_SCENARIO_NEEDS_${need.toUpperCase()}`,
+        `${action} needs what is not configured here: ${need}`,
+      )
     },
   })
 }

@@ -50,23 +50,31 @@ export const [mouseDown, mouseUp] = (['down', 'up'] as const).map((direction) =>
     params: { properties: { button: BUTTON, ...INPUT_PARAMS } },
     needs: ['vm'],
     verifiable: true,
-    run: async (context, params) => delivered(await context.vm.mouse[direction](buttonOf(params), mouseOptions(context, params))),
+    run: async (context, params) =>
+      delivered(await context.vm.mouse[direction](buttonOf(params), mouseOptions(context, params))),
   }),
 ) as [ReturnType<typeof defineStep>, ReturnType<typeof defineStep>]
 
 export const mouseScroll = defineStep({
   action: 'mouse.scroll',
   summary: 'Turns the wheel; positive is down',
-  params: { properties: { notches: { type: 'integer', description: 'Positive is down' }, ...INPUT_PARAMS }, required: ['notches'] },
+  params: {
+    properties: { notches: { type: 'integer', description: 'Positive is down' }, ...INPUT_PARAMS },
+    required: ['notches'],
+  },
   needs: ['vm'],
   verifiable: true,
-  run: async (context, params) => delivered(await context.vm.mouse.scroll(params['notches'] as number, mouseOptions(context, params))),
+  run: async (context, params) =>
+    delivered(await context.vm.mouse.scroll(params['notches'] as number, mouseOptions(context, params))),
 })
 
 export const mouseDrag = defineStep({
   action: 'mouse.drag',
   summary: 'Presses a button at one place, moves to another and releases it',
-  params: { properties: { from: POINT, to: POINT, unit: UNIT, button: BUTTON, ...INPUT_PARAMS }, required: ['from', 'to'] },
+  params: {
+    properties: { from: POINT, to: POINT, unit: UNIT, button: BUTTON, ...INPUT_PARAMS },
+    required: ['from', 'to'],
+  },
   needs: ['vm'],
   verifiable: true,
   async run(context, params) {
@@ -85,7 +93,10 @@ export const mouseDrag = defineStep({
 })
 
 function mouseOptions(context: StepContext, params: StepParams): MouseOptions {
-  return { ...inputOptions(context, params), ...(params['unit'] === undefined ? {} : { unit: params['unit'] as 'pixel' | 'fraction' }) }
+  return {
+    ...inputOptions(context, params),
+    ...(params['unit'] === undefined ? {} : { unit: params['unit'] as 'pixel' | 'fraction' }),
+  }
 }
 
 function buttonOf(params: StepParams): MouseButton {

@@ -6,7 +6,10 @@ const PORT = { ...NAME, description: 'Name of the virtio-serial port' }
 export const serialSend = defineStep({
   action: 'serial.send',
   summary: 'Sends text through a virtio-serial port, exactly as written',
-  params: { properties: { port: PORT, text: { ...TEXT, description: 'The text, with its newline' } }, required: ['port', 'text'] },
+  params: {
+    properties: { port: PORT, text: { ...TEXT, description: 'The text, with its newline' } },
+    required: ['port', 'text'],
+  },
   paramAliases: { channel: 'port' },
   needs: ['vm'],
   async run({ serialPort, call }, { port, text }) {
@@ -19,7 +22,11 @@ export const serialExpect = defineStep({
   action: 'serial.expect',
   summary: 'Waits for text from a virtio-serial port; capture stores what matched',
   params: {
-    properties: { port: PORT, contains: { ...NAME, description: 'Text to wait for' }, matches: { type: 'string', format: 'regex', description: 'Regular expression to wait for' } },
+    properties: {
+      port: PORT,
+      contains: { ...NAME, description: 'Text to wait for' },
+      matches: { type: 'string', format: 'regex', description: 'Regular expression to wait for' },
+    },
     required: ['port'],
     requireOne: ['contains', 'matches'],
   },

@@ -26,7 +26,10 @@ export const vmConnect = defineStep({
         context: { vm: vm.name, host: vm.host.id, state },
       })
     }
-    return { note: `${vm.name} on ${vm.host.id} is running`, output: { name: vm.name, uuid: vm.uuid, host: vm.host.id } }
+    return {
+      note: `${vm.name} on ${vm.host.id} is running`,
+      output: { name: vm.name, uuid: vm.uuid, host: vm.host.id },
+    }
   },
 })
 

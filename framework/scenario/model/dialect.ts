@@ -53,7 +53,13 @@ export function recogniseStep(step: Map_, pointer: string): RecognisedStep | und
   if (typeof action['type'] === 'string') {
     const inner = entriesOf(action, at('action'), ['type'])
     const entries = [...inner, ...outer]
-    return { dialect: 'D', verb: action['type'], name: lookupName(action['type'], entries), pointer: at('action') + pointerPart('type'), entries }
+    return {
+      dialect: 'D',
+      verb: action['type'],
+      name: lookupName(action['type'], entries),
+      pointer: at('action') + pointerPart('type'),
+      entries,
+    }
   }
   const names = Object.keys(action)
   const verb = names[0]
@@ -86,7 +92,12 @@ function nested(step: Map_, pointer: string, family: Family): RecognisedStep | u
   return { dialect: 'B', verb: found.verb, name: nameIn(family, found.verb, entries), pointer: found.pointer, entries }
 }
 
-function verbOf(family: Family, map: Map_, pointer: string, key: string): { verb: string; key: string; pointer: string; entries: Entry[] } | undefined {
+function verbOf(
+  family: Family,
+  map: Map_,
+  pointer: string,
+  key: string,
+): { verb: string; key: string; pointer: string; entries: Entry[] } | undefined {
   if (family === 'wait' || family === 'loop') return { verb: family, key: '', pointer, entries: [] }
   const at = pointer + pointerPart(key)
   const verb = map[key]

@@ -37,7 +37,17 @@ const ALIASES: Readonly<Record<string, string>> = {
 /** Every top-level key, canonical ones first. */
 export const TOP_KEYS = [
   ...['atp', 'id', 'name', 'description', 'tags', 'meta', 'timeout', 'vars', 'matrix', 'use', 'target', 'input'],
-  ...['defaults', 'setup', 'steps', 'teardown', 'parallel', 'verification', 'target_hosts', 'target_domains', '$schema'],
+  ...[
+    'defaults',
+    'setup',
+    'steps',
+    'teardown',
+    'parallel',
+    'verification',
+    'target_hosts',
+    'target_domains',
+    '$schema',
+  ],
 ]
 
 /** Reads a scenario of any dialect, YAML or JSON. Never throws for what the file says: see `problems`. */
@@ -73,12 +83,21 @@ export function parseScenario(text: string, options: ParseOptions): ParsedScenar
 
 function readDocument(reading: Reading, data: Record<string, unknown>): Scenario {
   const { source, problems } = reading
-  const scenario: Scenario = { file: source.file, name: '', tags: [], setup: [], steps: [], teardown: [], at: source.value('/name') }
+  const scenario: Scenario = {
+    file: source.file,
+    name: '',
+    tags: [],
+    setup: [],
+    steps: [],
+    teardown: [],
+    at: source.value('/name'),
+  }
   const seen = new Set<string>()
   for (const [key, value] of Object.entries(data)) {
     const canonical = Object.hasOwn(ALIASES, key) ? (ALIASES[key] as string) : key
     const pointer = `/${key.replaceAll('~', '~0').replaceAll('/', '~1')}`
-    if (!TOP_KEYS.includes(canonical)) unknownKey(reading, key, pointer, [...TOP_KEYS, ...Object.keys(ALIASES)], 'a scenario')
+    if (!TOP_KEYS.includes(canonical))
+      unknownKey(reading, key, pointer, [...TOP_KEYS, ...Object.keys(ALIASES)], 'a scenario')
     else if (seen.has(canonical)) badValue(reading, pointer, `"${key}" says again what another key says already`)
     else readTop(reading, scenario, canonical, value, pointer)
     seen.add(canonical)
@@ -136,11 +155,20 @@ function readTop(reading: Reading, scenario: Scenario, key: string, value: unkno
     case 'parallel':
       if (isMap(value) && value['enabled'] === true) {
         const message = 'running the whole scenario on many targets at once is not supported'
-        reading.problems.error('ATP_SCENARIO_UNSUPPORTED', reading.source.value(pointer), message, 'use a step "action: parallel"')
+        reading.problems.error(
+          'ATP_SCENARIO_UNSUPPORTED',
+          reading.source.value(pointer),
+          message,
+          'use a step "action: parallel"',
+        )
       }
       return
     case 'verification':
-      reading.problems.note('ATP_SCENARIO_NO_EFFECT', reading.source.key(pointer), 'verification has no effect: what the guest sees is observed without a server of its own')
+      reading.problems.note(
+        'ATP_SCENARIO_NO_EFFECT',
+        reading.source.key(pointer),
+        'verification has no effect: what the guest sees is observed without a server of its own',
+      )
   }
 }
 
@@ -169,7 +197,14 @@ function readInput(reading: Reading, scenario: Scenario, value: unknown, pointer
     else if (key === 'key_delay' || key === 'key_hold' || key === 'key_delay_ms' || key === 'key_hold_ms') {
       const duration = readDuration(reading, inner, at, key.endsWith('_ms') ? 'ms' : 's')
       if (duration) input[key.startsWith('key_delay') ? 'key_delay' : 'key_hold'] = duration
-    } else unknownKey(reading, key, at, ['channel', 'key_delay', 'key_hold', 'layout', 'key_delay_ms', 'key_hold_ms'], 'input')
+    } else
+      unknownKey(
+        reading,
+        key,
+        at,
+        ['channel', 'key_delay', 'key_hold', 'layout', 'key_delay_ms', 'key_hold_ms'],
+        'input',
+      )
   }
   scenario.input = input
 }
@@ -183,7 +218,8 @@ function readDefaults(reading: Reading, scenario: Scenario, value: unknown, poin
     else if (key === 'retry') Object.assign(defaults, { retry: readRetry(reading, inner, at) })
     else if (key === 'verify') {
       const mode = verifyMode(inner)
-      if (mode === 'invalid') badValue(reading, at, `defaults.verify is ${JSON.stringify(inner)}`, 'true, false, off, observe or require')
+      if (mode === 'invalid')
+        badValue(reading, at, `defaults.verify is ${JSON.stringify(inner)}`, 'true, false, off, observe or require')
       else if (mode) defaults.verify = mode
     } else unknownKey(reading, key, at, ['timeout', 'retry', 'verify'], 'defaults')
   }

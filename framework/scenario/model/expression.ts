@@ -57,7 +57,10 @@ export function parseExpression(text: string): Expression {
   }
   const unary = (): Expression => (accept('!') ? { kind: 'not', of: unary() } : primary())
   const primary = (): Expression => {
-    for (const [open, close] of [['(', ')'], ['${', '}']] as const) {
+    for (const [open, close] of [
+      ['(', ')'],
+      ['${', '}'],
+    ] as const) {
       if (!accept(open)) continue
       const inner = binary(0)
       expect(close)
@@ -150,7 +153,8 @@ function follow({ root, parts }: Extract<Expression, { kind: 'path' }>, scope: S
   let value = found.value
   let walked = root
   for (const part of parts) {
-    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part)) throw missing(`${walked} has no "${part}"`)
+    if (typeof value !== 'object' || value === null || !Object.hasOwn(value, part))
+      throw missing(`${walked} has no "${part}"`)
     value = (value as Record<string | number, unknown>)[part]
     walked = pathText(walked, [part])
   }

@@ -26,7 +26,9 @@ export function combinationsOf(scenario: Scenario): Combination[] {
 
 function titleOf(scenario: Scenario, values: Record<string, unknown>): string {
   if (isTemplate(scenario.name)) return String(fill(scenario.name, combinationScope(scenario, values)))
-  const shown = Object.entries(values).map(([name, value]) => `${name}=${typeof value === 'object' ? JSON.stringify(value) : String(value)}`)
+  const shown = Object.entries(values).map(
+    ([name, value]) => `${name}=${typeof value === 'object' ? JSON.stringify(value) : String(value)}`,
+  )
   return shown.length === 0 ? scenario.name : `${scenario.name} [${shown.join(', ')}]`
 }
 

@@ -32,14 +32,21 @@ export function keyOf(vm: NeededVm): VmKey {
  *
  * @throws `ATP_SCENARIO_NO_TARGET` for `on` that cannot be known before the run or names no role.
  */
-export function needsOf(scenario: Scenario, catalog: StepCatalog, combination: Record<string, unknown> = {}): ScenarioNeeds {
+export function needsOf(
+  scenario: Scenario,
+  catalog: StepCatalog,
+  combination: Record<string, unknown> = {},
+): ScenarioNeeds {
   const scope = combinationScope(scenario, combination)
   const use = fill(scenario.use ?? {}, scope) as NonNullable<Scenario['use']>
   const wish = pick({ ...(scenario.target?.hosts ? { host: scenario.target.hosts } : {}), ...use })
   const roles = Object.entries(use.vms ?? {}).map(([role, own]) => ({ role, ...wish, ...own }))
   const walk = new TargetWalk(scenario, catalog, scope)
   const [problem] = walk.problems
-  if (problem) throw configError('ATP_SCENARIO_NO_TARGET', problem.message, { ...(problem.remedy ? { remedy: problem.remedy } : {}) })
+  if (problem)
+    throw configError('ATP_SCENARIO_NO_TARGET', problem.message, {
+      ...(problem.remedy ? { remedy: problem.remedy } : {}),
+    })
   const named = roles.length > 0 ? [] : [...walk.named].map((name) => ({ name, ...wish }))
   const anonymous = roles.length === 0 && walk.anonymous ? [{ ...wish }] : []
   return { vms: [...roles, ...anonymous, ...named], locks: use.locks ?? [] }
@@ -57,7 +64,9 @@ export function targetProblems(scenario: Scenario, catalog: StepCatalog): Proble
 }
 
 function pick({ profile, labels, host, ownership }: VmWish): VmWish {
-  return Object.fromEntries(Object.entries({ profile, labels, host, ownership }).filter(([, value]) => value !== undefined))
+  return Object.fromEntries(
+    Object.entries({ profile, labels, host, ownership }).filter(([, value]) => value !== undefined),
+  )
 }
 
 /** Follows the current set through a scenario without running it. */
@@ -98,7 +107,13 @@ class TargetWalk {
 
   #name(step: Step, written: string): void {
     const report = (message: string, remedy: string) => {
-      const problem: Problem = { severity: 'error', code: 'ATP_SCENARIO_NO_TARGET', message, remedy, ...(step.keys['on'] ?? step.at) }
+      const problem: Problem = {
+        severity: 'error',
+        code: 'ATP_SCENARIO_NO_TARGET',
+        message,
+        remedy,
+        ...(step.keys['on'] ?? step.at),
+      }
       this.problems.push(problem)
     }
     const name = this.#known(written)
@@ -108,7 +123,8 @@ class TargetWalk {
       return report(`which VM "${written}" means is not known before the run`, 'list the VMs under use.vms')
     }
     if (this.#roles.length === 0) this.named.add(name)
-    else if (!this.#roles.includes(name)) report(`there is no VM "${name}" in use.vms`, `roles: ${this.#roles.join(', ')}`)
+    else if (!this.#roles.includes(name))
+      report(`there is no VM "${name}" in use.vms`, `roles: ${this.#roles.join(', ')}`)
   }
 
   #known(written: string): string | undefined {

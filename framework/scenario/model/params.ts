@@ -47,7 +47,9 @@ export function paramFaults(schema: ParamsSchema, params: Readonly<Record<string
     if (holdsTemplate(valueAt(params, error.instancePath))) continue
     // The branches of an alternative say less than the alternative as a whole.
     if (/\/anyOf\/\d+\//.test(error.schemaPath)) continue
-    const pointer = error.instancePath + (error.keyword === 'additionalProperties' ? pointerPart(error.params['additionalProperty'] as string) : '')
+    const pointer =
+      error.instancePath +
+      (error.keyword === 'additionalProperties' ? pointerPart(error.params['additionalProperty'] as string) : '')
     faults.push({ pointer, message: sentence(error, valueAt(params, error.instancePath)) })
   }
   return faults

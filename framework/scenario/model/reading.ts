@@ -18,7 +18,12 @@ export interface Reading {
 }
 
 /** A duration as text with a unit; `undefined` after reporting what is wrong. Bare numbers are seconds. */
-export function readDuration(reading: Reading, value: unknown, pointer: string, bareUnit: 's' | 'ms' = 's'): string | undefined {
+export function readDuration(
+  reading: Reading,
+  value: unknown,
+  pointer: string,
+  bareUnit: 's' | 'ms' = 's',
+): string | undefined {
   if (isTemplate(value)) return value
   const at = reading.source.value(pointer)
   try {
@@ -36,9 +41,20 @@ export function readDuration(reading: Reading, value: unknown, pointer: string, 
 }
 
 /** Reports a key nobody knows: an error, or a note when reading leniently. */
-export function unknownKey(reading: Reading, key: string, pointer: string, known: readonly string[], where: string): void {
+export function unknownKey(
+  reading: Reading,
+  key: string,
+  pointer: string,
+  known: readonly string[],
+  where: string,
+): void {
   const report = reading.lenient ? 'note' : 'error'
-  reading.problems[report]('ATP_SCENARIO_UNKNOWN_KEY', reading.source.key(pointer), `${where} has no key "${key}"`, suggestion(key, known))
+  reading.problems[report](
+    'ATP_SCENARIO_UNKNOWN_KEY',
+    reading.source.key(pointer),
+    `${where} has no key "${key}"`,
+    suggestion(key, known),
+  )
 }
 
 /** A value of the wrong shape. */

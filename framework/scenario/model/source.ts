@@ -46,7 +46,11 @@ export function parseSource(text: string, file: string, problems: Problems): Sou
   const source = { file, text, data: undefined as unknown, value: find(values, keys), key: find(keys, values) }
 
   if (text.length > MAX_CHARACTERS) {
-    problems.error('ATP_SCENARIO_SYNTAX', { line: 1, column: 1 }, `the file is longer than ${MAX_CHARACTERS} characters`)
+    problems.error(
+      'ATP_SCENARIO_SYNTAX',
+      { line: 1, column: 1 },
+      `the file is longer than ${MAX_CHARACTERS} characters`,
+    )
     return source
   }
   const document = parseDocument(text, { lineCounter: lines, version: '1.2', schema: 'core', prettyErrors: false })
@@ -91,7 +95,11 @@ function plain(
       node.items.map((pair) => {
         const key = isAlias(pair.key) ? pair.key.resolve(document) : pair.key
         if (!isScalar(key)) {
-          problems.error('ATP_SCENARIO_SYNTAX', place((pair.key as { range?: number[] })?.range?.[0]), 'a key must be plain text')
+          problems.error(
+            'ATP_SCENARIO_SYNTAX',
+            place((pair.key as { range?: number[] })?.range?.[0]),
+            'a key must be plain text',
+          )
           return ['', null]
         }
         const name = String(key.value)

@@ -42,14 +42,24 @@ function readStep(reading: Reading, raw: unknown, pointer: string): Step | undef
   const recognised = isMap(raw) ? recogniseStep(raw, pointer) : undefined
   if (!recognised) {
     const keys = isMap(raw) ? `its keys are ${Object.keys(raw).join(', ') || 'none'}` : `it is ${JSON.stringify(raw)}`
-    problems.error('ATP_SCENARIO_STEP_FORM', source.value(pointer), `this is none of the forms a step may have: ${keys}`, FORMS)
+    problems.error(
+      'ATP_SCENARIO_STEP_FORM',
+      source.value(pointer),
+      `this is none of the forms a step may have: ${keys}`,
+      FORMS,
+    )
     return undefined
   }
   const spec = catalog.find(recognised.name)
   if (!spec) {
     const { verb } = recognised
     const message = `there is no action "${verb}"`
-    problems.error('ATP_SCENARIO_UNKNOWN_ACTION', source.value(recognised.pointer), message, suggestion(verb, catalog.actions))
+    problems.error(
+      'ATP_SCENARIO_UNKNOWN_ACTION',
+      source.value(recognised.pointer),
+      message,
+      suggestion(verb, catalog.actions),
+    )
     return undefined
   }
   const step: Step = {
@@ -59,13 +69,14 @@ function readStep(reading: Reading, raw: unknown, pointer: string): Step | undef
     at: source.value(pointer),
     keys: { action: source.value(recognised.pointer) },
   }
-  for (const entry of recognised.entries) readEntry(reading, spec, step, entry)
+  const unknown = recognised.entries.filter((entry) => !readEntry(reading, spec, step, entry))
   checkNeeds(reading, spec, step)
-  checkParams(reading, spec, step, recognised.entries)
+  checkParams(reading, spec, step, recognised.entries, unknown.length > 0)
   return step
 }
 
-function readEntry(reading: Reading, spec: StepSpec, step: Step, entry: Entry): void {
+/** Reads one key of a step; `false` for a key the step kind does not know. */
+function readEntry(reading: Reading, spec: StepSpec, step: Step, entry: Entry): boolean {
   const { key, value, pointer } = entry
   const param = spec.paramAliases?.[key] ?? key
   const isParam = Object.hasOwn(spec.params.properties, param) && !(entry.outer && key === 'name')
@@ -73,10 +84,12 @@ function readEntry(reading: Reading, spec: StepSpec, step: Step, entry: Entry): 
   const canonical = isParam ? param : (meta ?? (spec.nested && key === 'steps' ? 'steps' : undefined))
   if (canonical === undefined) {
     const known = [...Object.keys(spec.params.properties), ...Object.keys(META_KEYS), ...(spec.nested ? ['steps'] : [])]
-    return unknownKey(reading, key, pointer, known, spec.action)
+    unknownKey(reading, key, pointer, known, spec.action)
+    return false
   }
   if (Object.hasOwn(step.keys, canonical)) {
-    return badValue(reading, pointer, `"${key}" says again what another key of this step says already`)
+    badValue(reading, pointer, `"${key}" says again what another key of this step says already`)
+    return true
   }
   step.keys[canonical] = reading.source.value(pointer)
   if (canonical === 'steps') step.steps = readSteps(reading, value, pointer, true)
@@ -84,9 +97,16 @@ function readEntry(reading: Reading, spec: StepSpec, step: Step, entry: Entry): 
   else if (isDuration(spec.params.properties[param])) {
     step.params[param] = readDuration(reading, value, pointer) ?? value
   } else step.params[param] = value
+  return true
 }
 
-function readMeta(reading: Reading, spec: StepSpec, step: Step, meta: keyof StepMeta, { key, value, pointer }: Entry): void {
+function readMeta(
+  reading: Reading,
+  spec: StepSpec,
+  step: Step,
+  meta: keyof StepMeta,
+  { key, value, pointer }: Entry,
+): void {
   switch (meta) {
     case 'label':
     case 'when':
@@ -132,22 +152,32 @@ export function verifyMode(value: unknown): Verify | undefined | 'invalid' {
 function readVerify(reading: Reading, spec: StepSpec, step: Step, value: unknown, pointer: string): void {
   if (isMap(value)) {
     for (const key of Object.keys(value)) {
-      if (key !== 'timeout' && key !== 'require') unknownKey(reading, key, `${pointer}/${key}`, ['timeout', 'require'], 'verify')
+      if (key !== 'timeout' && key !== 'require')
+        unknownKey(reading, key, `${pointer}/${key}`, ['timeout', 'require'], 'verify')
     }
     if (value['require'] !== undefined && value['require'] !== 'all') {
       const message = `verify.require is ${JSON.stringify(value['require'])}; only "all" can be kept`
       reading.problems.error('ATP_SCENARIO_UNSUPPORTED', reading.source.value(`${pointer}/require`), message)
     }
-    if (value['timeout'] !== undefined) step.timeout ??= readDuration(reading, value['timeout'], `${pointer}/timeout`) ?? '30s'
+    if (value['timeout'] !== undefined)
+      step.timeout ??= readDuration(reading, value['timeout'], `${pointer}/timeout`) ?? '30s'
   }
   const mode = isMap(value) ? 'require' : verifyMode(value)
   if (mode === 'invalid') {
-    return badValue(reading, pointer, `verify is ${JSON.stringify(value)}; it must be true, false, off, observe or require`)
+    return badValue(
+      reading,
+      pointer,
+      `verify is ${JSON.stringify(value)}; it must be true, false, off, observe or require`,
+    )
   }
   if (!mode) return
   step.verify = mode
   if (mode === 'require' && !spec.verifiable) {
-    reading.problems.note('ATP_SCENARIO_NOTHING_TO_VERIFY', reading.source.value(pointer), `${spec.action} has nothing to verify beyond its own outcome`)
+    reading.problems.note(
+      'ATP_SCENARIO_NOTHING_TO_VERIFY',
+      reading.source.value(pointer),
+      `${spec.action} has nothing to verify beyond its own outcome`,
+    )
   }
 }
 
@@ -166,7 +196,11 @@ export function readRetry(reading: Reading, value: unknown, pointer: string): St
   return { times, ...(delay ? { delay } : {}) }
 }
 
-const PROVIDERS = { vdi: 'a VDI platform', spice: 'a SPICE session', apps: 'a driver of applications in the guest' } as const
+const PROVIDERS = {
+  vdi: 'a VDI platform',
+  spice: 'a SPICE session',
+  apps: 'a driver of applications in the guest',
+} as const
 
 function checkNeeds(reading: Reading, spec: StepSpec, step: Step): void {
   if (!reading.checkNeeds) return
@@ -177,14 +211,23 @@ function checkNeeds(reading: Reading, spec: StepSpec, step: Step): void {
   }
 }
 
-function checkParams(reading: Reading, spec: StepSpec, step: Step, entries: readonly Entry[]): void {
+function checkParams(
+  reading: Reading,
+  spec: StepSpec,
+  step: Step,
+  entries: readonly Entry[],
+  hasUnknown: boolean,
+): void {
   const { problems, source } = reading
-  const pointerOf = (param: string) => entries.find((entry) => (spec.paramAliases?.[entry.key] ?? entry.key) === param)?.pointer
+  const pointerOf = (param: string) =>
+    entries.find((entry) => (spec.paramAliases?.[entry.key] ?? entry.key) === param)?.pointer
   if (spec.nested && !step.steps) problems.error('ATP_SCENARIO_VALUE', step.at, `${spec.action} needs "steps"`)
   const faults = paramFaults(spec.params, step.params)
   for (const { pointer, message } of faults) {
     const [, param = '', ...rest] = pointer.split('/')
     const written = pointerOf(param)
+    // A misspelled key has been reported; that the right one is missing is the same mistake.
+    if (hasUnknown && pointer === '') continue
     // A bad duration has been reported already, with a code of its own.
     if (isDuration(spec.params.properties[param])) continue
     const at = written === undefined ? step.at : source.value([written, ...rest].join('/'))

@@ -13,7 +13,7 @@ export function isTemplate(value: unknown): value is string {
 export function parseTemplate(text: string): Template {
   const parts: Template = []
   let literal = ''
-  for (let at = 0; at < text.length; ) {
+  for (let at = 0; at < text.length;) {
     if (text.startsWith('$${', at)) {
       literal += '${'
       at += 3

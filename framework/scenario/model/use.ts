@@ -42,14 +42,16 @@ function readVms(reading: Reading, value: unknown, pointer: string): NonNullable
     return Object.fromEntries(roles.map((role) => [role, {}]))
   }
   const vms: NonNullable<Use['vms']> = {}
-  if (!isMap(value)) badValue(reading, pointer, 'vms must be a list of roles, or a map from role to what the VM must be')
+  if (!isMap(value))
+    badValue(reading, pointer, 'vms must be a list of roles, or a map from role to what the VM must be')
   else {
     for (const [role, wishes] of Object.entries(value)) {
       const vm: VmWish & { name?: string } = (vms[role] = {})
       for (const [key, inner] of Object.entries(isMap(wishes) ? wishes : {})) {
         const at = `${pointer}/${role}/${key}`
         if (key === 'name') Object.assign(vm, { name: readText(reading, inner, at, 'name') })
-        else if (!readWish(reading, vm, key, inner, at)) unknownKey(reading, key, at, ['name', ...WISH_KEYS], `the VM "${role}"`)
+        else if (!readWish(reading, vm, key, inner, at))
+          unknownKey(reading, key, at, ['name', ...WISH_KEYS], `the VM "${role}"`)
       }
     }
   }
@@ -67,7 +69,12 @@ function readWish(reading: Reading, wish: VmWish, key: string, value: unknown, p
 }
 
 /** Reads `target: { hosts, domains }` or the older `target_host(s)` and `target_domain(s)`. */
-export function readTarget(reading: Reading, key: string, value: unknown, pointer: string): NonNullable<Scenario['target']> {
+export function readTarget(
+  reading: Reading,
+  key: string,
+  value: unknown,
+  pointer: string,
+): NonNullable<Scenario['target']> {
   if (key === 'target_hosts') return hostsOf(reading, value, pointer)
   if (key === 'target_domains') return domainsOf(reading, value, pointer)
   if (!isMap(value)) {
@@ -89,7 +96,12 @@ function hostsOf(reading: Reading, value: unknown, pointer: string): NonNullable
   if (!names) return {}
   if (names.length > 1) {
     const message = 'a scenario runs on one host; it names several'
-    reading.problems.error('ATP_SCENARIO_UNSUPPORTED', reading.source.value(pointer), message, 'give roles hosts of their own under use.vms')
+    reading.problems.error(
+      'ATP_SCENARIO_UNSUPPORTED',
+      reading.source.value(pointer),
+      message,
+      'give roles hosts of their own under use.vms',
+    )
   }
   return names[0] === undefined ? {} : { hosts: names[0] }
 }
@@ -107,7 +119,9 @@ function select(reading: Reading, value: unknown, pointer: string): string[] | u
     const known = ['mode', 'names', 'pattern', 'exclude', 'limit']
     if (!known.includes(key)) unknownKey(reading, key, `${pointer}/${key}`, known, 'a selector')
   }
-  const names = map ? readTexts(reading, map['names'] ?? map['pattern'] ?? [], pointer, 'a name') : readTexts(reading, value, pointer, 'a name')
+  const names = map
+    ? readTexts(reading, map['names'] ?? map['pattern'] ?? [], pointer, 'a name')
+    : readTexts(reading, value, pointer, 'a name')
   const listed = map ? mode === 'list' || mode === 'single' : true
   if (!names || !listed || names.some((name) => /[*?]/.test(name)) || names.length === 0) {
     const message = 'patterns cannot select machines: a scenario leases the VMs it names'

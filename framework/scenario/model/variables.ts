@@ -14,7 +14,8 @@ export function checkVariables(reading: Reading, scenario: Scenario, data: Recor
   for (const key of ['use', 'vars'] as const) {
     // What is leased is decided before the run: nothing but vars and matrix exists then.
     const early = new Set([...known].filter((name) => key === 'use' || name !== 'vars'))
-    for (const { text, pointer } of textsOf(data[key], `/${key}`)) check.text(text, reading.source.value(pointer), early)
+    for (const { text, pointer } of textsOf(data[key], `/${key}`))
+      check.text(text, reading.source.value(pointer), early)
   }
   check.text(scenario.name, scenario.at, new Set(['matrix']))
   for (const steps of [scenario.setup, scenario.steps, scenario.teardown]) check.steps(steps, known, false)
@@ -63,7 +64,12 @@ class VariableCheck {
   #path({ root, parts }: Path, at: Position, known: ReadonlySet<string>): void {
     const undefined_ = (name: string, candidates: Iterable<string>) => {
       const remedy = suggestion(name, [...candidates]) ?? 'write $${ for a literal ${'
-      this.#reading.problems.error('ATP_SCENARIO_UNDEFINED', at, `\${${root}${name === root ? '' : `.${name}`}} is not defined`, remedy)
+      this.#reading.problems.error(
+        'ATP_SCENARIO_UNDEFINED',
+        at,
+        `\${${root}${name === root ? '' : `.${name}`}} is not defined`,
+        remedy,
+      )
     }
     if (!known.has(root)) return undefined_(root, known)
     if (root !== 'vars' && root !== 'matrix') return

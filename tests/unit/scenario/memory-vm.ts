@@ -1,0 +1,87 @@
+import type { ExecOptions, ExecResult, Vm, VmState } from '../../../framework/desktop/api.ts'
+import type { Delivery, InputOptions } from '../../../framework/input/api.ts'
+import type { CallOptions } from '../../../framework/core/index.ts'
+
+/** What the guest of a {@link memoryVm} does. */
+export interface GuestScript {
+  state?: VmState
+  /** How input arrives. Default: all of it, as long as anybody looks. */
+  deliver?: (action: string, options: InputOptions) => Partial<Delivery>
+  /** Result of a command line. Default: exit 0, no output. */
+  exec?: (line: string, options: ExecOptions) => Partial<ExecResult> | Promise<Partial<ExecResult>>
+  ping?: () => Promise<void>
+}
+
+/** A VM without a machine: keeps its files in memory and writes down every call as `name action argument`. */
+export function memoryVm(name: string, calls: string[] = [], script: GuestScript = {}): Vm & { files: Map<string, string>; calls: string[] } {
+  const files = new Map<string, string>()
+  const record = (action: string, input: string) => void calls.push(`${name} ${action}${input ? ` ${input}` : ''}`)
+  const input = (action: string, shown: string) => async (options: InputOptions = {}): Promise<Delivery> => {
+    options.signal?.throwIfAborted()
+    record(action, shown)
+    return {
+      ...{ vm: name, action, input: shown, path: { via: 'qmp', device: 'ps2' }, verify: options.verify ?? 'observe' },
+      ...{ outcome: 'delivered', sent: 2, seen: 2, lost: 0, duplicated: 0, reordered: 0, stuck: [], differences: [] },
+      ...{ durationMs: 1, latenciesMs: [1] },
+      ...script.deliver?.(action, options),
+    } as Delivery
+  }
+  const exec = (action: string) => async (line: string, options: ExecOptions = {}): Promise<ExecResult> => {
+    record(action, [line, ...(options.args ?? [])].join(' '))
+    const result = { exitCode: 0, signal: undefined, stdoutText: '', stderrText: '', truncated: false, durationMs: 1, ...(await script.exec?.(line, options)) }
+    return { ...result, stdout: Buffer.from(result.stdoutText), stderr: Buffer.from(result.stderrText) } as ExecResult
+  }
+  const never = async () => {
+    throw new Error('not part of this VM')
+  }
+  return {
+    files,
+    calls,
+    name,
+    uuid: `uuid-${name}`,
+    host: { id: 'host-a', uri: 'qemu:///session' },
+    ownership: 'pristine',
+    profile: undefined,
+    keyboard: {
+      type: (text, options) => input('type', String(text))(options),
+      press: (chord, options) => input('press', chord)(options),
+      down: (key, options) => input('down', key)(options),
+      up: (key, options) => input('up', key)(options),
+    },
+    mouse: {
+      move: (x, y, options) => input('move', `${x},${y}`)(options),
+      moveBy: (x, y, options) => input('moveBy', `${x},${y}`)(options),
+      click: (options) => input('click', options?.button ?? 'left')(options),
+      down: (button = 'left', options) => input('mouse-down', button)(options),
+      up: (button = 'left', options) => input('mouse-up', button)(options),
+      scroll: (notches, options) => input('scroll', String(notches))(options),
+    },
+    guest: {
+      ping: async () => {
+        record('ping', '')
+        await script.ping?.()
+      },
+      info: never,
+      osInfo: never,
+      exec: exec('exec'),
+      shell: exec('shell'),
+      file: (path) => ({
+        path,
+        read: async () => Buffer.from(files.get(path) ?? ''),
+        text: async () => files.get(path) ?? '',
+        exists: async () => files.has(path),
+        write: async (content) => {
+          record('write', path)
+          files.set(path, String(content))
+        },
+      }),
+    },
+    state: async (_options?: CallOptions) => script.state ?? 'running',
+    waitForState: never,
+    screenshot: async () => ({ contentType: 'image/png', bytes: new Uint8Array([137, 80]) }),
+    suspend: never,
+    resume: never,
+    reset: never,
+    shutdown: never,
+  }
+}
