@@ -3,6 +3,7 @@ import { relative } from 'node:path'
 import type { TestArtifact, TestError, UserConsoleLog } from 'vitest'
 import type { Reporter, TestCase, TestModule, TestSpecification } from 'vitest/node'
 import { redact, type ErrorBranch, type Verdict } from '../core/index.ts'
+import { codeFrame } from '../evidence/index.ts'
 import {
   RUN_EVENTS_VERSION,
   type ErrorRecord,
@@ -47,6 +48,8 @@ export class VitestAdapter implements Reporter {
   /** Attempts made before the current run of a file: its worker died and the file runs again. */
   readonly #earlier = new Map<string, number>()
   readonly #last = new Map<string, { status: TestStatus; verdict: Verdict | undefined; flaky: boolean; unverified: number; known: boolean }>()
+  /** Ids by Vitest's own, which are positions in the file. */
+  readonly #ids = new Map<string, string>()
   #errors: ErrorRecord[] = []
   readonly #loadErrors = new Set<string>()
 
@@ -95,7 +98,7 @@ export class VitestAdapter implements Reporter {
     const number = this.#before(testCase) + carried.event.attempt
     const attempt = this.#attemptsOf(testCase).find((one) => one.number === number) ?? this.#retry(testCase, number)
     if (carried.event.type === 'input' && carried.event.delivery.outcome === 'unverified') attempt.unverified++
-    this.#emit({ ...carried.event, v: RUN_EVENTS_VERSION, test: idOf(testCase), attempt: number } as RunEvent)
+    this.#emit({ ...carried.event, v: RUN_EVENTS_VERSION, test: this.#idOf(testCase), attempt: number } as RunEvent)
   }
 
   onTestCaseResult(testCase: TestCase): void {
@@ -143,7 +146,7 @@ export class VitestAdapter implements Reporter {
     for (const testCase of module.children.allTests()) {
       const attempts = this.#attemptsOf(testCase)
       if (testCase.result().state !== 'pending') {
-        if (willRetry) this.#earlier.set(idOf(testCase), attempts.length)
+        if (willRetry) this.#earlier.set(this.#idOf(testCase), attempts.length)
         continue
       }
       any = true
@@ -159,7 +162,7 @@ export class VitestAdapter implements Reporter {
         running ? [{ message, code: 'ATP_WORKER_DIED', branch: 'internal', verdict: 'framework' }] : [],
         { reason: message, willRetry },
       )
-      if (willRetry) this.#earlier.set(idOf(testCase), attempts.length)
+      if (willRetry) this.#earlier.set(this.#idOf(testCase), attempts.length)
     }
     return any
   }
@@ -167,7 +170,7 @@ export class VitestAdapter implements Reporter {
   /** Ends tests that never ran as pending. A test without an end would vanish from the reports. */
   unrun(module: TestModule, reason: string): void {
     for (const testCase of module.children.allTests()) {
-      if (testCase.result().state !== 'pending' || this.#last.has(idOf(testCase))) continue
+      if (testCase.result().state !== 'pending' || this.#last.has(this.#idOf(testCase))) continue
       if (!this.#attemptsOf(testCase).some((attempt) => !attempt.ended)) this.#start(testCase, 1)
       this.#end(testCase, 'pending', [], { reason })
     }
@@ -187,14 +190,27 @@ export class VitestAdapter implements Reporter {
     for (const map of [this.#last, this.#attempts, this.#earlier]) {
       for (const key of map.keys()) if (prefixes.some((prefix) => key.startsWith(prefix))) map.delete(key)
     }
+    for (const [key, id] of this.#ids) if (prefixes.some((prefix) => id.startsWith(prefix))) this.#ids.delete(key)
+  }
+
+  /** File and full name; a second test of the same name gets a number, so that neither hides the other. */
+  #idOf(testCase: TestCase): string {
+    const known = this.#ids.get(testCase.id)
+    if (known) return known
+    const name = `${testCase.module.relativeModuleId} > ${testCase.fullName}`
+    const taken = new Set(this.#ids.values())
+    let id = name
+    for (let number = 2; taken.has(id); number++) id = `${name} #${number}`
+    this.#ids.set(testCase.id, id)
+    return id
   }
 
   #before(testCase: TestCase): number {
-    return this.#earlier.get(idOf(testCase)) ?? 0
+    return this.#earlier.get(this.#idOf(testCase)) ?? 0
   }
 
   #attemptsOf(testCase: TestCase): Attempt[] {
-    const id = idOf(testCase)
+    const id = this.#idOf(testCase)
     let attempts = this.#attempts.get(id)
     if (!attempts) this.#attempts.set(id, (attempts = []))
     return attempts
@@ -208,7 +224,7 @@ export class VitestAdapter implements Reporter {
     for (let parent = testCase.parent; parent.type === 'suite'; parent = parent.parent) path.unshift(parent.name)
     this.send({
       type: 'test.start',
-      test: idOf(testCase),
+      test: this.#idOf(testCase),
       attempt: number,
       ...(typeof meta['id'] === 'string' ? { id: meta['id'] } : {}),
       name: testCase.name,
@@ -245,7 +261,7 @@ export class VitestAdapter implements Reporter {
     const willRetry = more.willRetry ?? false
     this.send({
       type: 'test.end',
-      test: idOf(testCase),
+      test: this.#idOf(testCase),
       attempt: attempt.number,
       status,
       durationMs: more.durationMs ?? Date.now() - attempt.startedAt,
@@ -254,11 +270,13 @@ export class VitestAdapter implements Reporter {
       ...(more.reason ? { reason: more.reason } : {}),
       unverified: attempt.unverified,
       willRetry,
+      // What the author's own calls of allure.* recorded.
+      ...('allureRuntimeMessages' in testCase.meta() ? { meta: { ...testCase.meta() } as Record<string, unknown> } : {}),
       ...(more.flaky ? { flaky: true } : {}),
     })
     if (willRetry) return
     const known = 'knownIssue' in (testCase.meta() as Record<string, unknown>)
-    this.#last.set(idOf(testCase), { status, verdict, flaky: more.flaky ?? false, unverified: attempt.unverified, known })
+    this.#last.set(this.#idOf(testCase), { status, verdict, flaky: more.flaky ?? false, unverified: attempt.unverified, known })
   }
 
   /** An error as Vitest serialised it, as a record of ours. */
@@ -289,10 +307,6 @@ export class VitestAdapter implements Reporter {
   }
 }
 
-function idOf(testCase: TestCase): string {
-  return `${testCase.module.relativeModuleId} > ${testCase.fullName}`
-}
-
 function skipReason(testCase: TestCase): string {
   if (testCase.options.mode === 'todo') return 'marked as todo'
   return testCase.options.mode === 'skip' ? 'marked as skip' : 'not selected'
@@ -310,22 +324,11 @@ function statusOf(errors: ErrorRecord[], passed: boolean): TestStatus {
   return (errors[0]?.verdict ?? 'product') === 'product' ? 'failed' : 'broken'
 }
 
-/** The source lines around a place, with a marker under the column. */
 function frameAround(file: string, line: number, column: number): string | undefined {
-  let lines: string[]
   try {
-    lines = readFileSync(file, 'utf8').split('\n')
+    return codeFrame(readFileSync(file, 'utf8'), line, column)
   } catch {
+    // The file is gone or virtual: the place itself must do.
     return undefined
   }
-  const first = Math.max(1, line - 2)
-  const width = String(line + 2).length
-  return lines
-    .slice(first - 1, line + 2)
-    .flatMap((text, index) => {
-      const number = first + index
-      const row = `${number === line ? '>' : ' '} ${String(number).padStart(width)} | ${text}`
-      return number === line ? [row, `  ${' '.repeat(width)} | ${' '.repeat(Math.max(0, column - 1))}^`] : [row]
-    })
-    .join('\n')
 }

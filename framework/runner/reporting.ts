@@ -35,13 +35,13 @@ export function fileReporters(config: ResolvedConfig): { reporters: RunReporter[
 /** All reporters of `atp test`. */
 export function openReporters(config: ResolvedConfig, choice: ReporterChoice): OpenReporters {
   const files = fileReporters(config)
-  const reports = () => [
-    ...(files.allure?.report ? [{ name: 'Allure report', path: files.allure.report.path }] : []),
-    ...(config.report.junit ? [{ name: 'JUnit', path: config.report.junit }] : []),
-    ...(config.report.json ? [{ name: 'JSON', path: config.report.json }] : []),
+  const footer = () => [
+    ...(files.allure?.report ? [{ label: 'Allure report', text: files.allure.report.path }] : []),
+    ...(config.report.junit ? [{ label: 'JUnit', text: config.report.junit }] : []),
+    ...(config.report.json ? [{ label: 'JSON', text: config.report.json }] : []),
   ]
   const terminal =
-    choice === 'none' ? [] : [new TerminalReporter({ reports, ...(choice === 'auto' ? {} : { live: choice === 'live' }) })]
+    choice === 'none' ? [] : [new TerminalReporter({ footer, ...(choice === 'auto' ? {} : { live: choice === 'live' }) })]
   return {
     all: [...files.reporters, ...terminal],
     gate() {

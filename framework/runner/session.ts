@@ -1,6 +1,5 @@
 import type { ResolvedConfig } from '../config/index.ts'
 import { BrokerClient, type BrokerStart, type HostDescription } from '../leases/index.ts'
-import { labUp } from '../../lab/index.ts'
 import { packageVersion } from './package-version.ts'
 import { stateDir } from './state-dir.ts'
 
@@ -32,6 +31,8 @@ export async function startSession(
   signal?: AbortSignal,
 ): Promise<Session> {
   if (config.lab !== undefined) {
+    // Loaded only where a lab is wanted: it brings the image builder with it.
+    const { labUp } = await import('../../lab/index.ts')
     await labUp({ config: config.lab, onProgress: (text) => notify({ level: 'info', text: `lab: ${text}` }), signal })
   }
   const broker = await BrokerClient.connect({ stateDir: stateDir(), run, kind: 'run', start: brokerStart(config), signal })

@@ -89,9 +89,11 @@ class WorkerRuntime {
     const attached = new Map<number, Awaited<ReturnType<WorkerRuntime['locate']>>>()
     const complete = await Promise.all(
       requests.map(async (request, index): Promise<VmRequest> => {
-        if (request.ownership !== 'attached' && (this.context.lab || request.name === undefined)) return request
+        if (request.ownership !== 'attached' && this.context.lab) return request
         if (request.name === undefined) {
-          throw configError('ATP_VM_UNNAMED', 'an attached VM must be named', { remedy: "set vmOptions: { domain: 'name' }" })
+          throw configError('ATP_VM_UNNAMED', 'the test names no VM, and nothing here can make one', {
+            remedy: "name an existing one (vmOptions: { domain: 'name' }, in YAML `on: name`), or configure a lab",
+          })
         }
         const place = await this.locate(request.name, request.host)
         attached.set(index, place)
@@ -110,8 +112,8 @@ class WorkerRuntime {
           leased,
           host,
           onDelivery: (delivery) => {
-            const { latenciesMs: _, vm: name, ...record } = delivery
-            scope.record({ type: 'input', time: Date.now(), vm: name, delivery: record })
+            const { vm: name, ...record } = delivery
+            scope.record({ type: 'input', time: Date.now(), vm: name, delivery: { ...record, latenciesMs: [...record.latenciesMs] } })
           },
         }),
       (open) => open.close(),

@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { recordArtifact, type TestContext } from 'vitest'
 import { messageOf, redact, Scope, withDeadline } from '../../core/index.ts'
-import { toErrorRecord } from '../../evidence/error-record.ts'
+import { redactDeep, toErrorRecord } from '../../evidence/index.ts'
 import type { TestScopedEvent } from '../../evidence/events.ts'
 import { EVENT_ARTIFACT, type AtpContext } from '../context.ts'
 
@@ -18,6 +18,7 @@ export interface EvidenceSource {
 
 const currentStep = new AsyncLocalStorage<string>()
 const EVIDENCE_TIMEOUT_MS = 10_000
+const EXTENSIONS: Record<string, string> = { 'image/png': '.png', 'text/plain': '.txt', 'application/json': '.json', 'application/jsonl': '.jsonl' }
 
 /**
  * One attempt of one test: owns its resources, records its events, keeps its evidence.
@@ -49,7 +50,7 @@ export class TestScope extends Scope {
   /** Records an event of this attempt. Ordered; delivered at the latest when the test has finished. */
   record(event: TestScopedEvent): void {
     const step = 'step' in event && event.step !== undefined ? event.step : currentStep.getStore()
-    const complete = { ...event, ...(step === undefined ? {} : { step }), attempt: this.attempt }
+    const complete = { ...redactDeep(event), ...(step === undefined ? {} : { step }), attempt: this.attempt }
     this.#sent = this.#sent
       .then(() => recordArtifact(this.#task, { type: EVENT_ARTIFACT, event: complete } as never))
       .catch((error: unknown) => {
@@ -105,7 +106,8 @@ export class TestScope extends Scope {
     }
     const dir = join(this.context.evidenceDir, this.#task.id)
     mkdirSync(dir, { recursive: true })
-    const path = join(dir, `${this.attempt}-${++this.#files}-${name.replaceAll(/[^\p{L}\p{N}._-]+/gu, '_')}`)
+    const base = `${this.attempt}-${++this.#files}-${name.replaceAll(/[^\p{L}\p{N}._-]+/gu, '_')}`
+    const path = join(dir, `${base}${EXTENSIONS[contentType] ?? ''}`)
     writeFileSync(path, content)
     this.record({ ...event, path })
     return path
