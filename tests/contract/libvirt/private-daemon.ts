@@ -1,5 +1,5 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
 import { pollUntil } from '../../../framework/core/index.ts'
 
@@ -93,6 +93,7 @@ export class PrivateDaemon {
       env: this.#env,
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 60_000,
     })
   }
 
@@ -105,28 +106,34 @@ export class PrivateDaemon {
 
   /** Pid of a domain's QEMU. */
   qemuPid(name: string): number {
-    return Number(readFileSync(`${this.root}/run/libvirt/qemu/run/${name}.pid`, 'utf8'))
+    return Number(readFileSync(`${this.#qemuRun}/${name}.pid`, 'utf8'))
   }
 
+  get #qemuRun(): string {
+    return `${this.root}/run/libvirt/qemu/run`
+  }
+
+  /** Ends every VM, the daemon, and its folders, whatever state a test left them in. */
   async stop(): Promise<void> {
-    try {
-      process.kill(this.pid, 'SIGCONT')
-      for (const uuid of this.virsh('list', '--uuid').split('\n').filter(Boolean)) this.virsh('destroy', uuid)
-    } finally {
-      await this.kill('SIGTERM')
-      rmSync(this.root, { recursive: true, force: true })
+    await this.kill('SIGCONT')
+    await this.kill('SIGTERM')
+    const files = existsSync(this.#qemuRun) ? readdirSync(this.#qemuRun).filter((file) => file.endsWith('.pid')) : []
+    for (const file of files) {
+      try {
+        process.kill(this.qemuPid(file.slice(0, -'.pid'.length)), 'SIGKILL')
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+      }
     }
+    rmSync(this.root, { recursive: true, force: true })
   }
 }
 
-export interface TinyDomainOptions {
-  name: string
-  /** Sockets of direct QMP monitors and so on are put here. */
-  extra?: string
-}
+/** Name of the free channel of {@link tinyDomain}. */
+export const CHANNEL = 'com.example.测试.0'
 
 /** A machine without an operating system: firmware only, enough for monitor, events and channels. */
-export function tinyDomain({ name, extra = '' }: TinyDomainOptions): string {
+export function tinyDomain(name: string): string {
   return `<domain type='qemu'>
   <name>${name}</name>
   <memory unit='MiB'>32</memory>
@@ -135,12 +142,11 @@ export function tinyDomain({ name, extra = '' }: TinyDomainOptions): string {
   <devices>
     <emulator>${QEMU}</emulator>
     <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
-    <channel type='unix'><target type='virtio' name='com.example.测试.0'/></channel>
+    <channel type='unix'><target type='virtio' name='${CHANNEL}'/></channel>
     <serial type='pty'/>
     <input type='keyboard' bus='virtio'/>
     <video><model type='vga'/></video>
     <memballoon model='none'/>
-    ${extra}
   </devices>
 </domain>`
 }
