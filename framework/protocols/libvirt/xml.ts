@@ -2,7 +2,7 @@ import { DOMParser, onWarningStopParsing, XMLSerializer, type Document, type Ele
 import { messageOf, protocolError } from '../../core/index.ts'
 
 /** Namespace of the owner tag in a domain's metadata. */
-export const OWNER_NAMESPACE = 'https://ocloudview.com/xmlns/atp/owner/1'
+export const OWNER_NAMESPACE = 'urn:ocloudview:atp:owner:1'
 /** Prefix libvirt writes in front of the owner tag. */
 export const OWNER_PREFIX = 'atp'
 
