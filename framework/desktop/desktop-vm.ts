@@ -3,11 +3,13 @@ import type { Delivery } from '../input/api.ts'
 import { KeyboardDevice, MouseDevice } from '../input/index.ts'
 import type { LeasedVm, Ownership } from '../leases/api.ts'
 import type { Protocol, ProtocolType } from '../protocols/protocol.ts'
-import type { QgaClient } from '../protocols/qga/index.ts'
+import { guestExec, type QgaClient } from '../protocols/qga/index.ts'
 import type { QmpClient } from '../protocols/qmp/index.ts'
 import type { TranscriptRecorder } from '../protocols/transcript.ts'
 import {
   findPort,
+  GuestResponder,
+  type ResponderGuest,
   type VirtioSerialChannel,
   type VirtioSerialOptions,
   type VirtioSerialPort,
@@ -17,7 +19,7 @@ import type { Guest, Keyboard, Mouse, Vm, VmState } from './api.ts'
 import { collectEvidence, type Attach } from './evidence.ts'
 import { AgentGuest } from './guest.ts'
 import { inputHost } from './input-host.ts'
-import type { Machine } from './machine.ts'
+import type { Machine, MachineEvent } from './machine.ts'
 import { Observation } from './observation.ts'
 import { imageSize, type Screenshot } from './screenshot.ts'
 import type { Sessions } from './sessions.ts'
@@ -47,10 +49,7 @@ export class DesktopVm implements Vm {
   readonly #sessions: Sessions
   readonly #observation: Observation
   readonly #releaseInput: () => Promise<void>
-  #unsubscribe: (() => Promise<void>)[] = []
   #closing: Promise<void> | undefined
-  /** Called whenever the host reported that the guest started anew. */
-  #onRestart: () => void = () => {}
 
   constructor(leased: LeasedVm, machine: Machine, sessions: Sessions, onDelivery?: (delivery: Delivery) => void) {
     this.name = machine.domain.name
@@ -67,23 +66,13 @@ export class DesktopVm implements Vm {
     this.keyboard = withholdSecrets(keyboard, sessions.transcript)
     this.mouse = mouse
     this.guest = new AgentGuest((options) => sessions.qga(options))
+    machine.listen((event) => {
+      if (event === 'stopped' || event === 'crashed' || event === 'restarted') this.#voidSessions(event)
+    })
     this.#releaseInput = async () => {
       await keyboard.releaseAll({ timeoutMs: RESET_TIMEOUT_MS })
       await mouse.releaseAll({ timeoutMs: RESET_TIMEOUT_MS })
     }
-  }
-
-  /** Starts listening for the guest's restarts and end. Called once by `createVm`. */
-  async watch(options: CallOptions = {}): Promise<void> {
-    this.#unsubscribe = [
-      await this.#machine.onLifecycle(({ event }) => {
-        if (event === 'stopped' || event === 'crashed') this.#voidSessions(`${this.name} ${event}`)
-      }, options),
-      await this.#machine.onReboot(() => {
-        this.#voidSessions(`${this.name} restarted`)
-        this.#onRestart()
-      }, options),
-    ]
   }
 
   state(options?: CallOptions): Promise<VmState> {
@@ -120,11 +109,18 @@ export class DesktopVm implements Vm {
    */
   async reset(options: CallOptions = {}): Promise<void> {
     this.#sessions.assertOpen()
-    const restarted = new Promise<void>((resolve) => (this.#onRestart = resolve))
-    await withDeadline(`resetting ${this.name}`, { timeoutMs: RESET_TIMEOUT_MS, ...options }, async (signal) => {
-      await this.#machine.reset({ signal })
-      await restarted
+    let unlisten = () => {}
+    const restarted = new Promise<void>((resolve) => {
+      unlisten = this.#machine.listen((event) => event === 'restarted' && resolve())
     })
+    try {
+      await withDeadline(`resetting ${this.name}`, { timeoutMs: RESET_TIMEOUT_MS, ...options }, async (signal) => {
+        await this.#machine.reset({ signal })
+        await restarted
+      })
+    } finally {
+      unlisten()
+    }
   }
 
   shutdown(options?: CallOptions): Promise<void> {
@@ -162,6 +158,19 @@ export class DesktopVm implements Vm {
     return this.#sessions.stream(name ?? (await this.#freePort()), options)
   }
 
+  /**
+   * Commands and files over a virtio-serial channel instead of the guest agent. Starts its other side in the guest
+   * (a POSIX shell); the same rules as {@link serial}.
+   */
+  async responder(name?: string, options?: CallOptions): Promise<GuestResponder> {
+    const guest: ResponderGuest = {
+      openChannel: (port, bounds) => this.#sessions.channel(port, { framing: 'raw' }, bounds),
+      start: async (path, args, bounds) =>
+        (await this.qga(bounds)).exec(guestExec(path, { args, captureOutput: false }), bounds),
+    }
+    return GuestResponder.start(guest, name ?? (await this.#freePort()), options)
+  }
+
   /** A connected protocol of any registered type, disconnected with the VM. */
   protocol(type: ProtocolType, options?: CallOptions): Promise<Protocol> {
     return this.#sessions.protocol(type, options)
@@ -186,7 +195,10 @@ export class DesktopVm implements Vm {
     if (this.ownership === 'pristine') {
       steps.push(() => this.#observation.abandon(connectError('ATP_VM_SESSION_VOID', `${this.name} was given back`)))
     } else steps.push(this.#releaseInput, () => this.#observation.stop())
-    steps.push(...this.#unsubscribe, () => this.#sessions.close())
+    steps.push(
+      () => this.#machine.unwatch(),
+      () => this.#sessions.close(),
+    )
     const errors: unknown[] = []
     for (const step of steps) {
       try {
@@ -204,8 +216,8 @@ export class DesktopVm implements Vm {
     return free?.name ?? findPort(this.name, ports, 'atp.channel.0').name
   }
 
-  #voidSessions(what: string): void {
-    const reason = connectError('ATP_VM_SESSION_VOID', `${what}; sessions with the guest from before are void`)
+  #voidSessions(event: MachineEvent): void {
+    const reason = connectError('ATP_VM_SESSION_VOID', `${this.name} ${event}; sessions with the guest from before are void`)
     this.#observation.abandon(reason)
     this.#sessions
       .void(reason)

@@ -32,6 +32,11 @@ export class LazySession<T> {
     return withDeadline(`opening ${what}`, bounds, () => opening)
   }
 
+  /** Closes it if it is open. An opening under way goes on: it has not met the peer yet, only who comes after it. */
+  async dropOpen(reason: unknown): Promise<void> {
+    if (this.#session !== undefined) await this.drop(reason)
+  }
+
   /** Closes what is or is being opened; the next {@link get} opens anew. */
   async drop(reason: unknown): Promise<void> {
     const opening = this.#opening

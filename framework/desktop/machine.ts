@@ -1,7 +1,7 @@
 import { isAtpError, timeoutError, unsupportedError, withDeadline, type CallOptions } from '../core/index.ts'
 import type { HostConnection } from '../hosts/index.ts'
 import type { Ownership } from '../leases/api.ts'
-import type { Domain, LifecycleEvent } from '../protocols/libvirt/index.ts'
+import type { Domain, LifecycleEventName } from '../protocols/libvirt/index.ts'
 import type { VmState } from './api.ts'
 import { toPng, type Screenshot } from './screenshot.ts'
 
@@ -12,11 +12,16 @@ const STATE_TIMEOUT_MS = 60_000
 /** Events can be lost with their connection; the state is asked for at least this often while waiting. */
 const RECHECK_MS = 2_000
 
+/** A change of the machine as its host reports it; `restarted`: reset by the guest or from outside. */
+export type MachineEvent = LifecycleEventName | 'restarted'
+
 /** The machine from outside, as its host's libvirt knows it. */
 export class Machine {
   readonly domain: Domain
   readonly #host: MachineHost
   readonly #ownership: Ownership
+  readonly #listeners = new Set<(event: MachineEvent) => void>()
+  #unsubscribe: (() => Promise<void>)[] = []
 
   constructor(host: MachineHost, domain: Domain, ownership: Ownership) {
     this.#host = host
@@ -46,7 +51,7 @@ export class Machine {
     try {
       await withDeadline(`${name} to be ${wanted}`, { signal, timeoutMs }, async (bound) => {
         let changed = () => {}
-        const unsubscribe = await this.onLifecycle(() => changed(), { signal: bound })
+        const unlisten = this.listen(() => changed())
         try {
           for (;;) {
             // Armed before asking: a change between the answer and the wait is not missed.
@@ -60,7 +65,7 @@ export class Machine {
             clearTimeout(recheck)
           }
         } finally {
-          await unsubscribe()
+          unlisten()
         }
       })
     } catch (error) {
@@ -73,13 +78,24 @@ export class Machine {
     }
   }
 
-  async onLifecycle(handler: (event: LifecycleEvent) => void, options: CallOptions = {}): Promise<() => Promise<void>> {
-    return (await this.#control(options)).onLifecycle(this.domain, handler, options)
+  /** Starts hearing of events: one subscription of each kind, since a daemon refuses a second one. */
+  async watch(options: CallOptions = {}): Promise<void> {
+    const tell = (event: MachineEvent) => {
+      for (const listener of [...this.#listeners]) listener(event)
+    }
+    const client = await this.#control(options)
+    this.#unsubscribe.push(await client.onLifecycle(this.domain, ({ event }) => tell(event), options))
+    this.#unsubscribe.push(await client.onReboot(this.domain, () => tell('restarted'), options))
   }
 
-  /** The machine was reset, by the guest or from outside. */
-  async onReboot(handler: () => void, options: CallOptions = {}): Promise<() => Promise<void>> {
-    return (await this.#control(options)).onReboot(this.domain, handler, options)
+  async unwatch(): Promise<void> {
+    for (const unsubscribe of this.#unsubscribe.splice(0)) await unsubscribe()
+  }
+
+  /** Hears of events from {@link watch} on, until the returned function is called. */
+  listen(listener: (event: MachineEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
   }
 
   /** PNG. */

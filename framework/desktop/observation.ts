@@ -16,7 +16,6 @@ type Kind = 'keyboard' | 'pointer'
 export class Observation {
   readonly #sessions: Sessions
   readonly #observers = new Map<Kind, { device: InputPathName['device']; observer: LazySession<EvdevObserver> }>()
-  readonly #streams = new Set<ByteStream>()
   #clock: GuestClock | undefined
 
   constructor(sessions: Sessions) {
@@ -44,9 +43,7 @@ export class Observation {
 
   /** The guest is gone or starts anew: only our own ends are closed. Input under way becomes unverified. */
   abandon(reason: Error): void {
-    this.#forget()
-    for (const stream of this.#streams) stream.destroy(reason)
-    this.#streams.clear()
+    for (const observer of this.#forget()) void observer.drop(reason)
   }
 
   #forget(): LazySession<EvdevObserver>[] {
@@ -58,22 +55,28 @@ export class Observation {
 
   #lazy(what: Kind, device: InputPathName['device']): LazySession<EvdevObserver> {
     const { target } = this.#sessions
+    const streams: ByteStream[] = []
     return new LazySession({
       what: `the observer of the ${what} of ${target.name}`,
       open: async () => {
+        streams.length = 0
         const channels = (await this.#sessions.ports()).map(({ name }) => name)
         const guest = {
           shell: async (line: string, bounds?: CallOptions) => (await this.#sessions.qga(bounds)).shell(line, bounds),
           openChannel: async (name: string, bounds?: CallOptions) => {
             const stream = await target.openChannel(name, bounds)
-            this.#streams.add(stream)
+            streams.push(stream)
             return stream
           },
           clock: this.#guestClock(),
         }
         return startEvdevObserver(guest, { what, device, channels })
       },
-      close: (observer) => observer.close(),
+      // With a reason the guest is gone, and with it the programs that `close` would stop.
+      close: (observer, reason) => {
+        if (!(reason instanceof Error)) return observer.close()
+        for (const stream of streams) stream.destroy(reason)
+      },
       alive: (observer) => observer.closed === undefined,
     })
   }

@@ -27,9 +27,9 @@ export class Sessions {
   readonly #qmp: LazySession<QmpClient>
   readonly #qga: LazySession<QgaClient>
   /** Sessions with something in the guest: how to end each. */
-  readonly #guestSide = new Set<(reason: unknown) => Promise<void> | void>()
+  readonly #guestSide = new Set<(reason: unknown) => void>()
   readonly #protocols = new Set<Protocol>()
-  #closed = false
+  readonly #closing = new AbortController()
 
   constructor(target: ProtocolTarget, transcript: TranscriptRecorder, registry: ProtocolRegistry) {
     this.target = target
@@ -89,7 +89,7 @@ export class Sessions {
     this.assertOpen()
     const protocol = this.#registry.create(type)
     await protocol.connect(this.target, options)
-    if (this.#closed) await protocol.disconnect()
+    if (this.#closing.signal.aborted) await protocol.disconnect()
     this.assertOpen()
     this.#protocols.add(protocol)
     return protocol
@@ -97,17 +97,16 @@ export class Sessions {
 
   /** Ends every session with the guest's inside. Calls on them reject, with `reason` as the cause. */
   async void(reason: unknown): Promise<void> {
-    const ends = [...this.#guestSide]
-    this.#guestSide.clear()
-    for (const end of ends) await end(reason)
-    await this.#qga.drop(reason)
+    this.#endGuestSide(reason)
+    await this.#qga.dropOpen(reason)
   }
 
   /** Ends everything. Later requests reject with `ATP_VM_CLOSED`. */
   async close(): Promise<void> {
-    this.#closed = true
+    this.#closing.abort()
+    this.#endGuestSide(undefined)
     const results = await Promise.allSettled([
-      this.void(this.#closedError()),
+      this.#qga.drop(undefined),
       this.#qmp.drop(undefined),
       ...[...this.#protocols].map((protocol) => protocol.disconnect()),
     ])
@@ -116,7 +115,12 @@ export class Sessions {
   }
 
   assertOpen(): void {
-    if (this.#closed) throw this.#closedError()
+    if (this.#closing.signal.aborted) throw this.#closedError()
+  }
+
+  #endGuestSide(reason: unknown): void {
+    for (const end of this.#guestSide) end(reason)
+    this.#guestSide.clear()
   }
 
   #closedError(): Error {
@@ -127,13 +131,13 @@ export class Sessions {
 
   async #openAgent(): Promise<QgaClient> {
     const client = new QgaClient(this.target, { transcript: this.transcript })
-    await client.waitReady()
+    await client.waitReady({ signal: this.#closing.signal })
     return client
   }
 
   /** Something opened while this closed is ended at once. */
   #own<T>(session: T, end: (reason: unknown) => void): T {
-    if (this.#closed) {
+    if (this.#closing.signal.aborted) {
       end(undefined)
       throw this.#closedError()
     }

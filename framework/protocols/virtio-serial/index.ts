@@ -1,3 +1,4 @@
+export { GuestResponder, type ResponderGuest, type RunResult } from './client.ts'
 export { VirtioSerialChannel, type ChannelOptions } from './connection.ts'
 export {
   findPort,
