@@ -1,0 +1,71 @@
+import { describe, expect, it } from 'vitest'
+import { labVms, vmsBeyond, within } from './processes.ts'
+import { project, spec } from './project.ts'
+
+const passes = spec(`test('passes', async ({ guest }) => { await guest.ping() })`)
+
+describe('exit codes', () => {
+  it('0: passed, and the VM is gone', async () => {
+    const before = labVms()
+    const outcome = await project({ 'specs/a.spec.ts': passes }).run(['test'])
+    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
+    expect(vmsBeyond(before)).toEqual([])
+  })
+
+  it('1: a test failed; its evidence shows the machine', async () => {
+    const home = project({
+      'specs/a.spec.ts': spec(`test('fails', async ({ guest }) => { expect((await guest.shell('exit 3')).exitCode).toBe(0) })`),
+    })
+    const outcome = await home.run(['test'])
+    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 1 })
+    const [test] = home.report().reports
+    expect(test).toMatchObject({ status: 'failed', verdict: 'product' })
+    const names = test?.attachments.map((attachment) => attachment.name) ?? []
+    expect(names).toEqual(expect.arrayContaining([expect.stringMatching(/screen$/), expect.stringMatching(/serial console/), expect.stringMatching(/transcript/)]))
+    expect(outcome.stdout).toContain('specs/a.spec.ts:3')
+  })
+
+  it.each([
+    ['no tests found', {}, ['test'], /no test/i],
+    ['an unknown tag', { 'specs/a.spec.ts': spec(`test('x', { tags: ['smkoe'] }, () => {})`) }, ['test'], /smkoe/],
+    ['an unknown option', {}, ['test', '--tgas', 'x'], /--tgas[\s\S]*--tags/],
+    ['a broken scenario', { 'specs/a.spec.yaml': 'name: x\nsteps:\n  - action: wait\n    durration: 1s\n' }, ['test'], /a\.spec\.yaml:4:5[\s\S]*duration/],
+    ['a bad shard', { 'specs/a.spec.ts': passes }, ['test', '--shard', '3'], /1\/3/],
+  ])('2: %s', async (_name, files, args, message) => {
+    const outcome = await project(files as Record<string, string>).run(args)
+    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 2 })
+    expect(outcome.stdout + outcome.stderr).toMatch(message)
+  })
+
+  it('2: an unknown setting names the file, the place and the one that was meant', async () => {
+    const outcome = await project({}, { timeuots: {} }).run(['test'])
+    expect(outcome.code).toBe(2)
+    expect(outcome.stderr).toMatch(/atp\.config\.mjs[\s\S]*"timeuots"; did you mean "timeouts"/)
+  })
+
+  it('3: infrastructure; a host that is down', async () => {
+    const home = project(
+      { 'specs/a.spec.ts': spec(`test.override('vmOptions', { domain: 'desk' })\ntest('x', async ({ vm }) => { await vm.state() })`) },
+      { lab: false, hosts: [{ id: 'gone', uri: 'qemu+unix:///session?socket=/nonexistent/libvirt-sock' }] },
+    )
+    const outcome = await home.run(['test'])
+    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 3 })
+    expect(outcome.stdout).toContain('/nonexistent/libvirt-sock')
+  })
+
+  it.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('%s: %d, teardown done, no VM left', async (signal, code) => {
+    const before = labVms()
+    const home = project({
+      'specs/a.spec.ts': spec(`test('hangs', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`),
+    })
+    const running = home.start(['test'])
+    await running.printed('IN BODY')
+    process.kill(running.child.pid as number, signal)
+    const outcome = await running.finished
+    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code })
+    expect(await within(2_000, () => vmsBeyond(before).length === 0)).toBe(true)
+  })
+})

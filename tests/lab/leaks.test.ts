@@ -1,0 +1,82 @@
+import { describe, expect, it } from 'vitest'
+import { labVms, vmsBeyond, within } from './processes.ts'
+import { project, spec } from './project.ts'
+
+const hangs = spec(`test('hangs', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`)
+
+describe('nothing leaks', () => {
+  it('after SIGKILL of the command line', async () => {
+    const before = labVms()
+    const running = project({ 'specs/a.spec.ts': hangs }).start(['test'])
+    await running.printed('IN BODY')
+    expect(vmsBeyond(before)).toHaveLength(1)
+    process.kill(running.child.pid as number, 'SIGKILL')
+    expect(await within(10_000, () => vmsBeyond(before).length === 0)).toBe(true)
+  })
+
+  it('after SIGKILL of the whole process group', async () => {
+    const before = labVms()
+    const running = project({ 'specs/a.spec.ts': hangs }).start(['test'])
+    await running.printed('IN BODY')
+    expect(vmsBeyond(before)).toHaveLength(1)
+    process.kill(-(running.child.pid as number), 'SIGKILL')
+    expect(await within(10_000, () => vmsBeyond(before).length === 0)).toBe(true)
+  })
+
+  it('"atp gc" removes what is left when the broker was killed as well', async () => {
+    const before = labVms()
+    const home = project({ 'specs/a.spec.ts': hangs })
+    const running = home.start(['test'])
+    await running.printed('IN BODY')
+    const status = JSON.parse((await home.run(['lab', 'status', '--json'])).stdout) as { broker: { pid: number } }
+    process.kill(status.broker.pid, 'SIGKILL')
+    process.kill(-(running.child.pid as number), 'SIGKILL')
+    await running.finished
+    expect(vmsBeyond(before)).toHaveLength(1)
+    const gc = await home.run(['gc'])
+    expect(gc, gc.stdout + gc.stderr).toMatchObject({ code: 0 })
+    expect(gc.stdout).toMatch(/removed vm-\d+/)
+    expect(await within(5_000, () => vmsBeyond(before).length === 0)).toBe(true)
+  })
+
+  it('after a worker process died: its test is broken, its file runs again', async () => {
+    const before = labVms()
+    const home = project({
+      'specs/a.spec.ts': spec(`
+import { existsSync, writeFileSync } from 'node:fs'
+test('dies once', async ({ guest }) => {
+  await guest.ping()
+  if (!existsSync('died')) { writeFileSync('died', ''); process.kill(process.pid, 'SIGKILL') }
+})
+test('after it', async ({ guest }) => { await guest.ping() })`),
+    })
+    const outcome = await home.run(['test'])
+    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
+    const [first, second] = home.report().reports
+    expect(first).toMatchObject({ status: 'passed', flaky: true, attempts: [{ status: 'broken', verdict: 'framework' }, { status: 'passed' }] })
+    expect(second).toMatchObject({ status: 'passed' })
+    expect(vmsBeyond(before)).toEqual([])
+  })
+
+  it('after a set-up that times out and a teardown that hangs', async () => {
+    const before = labVms()
+    const home = project(
+      {
+        'specs/a.spec.ts': spec(`
+const slow = test.extend('slow', async ({ guest }) => { await guest.ping(); await new Promise(() => {}) })
+slow('set-up hangs', async ({ slow: _ }) => {})
+test('teardown hangs', async ({ scope, guest }) => {
+  await guest.ping()
+  scope.defer('stuck resource', () => new Promise(() => {}))
+})`),
+      },
+      { timeouts: { lease: '20s', setup: '2s', test: '2s', teardown: '1s' } },
+    )
+    const outcome = await home.run(['test'])
+    const [setup, teardown] = home.report().reports
+    expect(setup).toMatchObject({ status: 'broken', verdict: 'infrastructure' })
+    expect(teardown?.attachments).toMatchObject([{ text: expect.stringContaining('stuck resource') }])
+    expect(outcome.code).toBe(3)
+    expect(vmsBeyond(before)).toEqual([])
+  })
+})
