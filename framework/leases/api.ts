@@ -78,14 +78,21 @@ export interface VmProvider {
   /** Names a VM may get: the lowest free one of these is used (`vm-001`, …). */
   nameOf(index: number): string
   /** A pristine, running VM with an answering guest agent. Half-made VMs are removed before it rejects. */
-  create(request: { host: string; name: string; profile?: string; owner: OwnerTag }, options?: CallOptions): Promise<{ uuid: string }>
+  create(
+    request: { host: string; name: string; profile?: string; owner: OwnerTag },
+    options?: CallOptions,
+  ): Promise<{ uuid: string }>
   /** Changes whose the VM is (a standby is handed out). */
   own(vm: { host: string; uuid: string }, owner: OwnerTag): Promise<void>
   /**
    * Puts a VM back into its pristine state in place, with an answering guest agent, and makes it `owner`'s. After a
    * rejection the VM is in no known state and gets destroyed.
    */
-  recycle?(vm: { host: string; name: string; uuid: string; profile?: string }, owner: OwnerTag, options?: CallOptions): Promise<void>
+  recycle?(
+    vm: { host: string; name: string; uuid: string; profile?: string },
+    owner: OwnerTag,
+    options?: CallOptions,
+  ): Promise<void>
   /** Destroys; resolves when the VM is gone. A VM that is gone already is fine. */
   destroy(vm: { host: string; uuid: string }): Promise<void>
   /** Every VM on the provider's hosts that carries an owner tag. */

@@ -7,7 +7,7 @@
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { configError, configureLogging, logger, messageOf, sleep } from '../core/index.ts'
+import { configError, configureLogging, logger, messageOf, sleep, withDeadline } from '../core/index.ts'
 import type { VmProvider } from './api.ts'
 import { Broker } from './broker.ts'
 import { Journal } from './journal.ts'
@@ -19,6 +19,8 @@ import { makeStateDir, packageVersion, statePaths, type StatePaths } from './sta
 
 const DEFAULT_IDLE_MS = 5_000
 const FAILURE_STAY_MS = 5_000
+/** Bounds a start that does not react to being interrupted. */
+const END_TIMEOUT_MS = 75_000
 const log = logger('leases')
 
 interface Arguments {
@@ -39,7 +41,8 @@ function readArguments(): Arguments {
   })
   if (values.state === undefined) throw configError('ATP_BROKER_ARGUMENTS', 'the broker needs --state <dir>')
   const idleMs = Number(values['idle-ms'])
-  if (!(idleMs >= 0)) throw configError('ATP_BROKER_ARGUMENTS', `--idle-ms is not a number of milliseconds: ${values['idle-ms']}`)
+  if (!(idleMs >= 0))
+    throw configError('ATP_BROKER_ARGUMENTS', `--idle-ms is not a number of milliseconds: ${values['idle-ms']}`)
   return { state: values.state, provider: values.provider, config: values.config, idleMs }
 }
 
@@ -56,6 +59,7 @@ async function main(): Promise<void> {
   const stop = new AbortController()
   let idleTimer: NodeJS.Timeout | undefined
   let provider: VmProvider | undefined
+  let broker: Broker | undefined
   const journal = Journal.open(paths.journal)
   journal.note({ event: 'start', pid: process.pid, version })
 
@@ -68,15 +72,15 @@ async function main(): Promise<void> {
     serves: servesOf(providerUrl, config),
     broker: starting,
     onUnwanted: () => end(0),
+    onClientGone: waitForClients,
     onSetting: (standbys) => writeFile(paths.settings, { standbys }),
   })
 
   /** Ends the process unless a client comes within the idle time. */
   function waitForClients(): void {
     clearTimeout(idleTimer)
-    idleTimer = setTimeout(async () => {
-      const broker = await starting
-      if (broker.idle && server.clients === 0) end(0)
+    idleTimer = setTimeout(() => {
+      if (broker?.idle && server.clients === 0) end(0)
     }, idleMs)
   }
 
@@ -86,7 +90,8 @@ async function main(): Promise<void> {
       clearTimeout(idleTimer)
       stop.abort(new Error('the broker ends'))
       server.stopListening()
-      const left = await starting.then((broker) => broker.close()).catch(() => [])
+      const closed = withDeadline('ending', { timeoutMs: END_TIMEOUT_MS }, () => starting.then((made) => made.close()))
+      const left = await closed.catch(() => [])
       if (left.length > 0) log.error(`not destroyed: ${left.join(', ')}`)
       await server.close()
       journal.close()
@@ -109,7 +114,8 @@ async function main(): Promise<void> {
   try {
     provider = providerUrl === undefined ? noProvider : await load(providerUrl, JSON.parse(config))
     const standbys = readStandbys(paths)
-    started(await Broker.start({ provider, journal, standbys, onIdle: waitForClients }, { signal: stop.signal }))
+    broker = await Broker.start({ provider, journal, standbys, onIdle: waitForClients }, { signal: stop.signal })
+    started(broker)
     waitForClients()
   } catch (error) {
     failed(error)
@@ -127,7 +133,9 @@ async function load(url: string, config: unknown): Promise<VmProvider> {
   try {
     module = (await import(url)) as typeof module
   } catch (error) {
-    throw configError('ATP_BROKER_PROVIDER', `the provider module ${url} cannot be loaded: ${messageOf(error)}`, { cause: error })
+    throw configError('ATP_BROKER_PROVIDER', `the provider module ${url} cannot be loaded: ${messageOf(error)}`, {
+      cause: error,
+    })
   }
   if (typeof module.createProvider !== 'function') {
     throw configError('ATP_BROKER_PROVIDER', `the provider module ${url} exports no createProvider`)

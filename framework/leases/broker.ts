@@ -1,5 +1,12 @@
 import {
-  AtpError, configError, connectError, interruptedError, isAtpError, logger, messageOf, timeoutError, withDeadline,
+  AtpError,
+  configError,
+  connectError,
+  interruptedError,
+  logger,
+  messageOf,
+  timeoutError,
+  withDeadline,
   type CallOptions,
 } from '../core/index.ts'
 import type { HostDescription, Lease, LeasedVm, LeaseRequest, VmProvider } from './api.ts'
@@ -71,7 +78,7 @@ export class Broker {
     const left = await sweep(provider, { journal, knows: () => false })
     for (const { name } of left.removed) journal.note({ event: 'destroyed', name })
     const tagged = new Set(left.failed.map((vm) => vm.name))
-    for (const name of [...journal.vms.keys()]) if (!tagged.has(name)) journal.note({ event: 'destroyed', name })
+    for (const name of journal.vms.keys()) if (!tagged.has(name)) journal.note({ event: 'destroyed', name })
     const fleet = new Fleet({
       provider,
       journal,
@@ -108,7 +115,9 @@ export class Broker {
     if (!this.#book.sessions.has(session)) return
     const wholeRun = session.kind === 'run' && !session.ended
     if (wholeRun) this.#book.endRun(session.run)
-    for (const entry of this.#book.of(({ session: owner }) => owner === session || (wholeRun && owner.run === session.run))) {
+    for (const entry of this.#book.of(
+      ({ session: owner }) => owner === session || (wholeRun && owner.run === session.run),
+    )) {
       this.#finish(entry, wholeRun ? 'its run is gone' : 'its client is gone', gone(entry, 'its run is gone'))
     }
     this.#book.leave(session)
@@ -125,13 +134,19 @@ export class Broker {
     return new Promise((resolve, reject) => {
       if (this.#closing.signal.aborted) throw closing()
       if (this.#book.isOver(session.run)) {
-        throw interruptedError('ATP_LEASE_RUN_OVER', `${request.holder} asks for VMs, but the run ${session.run} is over`)
+        throw interruptedError(
+          'ATP_LEASE_RUN_OVER',
+          `${request.holder} asks for VMs, but the run ${session.run} is over`,
+        )
       }
       const ticket = ++this.#tickets
       this.#scheduler.submit(ticket, request)
       const entry: LeaseEntry = {
         id: `lease-${this.#startedAtMs.toString(36)}-${ticket}`,
-        ticket, session, call, request,
+        ticket,
+        session,
+        call,
+        request,
         sinceMs: performance.now(),
         abort: new AbortController(),
         state: 'waiting',
@@ -139,7 +154,8 @@ export class Broker {
         granted: [],
         making: new Map(),
         vms: [],
-        resolve, reject,
+        resolve,
+        reject,
       }
       if (timeoutMs !== undefined && Number.isFinite(timeoutMs)) {
         entry.timer = setTimeout(() => this.#finish(entry, 'timed out', this.#tooLate(entry, timeoutMs)), timeoutMs)
@@ -153,7 +169,11 @@ export class Broker {
   /** Ends the lease of a call, in whatever state it is. Unknown calls are over already. */
   cancel(session: Session, call: number): void {
     for (const entry of this.#book.of((one) => one.session === session && one.call === call)) {
-      this.#finish(entry, 'cancelled', interruptedError('ATP_INTERRUPTED', `${entry.request.holder} gave up its request`))
+      this.#finish(
+        entry,
+        'cancelled',
+        interruptedError('ATP_INTERRUPTED', `${entry.request.holder} gave up its request`),
+      )
     }
   }
 
@@ -200,9 +220,13 @@ export class Broker {
     for (const [profile, count] of Object.entries(perHost)) {
       const known = !profiles || profiles.includes(profile)
       if (!known || !Number.isSafeInteger(count) || count < 0) {
-        throw configError('ATP_LEASE_STANDBYS', `${JSON.stringify(count)} standbys of the profile "${profile}" cannot be kept`, {
-          remedy: `use whole numbers${profiles ? ` of the profiles ${profiles.join(', ')}` : ''}`,
-        })
+        throw configError(
+          'ATP_LEASE_STANDBYS',
+          `${JSON.stringify(count)} standbys of the profile "${profile}" cannot be kept`,
+          {
+            remedy: `use whole numbers${profiles ? ` of the profiles ${profiles.join(', ')}` : ''}`,
+          },
+        )
       }
     }
     this.#standbys = Object.fromEntries(Object.entries(perHost).filter(([, count]) => count > 0))
@@ -217,7 +241,13 @@ export class Broker {
   }
 
   status(): BrokerStatus {
-    return statusOf({ scheduler: this.#scheduler, fleet: this.#fleet, book: this.#book, standbys: this.#standbys, startedAtMs: this.#startedAtMs })
+    return statusOf({
+      scheduler: this.#scheduler,
+      fleet: this.#fleet,
+      book: this.#book,
+      standbys: this.#standbys,
+      startedAtMs: this.#startedAtMs,
+    })
   }
 
   /** Ends all leases and destroys every VM, standbys included. Returns the names of those that could not be destroyed. */
@@ -396,8 +426,21 @@ export class Broker {
 
   #announce(entry: LeaseEntry, state: 'waiting' | 'granted' | 'released' | 'revoked', reason?: string): void {
     const { session, request, id, vms } = entry
-    const hosts = this.hosts.map(({ id: host, capacity }) => ({ id: host, leased: this.#scheduler.load(host).leased, capacity }))
-    const notice = { state, run: session.run, lease: id, holder: request.holder, vms, waitMs: waitOf(entry), hosts, ...(reason === undefined ? {} : { reason }) }
+    const hosts = this.hosts.map(({ id: host, capacity }) => ({
+      id: host,
+      leased: this.#scheduler.load(host).leased,
+      capacity,
+    }))
+    const notice = {
+      state,
+      run: session.run,
+      lease: id,
+      holder: request.holder,
+      vms,
+      waitMs: waitOf(entry),
+      hosts,
+      ...(reason === undefined ? {} : { reason }),
+    }
     for (const other of this.#book.sessions) {
       if (other === session) other.notify({ ...notice, call: entry.call })
       else if (other.subscribed && other.run === session.run) other.notify(notice)
@@ -420,7 +463,9 @@ export class Broker {
 
   /** A background task. Its errors are defects; they must not end the process that owns all VMs. */
   #track(task: Promise<void>): void {
-    task.catch((error: unknown) => log.error(`a task of the broker failed: ${error instanceof Error ? error.stack : String(error)}`))
+    task.catch((error: unknown) =>
+      log.error(`a task of the broker failed: ${error instanceof Error ? error.stack : String(error)}`),
+    )
   }
 }
 
@@ -433,5 +478,8 @@ function gone(entry: LeaseEntry, why: string): AtpError {
 }
 
 function closing(): AtpError {
-  return connectError('ATP_BROKER_CLOSING', 'the lease broker is ending', { retryable: true, remedy: 'start the run again' })
+  return connectError('ATP_BROKER_CLOSING', 'the lease broker is ending', {
+    retryable: true,
+    remedy: 'start the run again',
+  })
 }

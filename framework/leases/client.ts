@@ -1,7 +1,25 @@
 import type { Socket } from 'node:net'
-import { connectError, interrupted, isAtpError, messageOf, protocolError, sleep, stateError, withDeadline, type CallOptions } from '../core/index.ts'
+import {
+  connectError,
+  interrupted,
+  isAtpError,
+  messageOf,
+  protocolError,
+  sleep,
+  stateError,
+  withDeadline,
+  type CallOptions,
+} from '../core/index.ts'
 import type { HostDescription, Lease, LeaseRequest } from './api.ts'
-import { BROKER_PROTOCOL, encodeLine, fromWireError, LineDecoder, type Call, type ClientKind, type LeaseNotice } from './codec.ts'
+import {
+  BROKER_PROTOCOL,
+  encodeLine,
+  fromWireError,
+  LineDecoder,
+  type Call,
+  type ClientKind,
+  type LeaseNotice,
+} from './codec.ts'
 import { configJsonOf, reach, servesOf, type BrokerStart } from './launch.ts'
 import type { Welcome } from './server.ts'
 import { packageVersion, statePaths } from './state-dir.ts'
@@ -64,7 +82,14 @@ export class BrokerClient {
    * version or configuration is in use), `ATP_INTERRUPTED`, `ATP_TIMEOUT` after `timeoutMs` (default 120000), and what
    * the provider throws while its hosts start.
    */
-  static async connect({ stateDir, run, kind, start, signal, timeoutMs = CONNECT_TIMEOUT_MS }: ConnectOptions): Promise<BrokerClient> {
+  static async connect({
+    stateDir,
+    run,
+    kind,
+    start,
+    signal,
+    timeoutMs = CONNECT_TIMEOUT_MS,
+  }: ConnectOptions): Promise<BrokerClient> {
     const paths = statePaths(stateDir)
     const hello: Call = {
       verb: 'hello',
@@ -73,7 +98,8 @@ export class BrokerClient {
       run,
       kind,
       pid: process.pid,
-      ...(start && { serves: servesOf(start.provider, configJsonOf(start)) }),
+      // Who needs no VMs made is served by any broker.
+      ...(start?.provider !== undefined && { serves: servesOf(start.provider, configJsonOf(start)) }),
     }
     return withDeadline(`connecting to the lease broker of "${paths.dir}"`, { signal, timeoutMs }, async (bound) => {
       for (;;) {
@@ -84,7 +110,9 @@ export class BrokerClient {
         } catch (error) {
           client.close()
           // It was just ending, or ends now so that this client can start the one it wants.
-          const again = isAtpError(error, 'ATP_BROKER_LOST') || (start && isAtpError(error, 'ATP_BROKER_VERSION') && error.retryable)
+          const again =
+            isAtpError(error, 'ATP_BROKER_LOST') ||
+            (start && isAtpError(error, 'ATP_BROKER_VERSION') && error.retryable)
           if (!again || bound.aborted) throw error
         }
         await sleep(RECONNECT_PAUSE_MS, bound)
@@ -117,8 +145,12 @@ export class BrokerClient {
     return (await this.#call(call, bounds, (id) => this.#call({ verb: 'cancel', call: id }).catch(() => {}))) as Lease
   }
 
-  /** Gives a lease back. Resolves once the broker knows; the VMs are destroyed in the background, see {@link drain}. */
+  /**
+   * Gives a lease back. Resolves once the broker knows; the VMs are destroyed in the background, see {@link drain}.
+   * After {@link close} there is nothing to give back.
+   */
   async release(lease: string): Promise<void> {
+    if (isAtpError(this.#closed, 'ATP_BROKER_CLOSED')) return
     await this.#call({ verb: 'release', lease })
   }
 
@@ -187,14 +219,22 @@ export class BrokerClient {
     this.#socket.destroy()
   }
 
-  async #call(call: Call, { signal, timeoutMs }: CallOptions = { timeoutMs: ANSWER_TIMEOUT_MS }, onGivenUp?: (id: number) => void): Promise<unknown> {
+  async #call(
+    call: Call,
+    { signal, timeoutMs }: CallOptions = { timeoutMs: ANSWER_TIMEOUT_MS },
+    onGivenUp?: (id: number) => unknown,
+  ): Promise<unknown> {
     const what = `"${call.verb}" at the lease broker`
     if (this.#closed) throw this.#closed
     if (signal?.aborted) throw interrupted(what, signal)
     const id = ++this.#lastCall
     this.#socket.write(encodeLine({ id, ...call }))
     try {
-      return await withDeadline(what, { signal, timeoutMs }, () => new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject })))
+      return await withDeadline(
+        what,
+        { signal, timeoutMs },
+        () => new Promise((resolve, reject) => this.#calls.set(id, { resolve, reject })),
+      )
     } catch (error) {
       // Still pending: it was given up here and may yet be granted there.
       if (this.#calls.delete(id) && !this.#closed) onGivenUp?.(id)
@@ -217,11 +257,15 @@ export class BrokerClient {
 
   #lost(error?: Error): void {
     this.#settle(
-      connectError('ATP_BROKER_LOST', `the lease broker is gone${error ? `: ${messageOf(error)}` : ''}; the VMs it made are gone or will be removed`, {
-        cause: error,
-        retryable: true,
-        remedy: 'start the run again; `atp gc` removes what is left',
-      }),
+      connectError(
+        'ATP_BROKER_LOST',
+        `the lease broker is gone${error ? `: ${messageOf(error)}` : ''}; the VMs it made are gone or will be removed`,
+        {
+          cause: error,
+          retryable: true,
+          remedy: 'start the run again; `atp gc` removes what is left',
+        },
+      ),
     )
   }
 

@@ -27,7 +27,7 @@ export type Call =
   | { verb: 'subscribe' }
   | { verb: 'sweep' }
   | { verb: 'standbys'; perHost: Record<string, number> }
-export type Verb = Call['verb']
+type Verb = Call['verb']
 export type CallMessage = Call & { id: number }
 
 export interface WireError {
@@ -40,7 +40,6 @@ export interface WireError {
   remedy?: string
   cause?: WireError | { message: string }
 }
-export type Reply = { id: number; ok: unknown } | { id: number; error: WireError }
 
 /**
  * What happens to leases: to a client's own ones always, to all of its run after `subscribe`. `revoked`: taken away
@@ -64,11 +63,29 @@ export interface LeaseNotice {
 }
 
 const VERBS: readonly string[] = [
-  'hello', 'lease', 'cancel', 'release', 'end', 'drain', 'status', 'subscribe', 'sweep', 'standbys',
+  'hello',
+  'lease',
+  'cancel',
+  'release',
+  'end',
+  'drain',
+  'status',
+  'subscribe',
+  'sweep',
+  'standbys',
 ] satisfies Verb[]
 const KINDS: readonly unknown[] = ['run', 'worker', 'cli'] satisfies ClientKind[]
 const BRANCHES: readonly string[] = [
-  'config', 'state', 'connect', 'timeout', 'interrupted', 'protocol', 'remote', 'assertion', 'unsupported', 'internal',
+  'config',
+  'state',
+  'connect',
+  'timeout',
+  'interrupted',
+  'protocol',
+  'remote',
+  'assertion',
+  'unsupported',
+  'internal',
 ] satisfies ErrorBranch[]
 const VERDICTS: readonly string[] = ['product', 'infrastructure', 'spec', 'framework'] satisfies Verdict[]
 const MAX_CAUSES = 5
@@ -76,7 +93,8 @@ const MAX_CAUSES = 5
 /** @throws `ATP_BROKER_MESSAGE` when the message is longer than {@link MAX_MESSAGE_BYTES}. */
 export function encodeLine(message: object): Buffer {
   const line = Buffer.from(`${JSON.stringify(message)}\n`, 'utf8')
-  if (line.length > MAX_MESSAGE_BYTES) throw broken(`a message of ${line.length} bytes is longer than ${MAX_MESSAGE_BYTES}`)
+  if (line.length > MAX_MESSAGE_BYTES)
+    throw broken(`a message of ${line.length} bytes is longer than ${MAX_MESSAGE_BYTES}`)
   return line
 }
 
@@ -135,7 +153,8 @@ export function toCall(message: Record<string, unknown>): CallMessage {
     if (!good) throw broken(`a call ${what}`)
   }
   need(Number.isSafeInteger(id), 'has no id')
-  need(typeof verb === 'string' && VERBS.includes(verb), `has an unknown verb ${JSON.stringify(verb)?.slice(0, 50)}`)
+  if (typeof verb !== 'string' || !VERBS.includes(verb))
+    throw broken(`a call has an unknown verb ${JSON.stringify(verb)?.slice(0, 50)}`)
   const text = (key: string) => need(typeof message[key] === 'string', `"${verb}" has no ${key}`)
   const integer = (key: string) => need(Number.isSafeInteger(message[key]), `"${verb}" has no ${key}`)
   switch (verb as Verb) {
@@ -149,7 +168,10 @@ export function toCall(message: Record<string, unknown>): CallMessage {
       break
     case 'lease':
       need(isObject(message['request']), '"lease" has no request')
-      need(message['timeoutMs'] === undefined || typeof message['timeoutMs'] === 'number', '"lease" has a bad timeoutMs')
+      need(
+        message['timeoutMs'] === undefined || typeof message['timeoutMs'] === 'number',
+        '"lease" has a bad timeoutMs',
+      )
       break
     case 'cancel':
       integer('call')
@@ -204,7 +226,10 @@ export function fromWireError(wire: unknown): AtpError {
       ...(text('remedy') !== undefined && { remedy: text('remedy') as string }),
       ...(verdict !== undefined && VERDICTS.includes(verdict) && { verdict: verdict as Verdict }),
       ...(isObject(error['cause']) && {
-        cause: typeof error['cause']['code'] === 'string' ? fromWireError(error['cause']) : new Error(String(error['cause']['message'])),
+        cause:
+          typeof error['cause']['code'] === 'string'
+            ? fromWireError(error['cause'])
+            : new Error(String(error['cause']['message'])),
       }),
     },
   )

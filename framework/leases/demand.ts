@@ -56,7 +56,9 @@ export function toDemand(request: LeaseRequest, stock: Stock): Demand {
       })
     }
   }
-  const twice = firstTwice(demand.vms.flatMap((vm) => vm.name ?? [])) ?? firstTwice(demand.attached.map(({ host, name }) => `${host}/${name}`))
+  const twice =
+    firstTwice(demand.vms.flatMap((vm) => vm.name ?? [])) ??
+    firstTwice(demand.attached.map(({ host, name }) => `${host}/${name}`))
   if (twice !== undefined) throw malformed(request.holder, `asks for ${twice} twice`)
   demand.locks = [...new Set(demand.locks)]
 
@@ -91,7 +93,9 @@ function hostsOf(vm: VmRequest, stock: Stock, holder: string): string[] {
   }
   const labels = vm.labels ?? []
   const hosts = stock.hosts
-    .filter((host) => (vm.host === undefined || host.id === vm.host) && labels.every((label) => host.labels.includes(label)))
+    .filter(
+      (host) => (vm.host === undefined || host.id === vm.host) && labels.every((label) => host.labels.includes(label)),
+    )
     .map((host) => host.id)
   if (hosts.length === 0) {
     const where = vm.host === undefined ? 'no host has' : `host "${vm.host}" does not have`
@@ -122,7 +126,10 @@ function checkShape(request: LeaseRequest): void {
     if (vm.ownership === 'attached') {
       check(vm.name !== undefined && vm.host !== undefined, 'asks for an attached VM without its name and host')
     } else {
-      check(vm.name === undefined || NAME.test(vm.name as string), `asks for a VM called "${vm.name}"; names are letters, digits, ".", "_" and "-"`)
+      check(
+        vm.name === undefined || NAME.test(vm.name as string),
+        `asks for a VM called "${String(vm.name)}"; names are letters, digits, ".", "_" and "-"`,
+      )
     }
   }
 }
@@ -140,7 +147,9 @@ function malformed(holder: string, what: string) {
 }
 
 function impossible(holder: string, what: string, stock: Stock) {
-  const hosts = stock.hosts.map(({ id, capacity, labels }) => `${id} (${capacity} VMs${labels.length ? `, ${labels.join(', ')}` : ''})`)
+  const hosts = stock.hosts.map(
+    ({ id, capacity, labels }) => `${id} (${capacity} VMs${labels.length ? `, ${labels.join(', ')}` : ''})`,
+  )
   return configError('ATP_LEASE_IMPOSSIBLE', `${holder} ${what}`, {
     context: { holder, hosts: stock.hosts, profiles: stock.profiles },
     remedy: `hosts: ${hosts.join('; ') || 'none'}${stock.profiles ? `; profiles: ${stock.profiles.join(', ')}` : ''}`,

@@ -74,17 +74,28 @@ export class Fleet {
    *
    * @throws `ATP_LEASE_CREATE` (infrastructure); nothing is left of the VM then.
    */
-  async make(place: { name: string; host: string; profile: string | undefined }, owner: Owner, signal: AbortSignal): Promise<void> {
+  async make(
+    place: { name: string; host: string; profile: string | undefined },
+    owner: Owner,
+    signal: AbortSignal,
+  ): Promise<void> {
     const { provider, journal, createTimeoutMs, createsPerHost } = this.#options
     const { name, host, profile } = place
-    await limitOf(this.#creates, host, createsPerHost)(async () => {
+    await limitOf(
+      this.#creates,
+      host,
+      createsPerHost,
+    )(async () => {
       if (signal.aborted) throw interrupted(`making ${name}`, signal)
       const vm: FleetVm = { name, host, profile, owner, uuid: undefined }
       const profiled = profile === undefined ? {} : { profile }
       try {
         journal.write({ event: 'intent', name, host, ...profiled, ...owner })
         this.#vms.set(name, vm)
-        const { uuid } = await provider.create({ host, name, ...profiled, owner: this.#tag(owner) }, { signal, timeoutMs: createTimeoutMs })
+        const { uuid } = await provider.create(
+          { host, name, ...profiled, owner: this.#tag(owner) },
+          { signal, timeoutMs: createTimeoutMs },
+        )
         vm.uuid = uuid
         journal.note({ event: 'created', name, uuid })
       } catch (error) {
@@ -166,7 +177,11 @@ export class Fleet {
   async #destroy(vm: FleetVm & { uuid: string }, signal: AbortSignal | undefined): Promise<void> {
     for (let pauseMs = FIRST_RETRY_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_RETRY_MS)) {
       try {
-        await limitOf(this.#destroys, vm.host, DESTROYS_PER_HOST)(() => this.#options.provider.destroy({ host: vm.host, uuid: vm.uuid }))
+        await limitOf(
+          this.#destroys,
+          vm.host,
+          DESTROYS_PER_HOST,
+        )(() => this.#options.provider.destroy({ host: vm.host, uuid: vm.uuid }))
         return this.#forget(vm)
       } catch (error) {
         vm.trouble = messageOf(error)
@@ -197,7 +212,7 @@ export class Fleet {
   }
 
   #changed(): void {
-    for (const look of [...this.#watchers]) look()
+    for (const look of this.#watchers) look()
   }
 
   #tag(owner: Owner): OwnerTag {

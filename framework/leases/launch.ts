@@ -46,21 +46,25 @@ export async function reach(paths: StatePaths, start: BrokerStart | undefined, b
   let guard: ProcessGuard | undefined
   let child: StartedBroker | undefined
   try {
-    const outcome = await pollUntil(`reaching the lease broker of "${paths.dir}"`, { ...bounds, intervalMs: 10, maxIntervalMs: 100 }, async (signal) => {
-      try {
-        const socket = await tryConnect(paths)
-        if (signal.aborted) socket?.destroy()
-        if (socket || !start) return socket
-        if (child?.failed) return child.failed
-        if ((child && !child.ended) || (await ProcessGuard.isHeld(paths.dir, 'broker'))) return undefined
-        // Without the guard another process is starting one right now; then its broker is waited for.
-        guard ??= await ProcessGuard.acquire(paths.dir, 'start')
-        if (guard) child = await startBroker(paths, start)
-        return undefined
-      } catch (error) {
-        return error as Error
-      }
-    })
+    const outcome = await pollUntil(
+      `reaching the lease broker of "${paths.dir}"`,
+      { ...bounds, intervalMs: 10, maxIntervalMs: 100 },
+      async (signal) => {
+        try {
+          const socket = await tryConnect(paths)
+          if (signal.aborted) socket?.destroy()
+          if (socket || !start) return socket
+          if (child?.failed) return child.failed
+          if ((child && !child.ended) || (await ProcessGuard.isHeld(paths.dir, 'broker'))) return undefined
+          // Without the guard another process is starting one right now; then its broker is waited for.
+          guard ??= await ProcessGuard.acquire(paths.dir, 'start')
+          if (guard) child = await startBroker(paths, start)
+          return undefined
+        } catch (error) {
+          return error as Error
+        }
+      },
+    )
     if (outcome instanceof Error) throw outcome
     return outcome
   } finally {
@@ -77,7 +81,9 @@ async function startBroker(paths: StatePaths, start: BrokerStart): Promise<Start
   await emptyLargeLog(paths.log)
   const file = openSync(paths.log, 'a', 0o600)
   const state: StartedBroker = { ended: false, failed: undefined }
-  const program = fileURLToPath(new URL(`${BROKER_PROGRAM}.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url))
+  const program = fileURLToPath(
+    new URL(`${BROKER_PROGRAM}.${import.meta.url.endsWith('.ts') ? 'ts' : 'js'}`, import.meta.url),
+  )
   const args = [program, '--state', paths.dir, '--config', configJsonOf(start)]
   if (start.provider !== undefined) args.push('--provider', start.provider)
   if (start.idleMs !== undefined) args.push('--idle-ms', String(start.idleMs))
@@ -105,17 +111,27 @@ function tryConnect(paths: StatePaths): Promise<Socket | undefined> {
     })
     socket.once('error', (error: NodeJS.ErrnoException) => {
       if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED' || error.code === 'EAGAIN') resolve(undefined)
-      else reject(connectError('ATP_BROKER_CONNECT', `the lease broker cannot be reached: ${messageOf(error)}`, { cause: error, context: { socket: paths.socket } }))
+      else
+        reject(
+          connectError('ATP_BROKER_CONNECT', `the lease broker cannot be reached: ${messageOf(error)}`, {
+            cause: error,
+            context: { socket: paths.socket },
+          }),
+        )
     })
   })
 }
 
 function startError(paths: StatePaths, why: string): Error {
   const tail = readTail(paths.log)
-  return connectError('ATP_BROKER_START', `the lease broker of "${paths.dir}" did not start: ${why}${tail && `\n${tail}`}`, {
-    context: { log: paths.log },
-    remedy: `its log is ${paths.log}`,
-  })
+  return connectError(
+    'ATP_BROKER_START',
+    `the lease broker of "${paths.dir}" did not start: ${why}${tail && `\n${tail}`}`,
+    {
+      context: { log: paths.log },
+      remedy: `its log is ${paths.log}`,
+    },
+  )
 }
 
 function readTail(path: string): string {
@@ -127,7 +143,10 @@ function readTail(path: string): string {
 }
 
 async function emptyLargeLog(path: string): Promise<void> {
-  const size = await stat(path).then(({ size: sizeBytes }) => sizeBytes, () => 0)
+  const size = await stat(path).then(
+    ({ size: sizeBytes }) => sizeBytes,
+    () => 0,
+  )
   if (size > LARGEST_LOG_BYTES) await truncate(path)
 }
 
@@ -140,16 +159,20 @@ async function emptyLargeLog(path: string): Promise<void> {
 export async function stopBroker(stateDir: string, { timeoutMs = 90_000, signal }: CallOptions = {}): Promise<boolean> {
   const paths = statePaths(stateDir)
   let running = false
-  await pollUntil(`the end of the lease broker of "${paths.dir}"`, { timeoutMs, signal, intervalMs: 5, maxIntervalMs: 100 }, async () => {
-    if (!(await ProcessGuard.isHeld(paths.dir, 'broker'))) return true
-    // A broker that has just got the guard has not written its id yet.
-    const { pid } = JSON.parse(await readFile(paths.process, 'utf8')) as { pid: number }
-    if (!running && isBrokerAlive(pid)) {
-      running = true
-      process.kill(pid, 'SIGTERM')
-    }
-    return undefined
-  })
+  await pollUntil(
+    `the end of the lease broker of "${paths.dir}"`,
+    { timeoutMs, signal, intervalMs: 5, maxIntervalMs: 100 },
+    async () => {
+      if (!(await ProcessGuard.isHeld(paths.dir, 'broker'))) return true
+      // A broker that has just got the guard has not written its id yet.
+      const { pid } = JSON.parse(await readFile(paths.process, 'utf8')) as { pid: number }
+      if (!running && isBrokerAlive(pid)) {
+        running = true
+        process.kill(pid, 'SIGTERM')
+      }
+      return undefined
+    },
+  )
   await rm(paths.settings, { force: true })
   return running
 }

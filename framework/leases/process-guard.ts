@@ -17,7 +17,9 @@ export class ProcessGuard {
   static acquire(stateDir: string, role: GuardRole): Promise<ProcessGuard | undefined> {
     return new Promise((done, fail) => {
       const server = createServer((socket) => socket.destroy())
-      server.once('error', (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? done(undefined) : fail(error)))
+      server.once('error', (error: NodeJS.ErrnoException) =>
+        error.code === 'EADDRINUSE' ? done(undefined) : fail(error),
+      )
       server.listen(nameOf(stateDir, role), () => {
         server.unref()
         done(new ProcessGuard(server))

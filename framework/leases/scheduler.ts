@@ -143,7 +143,7 @@ export class Scheduler {
   plan(): Plan {
     const plan: Plan = { grants: [], evict: [], fill: [] }
     const reserved: Reserved = { names: new Set(), locks: new Set(), hosts: new Set(), slots: new Set() }
-    for (const [ticket, entry] of [...this.#waiting]) {
+    for (const [ticket, entry] of this.#waiting) {
       const answer = this.#place(entry.demand, reserved)
       if (Array.isArray(answer)) {
         this.#waiting.delete(ticket)
@@ -190,7 +190,8 @@ export class Scheduler {
   /** Whether a `dying` VM is wanted as a standby. If so it is `recycling` from now on. */
   recycle(slot: Slot): boolean {
     const wanted = slot.profile === undefined ? 0 : (this.#standbys[slot.profile] ?? 0)
-    if (!this.#options.recycles || slot.state !== 'dying' || this.#readying(slot.host, slot.profile) >= wanted) return false
+    if (!this.#options.recycles || slot.state !== 'dying' || this.#readying(slot.host, slot.profile) >= wanted)
+      return false
     slot.state = 'recycling'
     return true
   }
@@ -279,7 +280,11 @@ export class Scheduler {
       if (vm.name === undefined) continue
       const slot = this.#slots.get(vm.name)
       if (reserved.names.has(vm.name) || (slot && slot.state !== 'standby')) {
-        return { reason: `waits for ${vm.name}, which is ${slot?.state ?? 'promised to an earlier request'}`, shortage: 0, evict: [] }
+        return {
+          reason: `waits for ${vm.name}, which is ${slot?.state ?? 'promised to an earlier request'}`,
+          shortage: 0,
+          evict: [],
+        }
       }
       if (!slot) continue
       if (slot.profile !== vm.profile || !vm.hosts.includes(slot.host)) {
@@ -315,14 +320,22 @@ export class Scheduler {
     }
     if (soon.size > 0) {
       for (const slot of soon) reserved.slots.add(slot)
-      return { reason: `waits for ${[...soon].map((slot) => slot.name).join(', ')}, which is being reset`, shortage: 0, evict: [] }
+      return {
+        reason: `waits for ${[...soon].map((slot) => slot.name).join(', ')}, which is being reset`,
+        shortage: 0,
+        evict: [],
+      }
     }
 
     const room = new Map([...this.hosts.keys()].map((host) => [host, Math.max(0, this.#room(host))]))
     const seats = assign(
       missing.map((index) => open(demand.vms[index]!)),
       room,
-      (hosts, seated) => this.#byPreference(hosts, new Map([...this.hosts.keys()].map((id) => [id, (taken.get(id) ?? 0) + (seated.get(id) ?? 0)]))),
+      (hosts, seated) =>
+        this.#byPreference(
+          hosts,
+          new Map([...this.hosts.keys()].map((id) => [id, (taken.get(id) ?? 0) + (seated.get(id) ?? 0)])),
+        ),
     )
     const shortage = seats.filter((seat) => seat === undefined).length
     if (shortage > 0) {
@@ -344,7 +357,14 @@ export class Scheduler {
       const standby = typeof place !== 'string'
       const slot: Slot = standby
         ? place
-        : { name: name ?? this.#freeName(demand), host: place, profile, state: 'leased', pooled: false, eligible: hosts }
+        : {
+            name: name ?? this.#freeName(demand),
+            host: place,
+            profile,
+            state: 'leased',
+            pooled: false,
+            eligible: hosts,
+          }
       slot.state = 'leased'
       slot.ticket = ticket
       slot.eligible = hosts
@@ -388,7 +408,14 @@ export class Scheduler {
         let have = this.#readying(host, profile)
         for (const slot of this.#slots.values()) {
           // What is out on a lease comes back through recycling.
-          if (this.#options.recycles && slot.host === host && slot.profile === profile && slot.state === 'leased' && slot.pooled) have++
+          if (
+            this.#options.recycles &&
+            slot.host === host &&
+            slot.profile === profile &&
+            slot.state === 'leased' &&
+            slot.pooled
+          )
+            have++
         }
         if (have >= wanted || this.#room(host) <= 0) continue
         const name = this.#freeName()

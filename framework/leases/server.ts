@@ -16,6 +16,8 @@ export interface ServerOptions {
   broker: Promise<Broker>
   /** Called when a refused client could have the broker it wants if this one ended, and nobody needs this one. */
   onUnwanted: () => void
+  /** Called after a connection has ended. */
+  onClientGone: () => void
   onSetting: (standbys: Readonly<Record<string, number>>) => void
 }
 
@@ -101,6 +103,7 @@ export class BrokerServer {
     socket.on('close', () => {
       this.#sockets.delete(socket)
       client.closed()
+      this.#options.onClientGone()
     })
   }
 }
@@ -129,7 +132,8 @@ class Connection {
 
   /** @throws `ATP_BROKER_MESSAGE` for a call out of turn. */
   take(call: CallMessage): void {
-    if ((call.verb === 'hello') === this.#greeted) throw connectError('ATP_BROKER_MESSAGE', `"${call.verb}" out of turn`)
+    if ((call.verb === 'hello') === this.#greeted)
+      throw connectError('ATP_BROKER_MESSAGE', `"${call.verb}" out of turn`)
     if (++this.#openCalls > MAX_OPEN_CALLS) throw connectError('ATP_BROKER_MESSAGE', 'too many calls at once')
     this.#greeted = true
     this.#socket.setTimeout(0)
@@ -137,7 +141,8 @@ class Connection {
       .then(
         (ok) => this.#send({ id: call.id, ok: ok ?? null }),
         (error: unknown) => {
-          if (!isAtpError(error)) log.error(`"${call.verb}" failed: ${error instanceof Error ? error.stack : String(error)}`)
+          if (!isAtpError(error))
+            log.error(`"${call.verb}" failed: ${error instanceof Error ? error.stack : String(error)}`)
           this.#send({ id: call.id, error: toWireError(error) })
         },
       )
@@ -200,7 +205,10 @@ class Connection {
 
   async #refuse(why: string): Promise<Error> {
     // The client may simply start its own broker when this one is only idling, or has failed and is about to end.
-    const idle = await this.#options.broker.then((broker) => broker.idle, () => true)
+    const idle = await this.#options.broker.then(
+      (broker) => broker.idle,
+      () => true,
+    )
     if (idle) this.#options.onUnwanted()
     return stateError('ATP_BROKER_VERSION', `the lease broker that runs already (process ${process.pid}) ${why}`, {
       retryable: idle,
@@ -217,7 +225,10 @@ class Connection {
     } catch (error) {
       const id = (message as { id?: number }).id
       if (id === undefined) log.warn(`a notice is left out: ${messageOf(error)}`)
-      else this.#socket.write(encodeLine({ id, error: toWireError(internalError('ATP_BROKER_MESSAGE', messageOf(error))) }))
+      else
+        this.#socket.write(
+          encodeLine({ id, error: toWireError(internalError('ATP_BROKER_MESSAGE', messageOf(error))) }),
+        )
     }
     if (this.#socket.writableLength > MAX_UNREAD_BYTES) this.#socket.destroy(new Error('it does not read'))
   }

@@ -24,9 +24,13 @@ export function statePaths(stateDir: string): StatePaths {
   const socket = join(dir, 'broker.sock')
   const sizeBytes = Buffer.byteLength(socket)
   if (sizeBytes > SOCKET_PATH_BYTES) {
-    throw configError('ATP_BROKER_STATE_DIR', `the broker's socket "${socket}" has a path of ${sizeBytes} bytes; Linux allows ${SOCKET_PATH_BYTES}`, {
-      remedy: `use a state directory whose path is at least ${sizeBytes - SOCKET_PATH_BYTES} bytes shorter`,
-    })
+    throw configError(
+      'ATP_BROKER_STATE_DIR',
+      `the broker's socket "${socket}" has a path of ${sizeBytes} bytes; Linux allows ${SOCKET_PATH_BYTES}`,
+      {
+        remedy: `use a state directory whose path is at least ${sizeBytes - SOCKET_PATH_BYTES} bytes shorter`,
+      },
+    )
   }
   return {
     dir,
@@ -50,10 +54,14 @@ export async function makeStateDir({ dir }: StatePaths): Promise<void> {
     if (uid !== process.getuid?.()) throw new Error(`it belongs to user ${uid}`)
     if ((mode & 0o777) !== 0o700) await chmod(dir, 0o700)
   } catch (error) {
-    throw configError('ATP_BROKER_STATE_DIR', `the broker's state directory "${dir}" cannot be used: ${messageOf(error)}`, {
-      cause: error,
-      remedy: 'make it writable for your user, or use another one',
-    })
+    throw configError(
+      'ATP_BROKER_STATE_DIR',
+      `the broker's state directory "${dir}" cannot be used: ${messageOf(error)}`,
+      {
+        cause: error,
+        remedy: 'make it writable for your user, or use another one',
+      },
+    )
   }
 }
 
@@ -61,7 +69,10 @@ export async function makeStateDir({ dir }: StatePaths): Promise<void> {
 export function packageVersion(): string {
   for (let dir = new URL('.', import.meta.url); dir.pathname !== '/'; dir = new URL('..', dir)) {
     try {
-      const { name, version } = JSON.parse(readFileSync(new URL('package.json', dir), 'utf8')) as Record<string, unknown>
+      const { name, version } = JSON.parse(readFileSync(new URL('package.json', dir), 'utf8')) as Record<
+        string,
+        unknown
+      >
       if (name === '@ocloudview/atp') return String(version)
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error

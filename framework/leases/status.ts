@@ -52,7 +52,15 @@ export function statusOf({ scheduler, fleet, book, standbys, startedAtMs }: Sour
     hosts: [...scheduler.hosts.values()].map((host) => ({ ...host, ...scheduler.load(host.id) })),
     vms: [...scheduler.slots].map(({ name, host, profile, state, ticket }) => {
       const { uuid, trouble } = fleet.vms.get(name) ?? {}
-      return { name, host, state, ...(uuid && { uuid }), ...(profile && { profile }), ...holderOf(ticket), ...(trouble && { trouble }) }
+      return {
+        name,
+        host,
+        state,
+        ...(uuid && { uuid }),
+        ...(profile && { profile }),
+        ...holderOf(ticket),
+        ...(trouble && { trouble }),
+      }
     }),
     waiting: scheduler.waiting.map((ticket) => {
       const entry = book.byTicket(ticket)

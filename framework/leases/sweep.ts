@@ -63,11 +63,15 @@ export async function sweep(provider: VmProvider, options: SweepOptions = {}): P
   return result
 }
 
-function reasonToRemove(vm: TaggedVm, { journal, isAlive = isBrokerAlive, knows, nowMs = Date.now() }: SweepOptions): string | undefined {
+function reasonToRemove(
+  vm: TaggedVm,
+  { journal, isAlive = isBrokerAlive, knows, nowMs = Date.now() }: SweepOptions,
+): string | undefined {
   if (knows?.(vm)) return undefined
   if (knows && vm.owner.pid === process.pid) return 'the broker does not know it'
   const noted = journal?.vms.get(vm.name)
-  if (noted && noted.host === vm.host && (noted.uuid === undefined || noted.uuid === vm.uuid)) return 'an earlier broker left it'
+  if (noted && noted.host === vm.host && (noted.uuid === undefined || noted.uuid === vm.uuid))
+    return 'an earlier broker left it'
   if (vm.owner.expires <= nowMs) return 'its time is over'
   return isAlive(vm.owner.pid) ? undefined : `its broker (process ${vm.owner.pid}) is dead`
 }

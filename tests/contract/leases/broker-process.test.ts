@@ -7,7 +7,14 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { pollUntil } from '../../../framework/core/index.ts'
-import { BrokerClient, isBrokerAlive, stopBroker, sweep, type Lease, type LeaseRequest } from '../../../framework/leases/index.ts'
+import {
+  BrokerClient,
+  isBrokerAlive,
+  stopBroker,
+  sweep,
+  type Lease,
+  type LeaseRequest,
+} from '../../../framework/leases/index.ts'
 import { FakeProvider, type FakeConfig } from '../../unit/leases/fake-provider.ts'
 
 const PROVIDER = new URL('../../unit/leases/fake-provider.ts', import.meta.url).href
@@ -51,16 +58,22 @@ async function connect(...how: Parameters<typeof options>): Promise<BrokerClient
   clients.push(client)
   return client
 }
-const ask = (count = 1, name?: string): LeaseRequest => ({ holder: 'a test', vms: Array.from({ length: count }, () => (name === undefined ? {} : { name })) })
+const ask = (count = 1, name?: string): LeaseRequest => ({
+  holder: 'a test',
+  vms: Array.from({ length: count }, () => (name === undefined ? {} : { name })),
+})
 const soon = (what: string, timeoutMs: number, condition: () => boolean) =>
   pollUntil(what, { timeoutMs, intervalMs: 5, maxIntervalMs: 20 }, async () => condition() || undefined)
 
 /** Starts a client process; resolves when it holds its leases. */
 async function clientProcess(kind: 'run' | 'worker', run: string, requests: LeaseRequest[]) {
-  const child = spawn(process.execPath, [CLIENT, JSON.stringify({ connect: options(run, kind), requests })], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [CLIENT, JSON.stringify({ connect: options(run, kind), requests })], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   children.push(child)
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
-  const next = async () => JSON.parse((await lines.next()).value as string) as { broker: number; leases: Lease[]; lost?: string }
+  const next = async () =>
+    JSON.parse((await lines.next()).value as string) as { broker: number; leases: Lease[]; lost?: string }
   return { child, next, ...(await next()) }
 }
 
@@ -100,19 +113,27 @@ describe('starting', () => {
   it('tells each client why the provider failed, with its code', async () => {
     configure({ down: 'libvirtd is not installed' })
     await expect(connect()).rejects.toMatchObject({ message: expect.stringContaining('libvirtd is not installed') })
-    await expect(BrokerClient.connect({ ...options(), start: { provider: 'file:///nowhere.ts' } })).rejects.toMatchObject({ code: 'ATP_BROKER_PROVIDER' })
+    await expect(
+      BrokerClient.connect({ ...options(), start: { provider: 'file:///nowhere.ts' } }),
+    ).rejects.toMatchObject({ code: 'ATP_BROKER_PROVIDER' })
   })
 
   it('tells why the process itself failed, with its log', async () => {
     const bad = { ...options(), start: { ...options().start, idleMs: 'soon' as never } }
-    await expect(BrokerClient.connect(bad)).rejects.toMatchObject({ code: 'ATP_BROKER_START', message: expect.stringContaining('--idle-ms') })
+    await expect(BrokerClient.connect(bad)).rejects.toMatchObject({
+      code: 'ATP_BROKER_START',
+      message: expect.stringContaining('--idle-ms'),
+    })
   })
 
   it('replaces a broker of another configuration once nobody uses it', async () => {
     const first = await connect()
     const before = config
     configure({ createMs: 6 })
-    await expect(connect()).rejects.toMatchObject({ code: 'ATP_BROKER_VERSION', message: expect.stringContaining('atp lab down') })
+    await expect(connect()).rejects.toMatchObject({
+      code: 'ATP_BROKER_VERSION',
+      message: expect.stringContaining('atp lab down'),
+    })
     first.close()
     await pollUntil('a new broker', { timeoutMs: 10_000 }, async () => connect())
     expect(clients.at(-1)?.pid).not.toBe(first.pid)
@@ -125,6 +146,13 @@ describe('starting', () => {
     const granted = await client.lease({ holder: 't', vms: [{ name: 'win', host: 'h', ownership: 'attached' }] })
     expect(granted.vms).toMatchObject([{ name: 'win', uuid: '', host: { id: 'h' } }])
     await expect(client.lease(ask())).rejects.toMatchObject({ code: 'ATP_LEASE_IMPOSSIBLE' })
+  })
+
+  it('serves those who need no provider by any broker', async () => {
+    const client = await connect()
+    const other = await BrokerClient.connect({ ...options(), start: {} })
+    clients.push(other)
+    expect(other.pid).toBe(client.pid)
   })
 })
 
@@ -139,11 +167,15 @@ describe('a client', () => {
   it('that is killed while its VMs are being made leaves none', async () => {
     configure({ createMs: 300 })
     const watcher = await connect('other')
-    const child = spawn(process.execPath, [CLIENT, JSON.stringify({ connect: options(), requests: [ask(4)] })], { stdio: 'ignore' })
+    const child = spawn(process.execPath, [CLIENT, JSON.stringify({ connect: options(), requests: [ask(4)] })], {
+      stdio: 'ignore',
+    })
     children.push(child)
     await soon('the making to begin', 5000, () => provider.read().length > 0)
     child.kill('SIGKILL')
-    await pollUntil('the VMs to go', { timeoutMs: 2000 }, async () => ((await watcher.status()).vms.length === 0 ? true : undefined))
+    await pollUntil('the VMs to go', { timeoutMs: 2000 }, async () =>
+      (await watcher.status()).vms.length === 0 ? true : undefined,
+    )
     expect(provider.read()).toEqual([])
   })
 
@@ -160,7 +192,12 @@ describe('a client', () => {
   it('that sends nonsense is dropped; the others do not notice', async () => {
     const client = await connect()
     const { id } = await client.lease(ask())
-    for (const nonsense of ['GET / HTTP/1.1\r\n\r\n', '{"id":1,"verb":"lease"}\n', '{"id":1,"verb":"status"}\n', 'x'.repeat(2 * 1024 * 1024)]) {
+    for (const nonsense of [
+      'GET / HTTP/1.1\r\n\r\n',
+      '{"id":1,"verb":"lease"}\n',
+      '{"id":1,"verb":"status"}\n',
+      'x'.repeat(2 * 1024 * 1024),
+    ]) {
       const socket = connectSocket(join(stateDir, 'broker.sock'))
       socket.on('error', () => {})
       socket.write(nonsense)
@@ -177,7 +214,11 @@ describe('a client', () => {
     abort.abort()
     await expect(given).rejects.toMatchObject({ code: 'ATP_INTERRUPTED' })
     await expect(client.lease(ask(1, 'vm-001'), { timeoutMs: 30 })).rejects.toMatchObject({ code: 'ATP_LEASE_TIMEOUT' })
-    await expect(client.lease(ask(5))).rejects.toMatchObject({ code: 'ATP_LEASE_IMPOSSIBLE', branch: 'config', remedy: expect.stringContaining('hosts: a') })
+    await expect(client.lease(ask(5))).rejects.toMatchObject({
+      code: 'ATP_LEASE_IMPOSSIBLE',
+      branch: 'config',
+      remedy: expect.stringContaining('hosts: a'),
+    })
     expect((await client.status()).waiting).toEqual([])
   })
 
@@ -194,7 +235,9 @@ describe('a client', () => {
           await client.release(id)
         }),
       )
-      await pollUntil('it to wait', { timeoutMs: 2000 }, async () => ((await first.status()).waiting.length === index ? true : undefined))
+      await pollUntil('it to wait', { timeoutMs: 2000 }, async () =>
+        (await first.status()).waiting.length === index ? true : undefined,
+      )
     }
     await first.release(held.id)
     await Promise.all(waiting)
@@ -273,6 +316,16 @@ describe('a broker', () => {
     expect(next.pid).not.toBe(client.pid)
   })
 
+  it('ends after a client that never said anything, too', async () => {
+    const client = await connect('r', 'worker', 50)
+    const silent = connectSocket(join(stateDir, 'broker.sock'))
+    await new Promise((resolve) => silent.once('connect', resolve))
+    client.close()
+    await expect(soon('its end', 300, () => !isBrokerAlive(client.pid))).rejects.toMatchObject({ code: 'ATP_TIMEOUT' })
+    silent.destroy()
+    await soon('its end', 5000, () => !isBrokerAlive(client.pid))
+  })
+
   it('stays for standbys, and its successor keeps them too until they are stopped', async () => {
     const client = await connect('up', 'cli', 50)
     await client.setStandbys({ ps2: 1 })
@@ -282,7 +335,9 @@ describe('a broker', () => {
     await soon('its end', 5000, () => !isBrokerAlive(client.pid))
     const next = await connect('r', 'worker', 50)
     expect((await next.sweep()).removed).toHaveLength(2)
-    await pollUntil('new standbys', { timeoutMs: 5000 }, async () => ((await next.status()).vms.filter((vm) => vm.state === 'standby').length === 2 ? true : undefined))
+    await pollUntil('new standbys', { timeoutMs: 5000 }, async () =>
+      (await next.status()).vms.filter((vm) => vm.state === 'standby').length === 2 ? true : undefined,
+    )
     await next.stopStandbys()
     next.close()
     await soon('its end', 5000, () => !isBrokerAlive(next.pid))
@@ -302,9 +357,16 @@ describe('a broker', () => {
   it('of another version is not used', async () => {
     const client = await connect()
     const socket = connectSocket(join(stateDir, 'broker.sock'))
-    socket.write(`${JSON.stringify({ id: 1, verb: 'hello', protocol: 1, version: '0.0.1', run: 'r', kind: 'cli', pid: process.pid })}\n`)
-    const { value: line } = (await createInterface({ input: socket })[Symbol.asyncIterator]().next()) as { value: string }
-    expect(JSON.parse(line)).toMatchObject({ id: 1, error: { code: 'ATP_BROKER_VERSION', retryable: false, context: { pid: client.pid } } })
+    socket.write(
+      `${JSON.stringify({ id: 1, verb: 'hello', protocol: 1, version: '0.0.1', run: 'r', kind: 'cli', pid: process.pid })}\n`,
+    )
+    const { value: line } = (await createInterface({ input: socket })[Symbol.asyncIterator]().next()) as {
+      value: string
+    }
+    expect(JSON.parse(line)).toMatchObject({
+      id: 1,
+      error: { code: 'ATP_BROKER_VERSION', retryable: false, context: { pid: client.pid } },
+    })
     socket.destroy()
   })
 

@@ -1,7 +1,10 @@
 /** A client in a process of its own: leases as it is told, prints what it got, and holds it until it is killed. */
 import { BrokerClient, type ConnectOptions, type LeaseRequest } from '../../../framework/leases/index.ts'
 
-const { connect, requests } = JSON.parse(process.argv[2] as string) as { connect: ConnectOptions; requests: LeaseRequest[] }
+const { connect, requests } = JSON.parse(process.argv[2] as string) as {
+  connect: ConnectOptions
+  requests: LeaseRequest[]
+}
 const client = await BrokerClient.connect(connect)
 const leases = []
 for (const request of requests) leases.push(await client.lease(request, { timeoutMs: 20_000 }))

@@ -18,7 +18,15 @@ function best(eligible: readonly (readonly string[])[], room: ReadonlyMap<string
 
 describe('assign', () => {
   it('moves an undemanding VM away from the only host a picky one can use', () => {
-    expect(assign([['a', 'b'], ['a']], new Map([['a', 1], ['b', 1]]))).toEqual(['b', 'a'])
+    expect(
+      assign(
+        [['a', 'b'], ['a']],
+        new Map([
+          ['a', 1],
+          ['b', 1],
+        ]),
+      ),
+    ).toEqual(['b', 'a'])
   })
 
   it('seats as many as possible, each on an eligible host, within the room', () => {
@@ -32,7 +40,8 @@ describe('assign', () => {
           expect(seats).toHaveLength(eligible.length)
           expect(seats.filter((seat) => seat !== undefined)).toHaveLength(best(eligible, room))
           for (const [vm, seat] of seats.entries()) if (seat !== undefined) expect(eligible[vm]).toContain(seat)
-          for (const host of HOSTS) expect(seats.filter((seat) => seat === host).length).toBeLessThanOrEqual(room.get(host) as number)
+          for (const host of HOSTS)
+            expect(seats.filter((seat) => seat === host).length).toBeLessThanOrEqual(room.get(host) as number)
         },
       ),
     )

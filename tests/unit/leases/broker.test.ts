@@ -32,13 +32,27 @@ interface TestSession extends Session {
 }
 function join_(run = 'r', kind: ClientKind = 'worker', subscribed = false): TestSession {
   const notices: LeaseNotice[] = []
-  const session = { run, kind, pid: 1, notify: (notice: LeaseNotice) => notices.push(notice), subscribed, ended: false, notices }
+  const session = {
+    run,
+    kind,
+    pid: 1,
+    notify: (notice: LeaseNotice) => notices.push(notice),
+    subscribed,
+    ended: false,
+    notices,
+  }
   broker.join(session)
   return session
 }
-const lease = (session: Session, request: LeaseRequest, timeoutMs?: number) => broker.lease(session, ++calls, request, timeoutMs)
-const soon = (what: string, condition: () => boolean) => pollUntil(what, { timeoutMs: 5000, intervalMs: 2 }, async () => condition() || undefined)
-const exist = () => provider.read().map((vm) => vm.name).sort()
+const lease = (session: Session, request: LeaseRequest, timeoutMs?: number) =>
+  broker.lease(session, ++calls, request, timeoutMs)
+const soon = (what: string, condition: () => boolean) =>
+  pollUntil(what, { timeoutMs: 5000, intervalMs: 2 }, async () => condition() || undefined)
+const exist = () =>
+  provider
+    .read()
+    .map((vm) => vm.name)
+    .sort()
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'atp-broker-'))
@@ -56,10 +70,25 @@ describe('a lease', () => {
   it('is made of VMs that carry their owner from the beginning', async () => {
     await start()
     const session = join_('run-7')
-    const granted = await lease(session, ask({}, { ownership: 'shared', profile: 'virtio' }, { name: 'win', host: 'far', ownership: 'attached' }))
+    const granted = await lease(
+      session,
+      ask({}, { ownership: 'shared', profile: 'virtio' }, { name: 'win', host: 'far', ownership: 'attached' }),
+    )
     expect(granted.vms).toMatchObject([
-      { name: 'vm-001', host: { id: 'a', uri: 'qemu+a:///session' }, profile: 'ps2', ownership: 'pristine', standby: false },
-      { name: 'vm-002', host: { id: 'b', uri: 'qemu+b:///session' }, profile: 'virtio', ownership: 'shared', standby: false },
+      {
+        name: 'vm-001',
+        host: { id: 'a', uri: 'qemu+a:///session' },
+        profile: 'ps2',
+        ownership: 'pristine',
+        standby: false,
+      },
+      {
+        name: 'vm-002',
+        host: { id: 'b', uri: 'qemu+b:///session' },
+        profile: 'virtio',
+        ownership: 'shared',
+        standby: false,
+      },
       { name: 'win', uuid: '', host: { id: 'far', uri: '' }, ownership: 'attached', standby: false },
     ])
     expect(provider.read().find((vm) => vm.name === 'vm-001')).toMatchObject({
@@ -120,7 +149,10 @@ describe('a lease', () => {
   it('does not begin a VM whose intent cannot be journalled', async () => {
     await start()
     journal.close()
-    await expect(lease(join_(), ask({}))).rejects.toMatchObject({ code: 'ATP_LEASE_CREATE', message: expect.stringContaining('EBADF') })
+    await expect(lease(join_(), ask({}))).rejects.toMatchObject({
+      code: 'ATP_LEASE_CREATE',
+      message: expect.stringContaining('EBADF'),
+    })
     expect(exist()).toEqual([])
     journal = Journal.open(join(dir, 'other.jsonl'))
   })
@@ -135,7 +167,14 @@ describe('a lease', () => {
     await soon('a failed attempt', () => broker.status().vms.some((vm) => vm.trouble !== undefined))
     expect(broker.status().waiting).toMatchObject([{ reason: 'waits for room for 1 VM on a' }])
     expect((await next).vms[0]?.name).toBe('vm-001')
-    expect(provider.events().map((event) => event.event)).toEqual(['create', 'created', 'destroy', 'destroyed', 'create', 'created'])
+    expect(provider.events().map((event) => event.event)).toEqual([
+      'create',
+      'created',
+      'destroy',
+      'destroyed',
+      'create',
+      'created',
+    ])
   })
 })
 
@@ -184,7 +223,11 @@ describe('leases end', () => {
     await lease(session, ask({}, {}))
     await lease(join_('other'), ask({}))
     // A VM of the run that the broker knows nothing of.
-    await provider.create({ host: 'a', name: 'lost', owner: { run: 'r', lease: 'x', pid: process.pid, expires: Date.now() + 60_000 } })
+    await provider.create({
+      host: 'a',
+      name: 'lost',
+      owner: { run: 'r', lease: 'x', pid: process.pid, expires: Date.now() + 60_000 },
+    })
     broker.release(session, given.id)
     expect(await broker.drain('r')).toBe(3)
     expect(provider.read().map((vm) => vm.owner.run)).toEqual(['other'])
@@ -209,15 +252,27 @@ describe('notices', () => {
       ['released', 'released'],
       ['granted', undefined],
     ])
-    expect(watcher.notices.at(-1)).toMatchObject({ run: 'r', holder: 'a test', vms: [{ name: 'vm-001' }], hosts: [{ id: 'a', capacity: 2 }, { id: 'b', capacity: 2 }] })
+    expect(watcher.notices.at(-1)).toMatchObject({
+      run: 'r',
+      holder: 'a test',
+      vms: [{ name: 'vm-001' }],
+      hosts: [
+        { id: 'a', capacity: 2 },
+        { id: 'b', capacity: 2 },
+      ],
+    })
     expect(watcher.notices.every((notice) => notice.call === undefined)).toBe(true)
-    expect(worker.notices.filter((notice) => notice.call === call).map((notice) => notice.state)).toEqual(['waiting', 'granted'])
+    expect(worker.notices.filter((notice) => notice.call === call).map((notice) => notice.state)).toEqual([
+      'waiting',
+      'granted',
+    ])
     expect(stranger.notices).toEqual([])
   })
 })
 
 describe('standbys', () => {
-  const ready = (count: number) => soon(`${count} standbys`, () => broker.status().vms.filter((vm) => vm.state === 'standby').length === count)
+  const ready = (count: number) =>
+    soon(`${count} standbys`, () => broker.status().vms.filter((vm) => vm.state === 'standby').length === count)
 
   it('are kept, handed out with a new owner, refilled and given up', async () => {
     await start()

@@ -1,7 +1,14 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { AtpError, connectError, remoteError, timeoutError } from '../../../framework/core/index.ts'
-import { encodeLine, fromWireError, LineDecoder, MAX_MESSAGE_BYTES, toCall, toWireError } from '../../../framework/leases/codec.ts'
+import {
+  encodeLine,
+  fromWireError,
+  LineDecoder,
+  MAX_MESSAGE_BYTES,
+  toCall,
+  toWireError,
+} from '../../../framework/leases/codec.ts'
 
 const broken = expect.objectContaining({ code: 'ATP_BROKER_MESSAGE', branch: 'protocol' })
 const decode = (bytes: Uint8Array) => () => new LineDecoder().push(bytes)
@@ -9,17 +16,21 @@ const decode = (bytes: Uint8Array) => () => new LineDecoder().push(bytes)
 describe('lines', () => {
   it('survive any way of cutting the stream', () => {
     fc.assert(
-      fc.property(fc.array(fc.dictionary(fc.string({ unit: 'grapheme' }), fc.jsonValue())), fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1 }), (messages, sizes) => {
-        const bytes = Buffer.concat(messages.map((message) => encodeLine(message)))
-        const decoder = new LineDecoder()
-        const seen: unknown[] = []
-        for (let start = 0, turn = 0; start < bytes.length; turn++) {
-          const end = start + (sizes[turn % sizes.length] as number)
-          seen.push(...decoder.push(bytes.subarray(start, end)))
-          start = end
-        }
-        expect(JSON.stringify(seen)).toBe(JSON.stringify(messages))
-      }),
+      fc.property(
+        fc.array(fc.dictionary(fc.string({ unit: 'grapheme' }), fc.jsonValue())),
+        fc.array(fc.integer({ min: 1, max: 20 }), { minLength: 1 }),
+        (messages, sizes) => {
+          const bytes = Buffer.concat(messages.map((message) => encodeLine(message)))
+          const decoder = new LineDecoder()
+          const seen: unknown[] = []
+          for (let start = 0, turn = 0; start < bytes.length; turn++) {
+            const end = start + (sizes[turn % sizes.length] as number)
+            seen.push(...decoder.push(bytes.subarray(start, end)))
+            start = end
+          }
+          expect(JSON.stringify(seen)).toBe(JSON.stringify(messages))
+        },
+      ),
     )
   })
 
@@ -36,9 +47,12 @@ describe('lines', () => {
     expect(() => decoder.push(Buffer.from('x'))).toThrow(broken)
   })
 
-  it.each(['nonsense\n', '[]\n', '"text"\n', 'null\n', '\n', '{"a":1}{"b":2}\n'])('are refused when not a JSON object: %j', (line) => {
-    expect(decode(Buffer.from(line))).toThrow(broken)
-  })
+  it.each(['nonsense\n', '[]\n', '"text"\n', 'null\n', '\n', '{"a":1}{"b":2}\n'])(
+    'are refused when not a JSON object: %j',
+    (line) => {
+      expect(decode(Buffer.from(line))).toThrow(broken)
+    },
+  )
 
   it('are refused when not UTF-8', () => {
     expect(decode(Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d, 0x0a]))).toThrow(broken)
@@ -79,7 +93,10 @@ describe('calls', () => {
 
 describe('errors', () => {
   it('arrive as they were thrown', () => {
-    const cause = remoteError('ATP_LIBVIRT_REMOTE', '域不存在', { context: { vm: 'vm-001' }, cause: new Error('errno 2') })
+    const cause = remoteError('ATP_LIBVIRT_REMOTE', '域不存在', {
+      context: { vm: 'vm-001' },
+      cause: new Error('errno 2'),
+    })
     const thrown = timeoutError('ATP_LEASE_TIMEOUT', 'no VM within 5 ms', {
       cause,
       context: { timeoutMs: 5, big: 7n },
@@ -90,25 +107,40 @@ describe('errors', () => {
     const arrived = fromWireError(JSON.parse(JSON.stringify(toWireError(thrown))))
     expect(arrived).toBeInstanceOf(AtpError)
     const { code, branch, message, retryable, remedy, verdict } = thrown
-    expect(arrived).toMatchObject({ code, branch, message, retryable, remedy, verdict, context: { timeoutMs: 5, big: '7' } })
+    expect(arrived).toMatchObject({
+      code,
+      branch,
+      message,
+      retryable,
+      remedy,
+      verdict,
+      context: { timeoutMs: 5, big: '7' },
+    })
     expect(arrived.cause).toMatchObject({ code: 'ATP_LIBVIRT_REMOTE', message: '域不存在', context: { vm: 'vm-001' } })
     expect((arrived.cause as Error).cause).toEqual(new Error('errno 2'))
   })
 
   it('that nobody threw on purpose are defects of the broker', () => {
-    expect(fromWireError(toWireError(new TypeError('x is not a function')))).toMatchObject({ code: 'ATP_BROKER_INTERNAL', verdict: 'framework' })
+    expect(fromWireError(toWireError(new TypeError('x is not a function')))).toMatchObject({
+      code: 'ATP_BROKER_INTERNAL',
+      verdict: 'framework',
+    })
   })
 
   it('with contexts and causes JSON cannot hold still arrive', () => {
     const loop: Record<string, unknown> = {}
     loop['self'] = loop
     let error = connectError('ATP_A', 'root')
-    for (let depth = 0; depth < 50; depth++) error = connectError('ATP_A', `level ${depth}`, { cause: error, context: loop })
+    for (let depth = 0; depth < 50; depth++)
+      error = connectError('ATP_A', `level ${depth}`, { cause: error, context: loop })
     const arrived = fromWireError(JSON.parse(JSON.stringify(toWireError(error))))
     expect(arrived).toMatchObject({ message: 'level 49', context: {} })
   })
 
-  it.each([undefined, null, 1, 'x', [], {}, { code: 1, branch: 'x', verdict: 'y', message: 2, cause: 3 }])('of a strange peer do no harm: %j', (wire) => {
-    expect(fromWireError(wire)).toMatchObject({ code: 'ATP_BROKER_INTERNAL', branch: 'internal' })
-  })
+  it.each([undefined, null, 1, 'x', [], {}, { code: 1, branch: 'x', verdict: 'y', message: 2, cause: 3 }])(
+    'of a strange peer do no harm: %j',
+    (wire) => {
+      expect(fromWireError(wire)).toMatchObject({ code: 'ATP_BROKER_INTERNAL', branch: 'internal' })
+    },
+  )
 })

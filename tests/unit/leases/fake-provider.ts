@@ -63,7 +63,10 @@ export class FakeProvider implements VmProvider {
     return `vm-${String(index).padStart(3, '0')}`
   }
 
-  async create({ host, name, owner }: { host: string; name: string; owner: OwnerTag }, options?: CallOptions): Promise<{ uuid: string }> {
+  async create(
+    { host, name, owner }: { host: string; name: string; owner: OwnerTag },
+    options?: CallOptions,
+  ): Promise<{ uuid: string }> {
     this.#note('create', host, name)
     if (this.config.broken?.includes(host)) throw new Error(`${host} is out of order`)
     if (this.read().some((vm) => vm.name === name)) throw new Error(`${name} exists`)
@@ -120,7 +123,10 @@ export class FakeProvider implements VmProvider {
   }
 
   events(): FakeEvent[] {
-    return readFileSync(join(this.config.dir, 'events.jsonl'), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as FakeEvent)
+    return readFileSync(join(this.config.dir, 'events.jsonl'), 'utf8')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as FakeEvent)
   }
 
   #save(vm: FakeVm): void {

@@ -8,9 +8,11 @@ const HOSTS: HostDescription[] = [
   { id: 'b', uri: 'qemu+b:///session', capacity: 2, labels: ['fast'] },
 ]
 const nameOf = (index: number) => `vm-${String(index).padStart(3, '0')}`
-const make = (options: Partial<SchedulerOptions> = {}) => new Scheduler({ hosts: HOSTS, nameOf, profiles: ['ps2', 'virtio'], ...options })
+const make = (options: Partial<SchedulerOptions> = {}) =>
+  new Scheduler({ hosts: HOSTS, nameOf, profiles: ['ps2', 'virtio'], ...options })
 const ask = (...vms: VmRequest[]): LeaseRequest => ({ holder: 'a test', vms })
-const places = (plan: Plan) => plan.grants.map(({ ticket, vms }) => [ticket, ...vms.map((vm) => `${vm.name}@${vm.host}`)])
+const places = (plan: Plan) =>
+  plan.grants.map(({ ticket, vms }) => [ticket, ...vms.map((vm) => `${vm.name}@${vm.host}`)])
 
 /** Ends a lease; its VMs are gone at once. */
 function finish(scheduler: Scheduler, ticket: number): void {
@@ -54,7 +56,10 @@ describe('granting', () => {
     scheduler.submit(2, ask({ name: 'vm-001' }))
     scheduler.submit(3, ask({ name: 'vm-001' }))
     scheduler.submit(4, ask({}))
-    expect(places(scheduler.plan())).toEqual([[1, 'vm-001@a'], [4, 'vm-002@b']])
+    expect(places(scheduler.plan())).toEqual([
+      [1, 'vm-001@a'],
+      [4, 'vm-002@b'],
+    ])
     const [slot] = scheduler.end(1) as [Slot]
     expect(places(scheduler.plan())).toEqual([])
     expect(scheduler.reasonOf(2)).toBe('waits for vm-001, which is dying')
@@ -77,7 +82,15 @@ describe('granting', () => {
 
   it('keeps labels, hosts and the order of the request', () => {
     const scheduler = make()
-    scheduler.submit(1, ask({ labels: ['fast'] }, { labels: ['gpu'] }, { host: 'b' }, { name: 'x', host: 'c-outside', ownership: 'attached' }))
+    scheduler.submit(
+      1,
+      ask(
+        { labels: ['fast'] },
+        { labels: ['gpu'] },
+        { host: 'b' },
+        { name: 'x', host: 'c-outside', ownership: 'attached' },
+      ),
+    )
     const [grant] = scheduler.plan().grants
     expect(grant?.vms.map((vm) => vm.host)).toEqual([expect.any(String), 'a', 'b', 'c-outside'])
     expect(grant?.vms[3]).toMatchObject({ name: 'x', ownership: 'attached', slot: undefined })
@@ -125,7 +138,11 @@ describe('refusing', () => {
     [ask({}, {}, {}, {}, {}, {}), /6 VMs at once; the hosts it allows have room for 5/],
     [ask({ host: 'b' }, { host: 'b' }, { host: 'b' }), /3 VMs at once; the hosts it allows have room for 2/],
   ])('what can never be: %j', (request, message) => {
-    expect(refusal(request)).toMatchObject({ code: 'ATP_LEASE_IMPOSSIBLE', branch: 'config', message: expect.stringMatching(message) })
+    expect(refusal(request)).toMatchObject({
+      code: 'ATP_LEASE_IMPOSSIBLE',
+      branch: 'config',
+      message: expect.stringMatching(message),
+    })
   })
 
   it.each([
@@ -140,7 +157,10 @@ describe('refusing', () => {
     [ask({ labels: 'gpu' as never }), /`labels`/],
     [{ holder: 't', vms: [{}], locks: [1] }, /`locks`/],
   ])('what is not well formed: %j', (request, message) => {
-    expect(refusal(request as LeaseRequest)).toMatchObject({ code: 'ATP_LEASE_REQUEST', message: expect.stringMatching(message) })
+    expect(refusal(request as LeaseRequest)).toMatchObject({
+      code: 'ATP_LEASE_REQUEST',
+      message: expect.stringMatching(message),
+    })
   })
 })
 
@@ -149,7 +169,8 @@ describe('standbys', () => {
   const stocked = (perHost: Record<string, number>, options: Partial<SchedulerOptions> = {}) => {
     const scheduler = make(options)
     scheduler.setStandbys(perHost)
-    for (let { fill } = scheduler.plan(); fill.length > 0; { fill } = scheduler.plan()) for (const slot of fill) scheduler.ready(slot)
+    for (let { fill } = scheduler.plan(); fill.length > 0; { fill } = scheduler.plan())
+      for (const slot of fill) scheduler.ready(slot)
     return scheduler
   }
   const states = (scheduler: Scheduler) => [...scheduler.slots].map((slot) => `${slot.name}@${slot.host} ${slot.state}`)
@@ -168,7 +189,11 @@ describe('standbys', () => {
     scheduler.submit(2, ask({ name: 'vm-002' }))
     scheduler.submit(3, ask({}))
     const grants = scheduler.plan().grants.map(({ vms: [vm] }) => [vm?.name, vm?.standby])
-    expect(grants).toEqual([['vm-003', false], ['vm-002', true], ['vm-001', true]])
+    expect(grants).toEqual([
+      ['vm-003', false],
+      ['vm-002', true],
+      ['vm-001', true],
+    ])
   })
 
   it('make room for requests they are no use to', () => {
@@ -236,10 +261,17 @@ describe('whatever happens', () => {
     },
     { requiredKeys: [] },
   )
-  const attached = fc.record({ name: fc.constantFrom('x', 'y'), host: fc.constant('h'), ownership: fc.constant('attached' as const) })
+  const attached = fc.record({
+    name: fc.constantFrom('x', 'y'),
+    host: fc.constant('h'),
+    ownership: fc.constant('attached' as const),
+  })
   const request = fc.record({
     holder: fc.constant('t'),
-    vms: fc.array(fc.oneof({ arbitrary: vm, weight: 6 }, { arbitrary: attached, weight: 1 }), { minLength: 1, maxLength: 4 }),
+    vms: fc.array(fc.oneof({ arbitrary: vm, weight: 6 }, { arbitrary: attached, weight: 1 }), {
+      minLength: 1,
+      maxLength: 4,
+    }),
     locks: fc.subarray(['l1', 'l2']),
   })
   const step = fc.oneof(
@@ -247,7 +279,13 @@ describe('whatever happens', () => {
     { weight: 3, arbitrary: fc.record({ do: fc.constant('end' as const), pick: fc.nat() }) },
     { weight: 5, arbitrary: fc.record({ do: fc.constant('settle' as const), pick: fc.nat() }) },
     { weight: 1, arbitrary: fc.record({ do: fc.constant('relocate' as const), pick: fc.nat() }) },
-    { weight: 1, arbitrary: fc.record({ do: fc.constant('standbys' as const), perHost: fc.record({ ps2: fc.nat(2), virtio: fc.nat(1) }) }) },
+    {
+      weight: 1,
+      arbitrary: fc.record({
+        do: fc.constant('standbys' as const),
+        perHost: fc.record({ ps2: fc.nat(2), virtio: fc.nat(1) }),
+      }),
+    },
   )
 
   /** Runs the scheduler's plans and checks what must hold after each of them. */
@@ -281,13 +319,17 @@ describe('whatever happens', () => {
           expect(got.profile).toBe(profile ?? 'ps2')
           for (const label of labels) expect(HOSTS.find((one) => one.id === got.host)?.labels).toContain(label)
         }
-        const locks = new Set([...(wanted.locks ?? []), ...vms.filter((got) => !got.slot).map((got) => `${got.host}/${got.name}`)])
+        const locks = new Set([
+          ...(wanted.locks ?? []),
+          ...vms.filter((got) => !got.slot).map((got) => `${got.host}/${got.name}`),
+        ])
         for (const other of this.held.values()) expect([...locks].filter((lock) => other.locks.has(lock))).toEqual([])
         this.held.set(ticket, { vms: vms.flatMap((got) => got.slot?.name ?? []), locks })
       }
       const slots = [...this.scheduler.slots]
       expect(new Set(slots.map((slot) => slot.name)).size).toBe(slots.length)
-      for (const { id, capacity } of HOSTS) expect(slots.filter((slot) => slot.host === id).length).toBeLessThanOrEqual(capacity)
+      for (const { id, capacity } of HOSTS)
+        expect(slots.filter((slot) => slot.host === id).length).toBeLessThanOrEqual(capacity)
       const leased = slots.filter((slot) => slot.state === 'leased').map((slot) => slot.name)
       expect(leased.sort()).toEqual([...this.held.values()].flatMap((lease) => lease.vms).sort())
     }
@@ -329,7 +371,10 @@ describe('whatever happens', () => {
         }
         // Holders give back, tasks finish: the line must get shorter until it is empty.
         for (let rounds = 0; world.scheduler.waiting.length > 0; rounds++) {
-          expect(rounds, `still waiting: ${world.scheduler.waiting.map((ticket) => world.scheduler.reasonOf(ticket)).join('; ')}`).toBeLessThan(500)
+          expect(
+            rounds,
+            `still waiting: ${world.scheduler.waiting.map((ticket) => world.scheduler.reasonOf(ticket)).join('; ')}`,
+          ).toBeLessThan(500)
           const holder = [...world.requests.keys()].findIndex((ticket) => world.held.has(ticket))
           if (holder !== -1) world.end(holder)
           world.settle(0)

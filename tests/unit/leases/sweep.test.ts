@@ -30,7 +30,10 @@ describe('sweep', () => {
     await add('expired', OTHER, Date.now() - 1)
     await add('living', OTHER)
     const { removed, failed } = await sweep(provider, { isAlive })
-    expect(removed.map((vm) => [vm.name, vm.reason]).sort()).toEqual([['dead', `its broker (process ${DEAD}) is dead`], ['expired', 'its time is over']])
+    expect(removed.map((vm) => [vm.name, vm.reason]).sort(([a], [b]) => String(a).localeCompare(String(b)))).toEqual([
+      ['dead', `its broker (process ${DEAD}) is dead`],
+      ['expired', 'its time is over'],
+    ])
     expect(failed).toEqual([])
     expect(names(provider.read())).toEqual(['living'])
   })
@@ -39,7 +42,10 @@ describe('sweep', () => {
     const vm = await add('vm-001', OTHER)
     await add('vm-002', OTHER)
     const entry = { name: 'vm-001', host: 'a', run: 'r', lease: 'l' }
-    const vms = new Map([['vm-001', { ...entry, uuid: vm.uuid }], ['vm-002', { ...entry, name: 'vm-002', uuid: 'of an earlier vm-002' }]])
+    const vms = new Map([
+      ['vm-001', { ...entry, uuid: vm.uuid }],
+      ['vm-002', { ...entry, name: 'vm-002', uuid: 'of an earlier vm-002' }],
+    ])
     const { removed } = await sweep(provider, { isAlive, journal: { vms } })
     expect(names(removed)).toEqual(['vm-001'])
   })
