@@ -54,6 +54,9 @@ export type ActionBody = (context: ActionContext) => Promise<string | undefined>
 
 /** How long the guest may report nothing before the rest of an action counts as lost. */
 const TAIL_IDLE_MS = 1000
+/** Quiet that ends the waiting for an earlier action's input, and the longest such wait, milliseconds. */
+const SETTLE_IDLE_MS = 100
+const SETTLE_MAX_MS = 2000
 /** Actions longer than this have their clock offset measured again, milliseconds. */
 const RECALIBRATE_AFTER_MS = 2000
 
@@ -65,6 +68,8 @@ const RECALIBRATE_AFTER_MS = 2000
 export class ActionQueue {
   readonly #host: InputHost
   #last: Promise<unknown> = Promise.resolve()
+  /** The guest may still have to see what an earlier action sent. */
+  #unsettled = false
 
   constructor(host: InputHost) {
     this.#host = host
@@ -109,14 +114,17 @@ export class ActionQueue {
   async #carryOut(action: Action, signal: AbortSignal, body: ActionBody): Promise<Delivery> {
     const path = await this.#host.path(action.target, action.options)
     const { observer, reason } = await this.#observer(action, path.name, signal)
+    if (observer && this.#unsettled) await settle(path, observer, signal)
+    this.#unsettled = true
     const startedNs = process.hrtime.bigint()
     const recording = new Recording(path, observer)
     try {
       const remark = await body({ recording, path, observed: observer !== undefined, signal })
       if (observer) await recording.waitUntil(() => recording.complete, TAIL_IDLE_MS, signal)
       const durationMs = Number(process.hrtime.bigint() - startedNs) / 1e6
-      if (observer && durationMs > RECALIBRATE_AFTER_MS) await recalibrate(observer, signal)
-      return this.#conclude(action, path, recording, { observer, reason, remark, durationMs })
+      const account = observer && (await this.#account(action, recording, observer, durationMs, signal))
+      this.#unsettled = account === undefined || account.lost > 0 || recording.gap !== undefined
+      return this.#conclude(action, path, recording, { account, reason, remark, durationMs })
     } catch (error) {
       await recording.letGo()
       throw error
@@ -140,24 +148,38 @@ export class ActionQueue {
     }
   }
 
+  async #account(
+    { target, held }: Action,
+    recording: Recording,
+    observer: InputObserver,
+    durationMs: number,
+    signal: AbortSignal,
+  ): Promise<Account> {
+    const observed =
+      target === 'keyboard'
+        ? recording.observed
+        : // Tablet and mouse report over channels of their own; the guest's time says who was first.
+          recording.observed.toSorted((left, right) => Number(left.guestNs - right.guestNs))
+    const reconcile = () => this.#host.reconcile({ sent: recording.sent, observed, observer, held })
+    if (durationMs > RECALIBRATE_AFTER_MS) await recalibrate(observer, signal)
+    const account = reconcile()
+    if (account.excluded === 0 || durationMs > RECALIBRATE_AFTER_MS) return account
+    // A paused and resumed guest lags behind by the pause.
+    await recalibrate(observer, signal)
+    return reconcile()
+  }
+
   #conclude(
     action: Action,
     path: InputPath,
     recording: Recording,
-    { observer, reason, remark, durationMs }: { observer?: InputObserver; reason?: string; remark?: string; durationMs: number },
+    { account, reason, remark, durationMs }: { account?: Account; reason?: string; remark?: string; durationMs: number },
   ): Delivery {
     const verify = action.options.verify ?? 'observe'
     const unverified = reason ?? recording.gap
-    const observed =
-      action.target === 'keyboard'
-        ? recording.observed
-        : // Tablet and mouse report over channels of their own; the guest's time says who was first.
-          recording.observed.toSorted((left, right) => Number(left.guestNs - right.guestNs))
-    const account: Account =
-      observer && unverified === undefined
-        ? this.#host.reconcile({ sent: recording.sent, observed, observer, held: action.held })
-        : { ...NOTHING_SEEN, sent: recording.sent.filter((event) => !event.optional).length }
-    const { latenciesMs, latency, ...counts } = account
+    const sent = recording.sent.filter((event) => !event.optional).length
+    const { latenciesMs, latency, excluded: _, ...counts } =
+      unverified === undefined && account ? account : { ...NOTHING_SEEN, sent }
     if (remark !== undefined) counts.differences = [remark, ...counts.differences]
     const whole = counts.lost + counts.duplicated + counts.reordered + counts.stuck.length === 0 && remark === undefined
     const delivery: Delivery = {
@@ -201,6 +223,7 @@ const NOTHING_SEEN: Account = {
   stuck: [],
   differences: [],
   latenciesMs: [],
+  excluded: 0,
 }
 
 function damaged(delivery: Delivery): Error {
@@ -218,6 +241,17 @@ function damaged(delivery: Delivery): Error {
       `${faults.join(', ')}${lines}`,
     { context: { vm, delivery } },
   )
+}
+
+/** Waits until the guest has been quiet for a moment, so that what it still had to see is not taken for new input. */
+async function settle(path: InputPath, observer: InputObserver, signal: AbortSignal): Promise<void> {
+  const leftovers = new Recording(path, observer)
+  const endMs = performance.now() + SETTLE_MAX_MS
+  try {
+    await leftovers.waitUntil(() => performance.now() > endMs, SETTLE_IDLE_MS, signal)
+  } finally {
+    leftovers.end()
+  }
 }
 
 /** Without a new measurement the bound only grows; that is no reason to fail. */

@@ -41,7 +41,7 @@ export interface InputObserver {
   subscribe(onEvent: (event: ObservedEvent) => void, onGap: (reason: string) => void): () => void
   /** Maps a guest timestamp to host monotonic nanoseconds, with the half width of its uncertainty. */
   toHostTime(guestNs: bigint): { hostNs: bigint; boundNs: bigint }
-  /** Measures the clock offset again when the last measurement has aged. Called after long actions. */
+  /** Measures the clock offset again. Called after long actions, and when latencies contradict the last measurement. */
   calibrate?(options?: CallOptions): Promise<void>
 }
 
@@ -71,6 +71,8 @@ export interface Account {
   stuck: string[]
   differences: string[]
   latenciesMs: number[]
+  /** Latencies that contradict the clock offset and were left out. */
+  excluded: number
   latency?: LatencySummary
 }
 

@@ -185,11 +185,11 @@ function keyEvent({ qcode }: Key, down: boolean): KeyEvent {
 }
 
 function assertOnDevice(keys: readonly Key[], device: InputPathName['device']): void {
-  const missing = device === 'ps2' ? keys.find((key) => !key.ps2) : undefined
+  const missing = device === 'virtio' ? undefined : keys.find((key) => !key[device])
   if (!missing) return
-  throw unsupportedError('ATP_KEY_DEVICE', `QEMU's PS/2 keyboard has no key "${missing.qcode}"`, {
+  throw unsupportedError('ATP_KEY_DEVICE', `QEMU's ${device} keyboard cannot deliver the key "${missing.qcode}"`, {
     context: { key: missing.qcode, device },
-    remedy: 'use a machine profile with a virtio or USB keyboard',
+    remedy: 'use a machine profile with a virtio keyboard',
   })
 }
 

@@ -9,7 +9,7 @@ const INJECT_TIMEOUT_MS = 10_000
 
 /**
  * Injects through QMP `input-send-event` (QEMU's ui.json). QEMU itself picks the device: the keyboard, tablet or
- * mouse whose guest driver was activated last. It takes events while the VM is paused and drops them.
+ * mouse whose guest driver was activated last. It refuses events while the VM does not run.
  *
  * The events of one call reach a virtio device as one report.
  */

@@ -108,13 +108,16 @@ export class Recording {
 
   #see(event: ObservedEvent): void {
     this.observed.push(event)
-    if (event.type !== 'key' || event.value !== 2) this.#expect(event, -1)
+    // Some drivers report the wheel twice, in notches and in fractions of one: only what was asked for counts.
+    const asked = event.type === 'rel' ? this.#open.has(kindOf(event)) : event.type === 'abs' || event.value !== 2
+    if (asked) this.#expect(event, -1)
     this.onSeen(event)
     this.#wake()
   }
 
-  #expect({ type, code, value }: Expectation, sign: 1 | -1): void {
-    const kind = type === 'rel' ? `rel ${code}` : `${type} ${code} ${value}`
+  #expect(event: Expectation, sign: 1 | -1): void {
+    const { type, value } = event
+    const kind = kindOf(event)
     const before = this.#open.get(kind) ?? 0
     const after = before + sign * (type === 'rel' ? value : 1)
     // Motion may overshoot, which is as incomplete as too little; a key seen too often is not waited for.
@@ -126,6 +129,10 @@ export class Recording {
   #wake(): void {
     for (const wake of [...this.#wakers]) wake()
   }
+}
+
+function kindOf({ type, code, value }: Expectation): string {
+  return type === 'rel' ? `rel ${code}` : `${type} ${code} ${value}`
 }
 
 type Pressable = Extract<InputEvent, { down: boolean }>

@@ -9,7 +9,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   ins: 'insert',
   win: 'meta_l', super: 'meta_l', meta: 'meta_l', cmd: 'meta_l', command: 'meta_l', windows: 'meta_l',
   rwin: 'meta_r', super_r: 'meta_r', win_r: 'meta_r', cmd_r: 'meta_r',
-  control: 'ctrl', ctl: 'ctrl', lctrl: 'ctrl', ctrl_l: 'ctrl', rctrl: 'ctrl_r', control_r: 'ctrl_r',
+  control: 'ctrl', lctrl: 'ctrl', ctrl_l: 'ctrl', rctrl: 'ctrl_r', control_r: 'ctrl_r',
   option: 'alt', lalt: 'alt', alt_l: 'alt', ralt: 'alt_r', altgr: 'alt_r', option_r: 'alt_r',
   lshift: 'shift', shift_l: 'shift', rshift: 'shift_r',
   page_up: 'pgup', page_down: 'pgdn',
@@ -64,7 +64,8 @@ export function nearestKeyName(name: string): string | undefined {
   const lower = name.toLowerCase()
   let best: string | undefined
   let bestDistance = Math.min(3, Math.ceil(lower.length / 2)) + 1
-  for (const known of byName.keys()) {
+  // The names QEMU uses come first: they win a tie.
+  for (const known of [...KEYS.map((key) => key.qcode), ...byName.keys()]) {
     const distance = editDistance(lower, known, bestDistance)
     if (distance < bestDistance) {
       best = known

@@ -67,7 +67,7 @@ export class EvdevObserver implements InputObserver {
   }
 
   async calibrate(options?: CallOptions): Promise<void> {
-    await this.#clock.refresh(options)
+    await this.#clock.estimate(options)
   }
 
   /** Ends the observation on both sides. Idempotent; rejects when the guest's side could not be stopped. */

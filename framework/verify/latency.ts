@@ -9,27 +9,30 @@ export interface LatencySample {
   loopMs: number
 }
 
-/** Reason under which {@link summarizeLatency} leaves out samples that the clock bound rules out. */
-export const BEFORE_INJECTION = 'seen before it was sent: the guest clock moved'
+/** Reason under which {@link summarizeLatency} leaves out samples that cannot be true. */
+export const CLOCK_MOVED = 'the guest clock moved: seen before it was sent, or after the report of it arrived'
 
 /**
- * Summarises samples. A sample that lies before its own injection by more than its bound cannot be true; it is
- * left out and counted in `excluded`.
+ * Summarises samples. A sample before its own injection, or after its observation was back on the host, by more
+ * than its bound cannot be true; it is left out and counted in `excluded`.
  *
- * @returns undefined when no sample is left.
+ * @returns no summary when no sample is left.
  */
 export function summarizeLatency(
   level: ObservationLevel,
   samples: readonly LatencySample[],
-): { summary: LatencySummary | undefined; latenciesMs: number[] } {
-  const kept = samples.filter((sample) => sample.latencyMs >= -sample.boundMs)
+): { summary: LatencySummary | undefined; latenciesMs: number[]; excluded: number } {
+  const kept = samples.filter(
+    ({ latencyMs, boundMs, loopMs }) => latencyMs >= -boundMs && latencyMs <= loopMs + boundMs,
+  )
+  const excluded = samples.length - kept.length
   const latenciesMs = kept.map((sample) => sample.latencyMs)
-  if (kept.length === 0) return { summary: undefined, latenciesMs }
+  if (kept.length === 0) return { summary: undefined, latenciesMs, excluded }
   const sorted = latenciesMs.toSorted((left, right) => left - right)
   const loops = kept.map((sample) => sample.loopMs).toSorted((left, right) => left - right)
-  const excluded = samples.length - kept.length
   return {
     latenciesMs,
+    excluded,
     summary: {
       level,
       samples: kept.length,
@@ -40,7 +43,7 @@ export function summarizeLatency(
       maxMs: sorted.at(-1) as number,
       boundMs: kept.reduce((widest, sample) => Math.max(widest, sample.boundMs), 0),
       loop: { p50Ms: percentile(loops, 50), p95Ms: percentile(loops, 95), maxMs: loops.at(-1) as number },
-      ...(excluded > 0 ? { excluded: { [BEFORE_INJECTION]: excluded } } : {}),
+      ...(excluded > 0 ? { excluded: { [CLOCK_MOVED]: excluded } } : {}),
     },
   }
 }

@@ -39,7 +39,7 @@ export const reconcile: Reconcile = ({ sent, observed, observer, held }) => {
     counts = countByKind(discrete, seen, differences)
   }
   for (const line of relative.differences) differences.add(line)
-  const { summary, latenciesMs } = summarizeLatency(observer.level, samplesOf(pairs, observer))
+  const { summary, latenciesMs, excluded } = summarizeLatency(observer.level, samplesOf(pairs, observer))
   const sentCount = discrete.length + motions.length
   const lost = counts.lost + relative.lost
   const duplicated = counts.duplicated + relative.duplicated
@@ -52,6 +52,7 @@ export const reconcile: Reconcile = ({ sent, observed, observer, held }) => {
     stuck: stuckKeys(seen, held),
     differences: differences.lines(),
     latenciesMs,
+    excluded,
   }
   if (summary) account.latency = summary
   return account

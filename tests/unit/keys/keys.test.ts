@@ -36,6 +36,7 @@ describe('the key table', () => {
       scancode: 0x1c,
       code: 'Enter',
       ps2: true,
+      usb: true,
     })
     expect(keyOfQcode('delete')).toMatchObject({ evdev: { code: 111 }, scancode: 0xe053, code: 'Delete' })
     expect(evdevKeyName(30)).toBe('KEY_A')
@@ -76,6 +77,7 @@ describe('the key table', () => {
   it('suggests the nearest name for an unknown one', () => {
     expect(errorOf(() => keyNamed('entre'))).toMatchObject({ code: 'ATP_KEY_UNKNOWN', remedy: 'did you mean "enter"?' })
     expect(errorOf(() => keyNamed('backspase')).remedy).toContain('"backspace"')
+    expect(errorOf(() => keyNamed('ctlr')).remedy).toContain('"ctrl"')
     expect(errorOf(() => keyNamed('xyzzyplugh')).remedy).toContain('ctrl+alt+del')
   })
 })
