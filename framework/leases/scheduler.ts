@@ -68,6 +68,15 @@ export interface SchedulerOptions {
 /** Slots per state on one host. */
 export type HostLoad = Record<SlotState, number>
 
+/** A standby, or the host to make a VM on. */
+type Place = Slot | string
+/** A VM of a request while its place is looked for. */
+interface Wish {
+  vm: WantedVm
+  /** Its hosts without those an earlier request waits for. */
+  open: readonly string[]
+  place: Place | undefined
+}
 interface Reserved {
   names: Set<string>
   locks: Set<string>
@@ -252,108 +261,131 @@ export class Scheduler {
     return count
   }
 
-  /** Largest free share first; standbys count as free. Ties go to the host that served least. */
-  #byPreference(hosts: readonly string[], taken: ReadonlyMap<string, number> = new Map()): string[] {
+  /** Largest free share first; standbys count as free, VMs of `planned` (per host) as taken. Ties go to the host that served least. */
+  #byPreference(hosts: readonly string[], ...planned: ReadonlyMap<string, number>[]): string[] {
+    const extra = (id: string) => planned.reduce((sum, counts) => sum + (counts.get(id) ?? 0), 0)
     const share = (id: string) => {
       const load = this.load(id)
       const capacity = this.hosts.get(id)?.capacity || 1
-      return (capacity - load.leased - load.dying - (taken.get(id) ?? 0)) / capacity
+      return (capacity - load.leased - load.dying - extra(id)) / capacity
     }
-    const served = (id: string) => (this.#served.get(id) ?? 0) + (taken.get(id) ?? 0)
+    const served = (id: string) => (this.#served.get(id) ?? 0) + extra(id)
     return [...hosts].sort((a, b) => share(b) - share(a) || served(a) - served(b))
   }
 
-  /** The slot or host for each VM of the demand, in its order, or why it has to wait. Changes nothing but `reserved.slots`. */
-  #place(demand: Demand, reserved: Reserved): (Slot | string)[] | Refusal {
-    const lock = demand.locks.find((name) => this.#locks.has(name) || reserved.locks.has(name))
+  /** The slot or host for each VM of the demand, or why it has to wait. Changes nothing but `reserved.slots`. */
+  #place({ vms, locks }: Demand, reserved: Reserved): Place[] | Refusal {
+    const lock = locks.find((name) => this.#locks.has(name) || reserved.locks.has(name))
     if (lock !== undefined) return { reason: `waits for ${lock}`, shortage: 0, evict: [] }
 
-    const open = (vm: WantedVm) => vm.hosts.filter((host) => !reserved.hosts.has(host))
-    const places: (Slot | string | undefined)[] = demand.vms.map(() => undefined)
-    const taken = new Map<string, number>()
-    const take = (index: number, slot: Slot) => {
-      places[index] = slot
-      taken.set(slot.host, (taken.get(slot.host) ?? 0) + 1)
-    }
-
-    for (const [index, vm] of demand.vms.entries()) {
-      if (vm.name === undefined) continue
-      const slot = this.#slots.get(vm.name)
-      if (reserved.names.has(vm.name) || (slot && slot.state !== 'standby')) {
-        return {
-          reason: `waits for ${vm.name}, which is ${slot?.state ?? 'promised to an earlier request'}`,
-          shortage: 0,
-          evict: [],
-        }
-      }
-      if (!slot) continue
-      if (slot.profile !== vm.profile || !vm.hosts.includes(slot.host)) {
-        return { reason: `waits for ${vm.name}, a standby of another kind`, shortage: 0, evict: [slot] }
-      }
-      if (open(vm).includes(slot.host)) take(index, slot)
-    }
-
-    // The pickiest VMs choose first, so that an undemanding one does not take the only standby another could use.
-    const order = [...demand.vms.keys()].sort((a, b) => open(demand.vms[a]!).length - open(demand.vms[b]!).length)
-    const suits = (slot: Slot, vm: WantedVm) =>
-      slot.profile === vm.profile && open(vm).includes(slot.host) && !reserved.names.has(slot.name)
-    for (const index of order) {
-      const vm = demand.vms[index]!
-      if (places[index] !== undefined || vm.name !== undefined) continue
-      const standbys = [...this.#slots.values()].filter(
-        (slot) => slot.state === 'standby' && suits(slot, vm) && !places.includes(slot),
-      )
-      const host = this.#byPreference([...new Set(standbys.map((slot) => slot.host))], taken)[0]
-      const standby = standbys.find((slot) => slot.host === host)
-      if (standby) take(index, standby)
-    }
-
-    const missing = order.filter((index) => places[index] === undefined)
-    const soon = new Set<Slot>()
-    for (const index of missing) {
-      const vm = demand.vms[index]!
-      if (vm.name !== undefined) continue
-      const slot = [...this.#slots.values()].find(
-        (one) => one.state === 'recycling' && suits(one, vm) && !reserved.slots.has(one) && !soon.has(one),
-      )
-      if (slot) soon.add(slot)
-    }
-    if (soon.size > 0) {
-      for (const slot of soon) reserved.slots.add(slot)
+    const wishes = vms.map((vm): Wish => ({
+      vm,
+      open: vm.hosts.filter((host) => !reserved.hosts.has(host)),
+      place: undefined,
+    }))
+    const named = this.#placeNamed(wishes, reserved)
+    if (named) return named
+    const behind = wishes.find((wish) => wish.open.length === 0)
+    if (behind) {
       return {
-        reason: `waits for ${[...soon].map((slot) => slot.name).join(', ')}, which is being reset`,
-        shortage: 0,
+        reason: `waits behind an earlier request for room on ${behind.vm.hosts.join(', ')}`,
+        shortage: 1,
         evict: [],
       }
     }
+    // The pickiest choose first, so that an undemanding one does not take the only standby another could use.
+    const inOrder = wishes.toSorted((a, b) => a.open.length - b.open.length)
+    this.#placeStandbys(inOrder, reserved)
+    return (
+      this.#awaitRecycled(inOrder, reserved) ?? this.#placeNew(inOrder) ?? wishes.map((wish) => wish.place as Place)
+    )
+  }
 
+  /** Standbys that are asked for by name; refuses when a name is in use. */
+  #placeNamed(wishes: readonly Wish[], reserved: Reserved): Refusal | undefined {
+    for (const wish of wishes) {
+      const { name, profile, hosts } = wish.vm
+      if (name === undefined) continue
+      const slot = this.#slots.get(name)
+      if (reserved.names.has(name) || (slot && slot.state !== 'standby')) {
+        const why = slot?.state ?? 'promised to an earlier request'
+        return { reason: `waits for ${name}, which is ${why}`, shortage: 0, evict: [] }
+      }
+      if (!slot) continue
+      if (slot.profile !== profile || !hosts.includes(slot.host)) {
+        return { reason: `waits for ${name}, a standby of another kind`, shortage: 0, evict: [slot] }
+      }
+      if (!wish.open.includes(slot.host)) {
+        return { reason: `waits behind an earlier request for room on ${slot.host}`, shortage: 0, evict: [] }
+      }
+      wish.place = slot
+    }
+    return undefined
+  }
+
+  #placeStandbys(wishes: readonly Wish[], reserved: Reserved): void {
+    for (const wish of wishes) {
+      if (wish.place !== undefined || wish.vm.name !== undefined) continue
+      const standbys = this.#suitable('standby', wish, reserved).filter(
+        (slot) => !wishes.some(({ place }) => place === slot),
+      )
+      const [host] = this.#byPreference([...new Set(standbys.map((slot) => slot.host))], perHost(wishes))
+      wish.place = standbys.find((slot) => slot.host === host)
+    }
+  }
+
+  /** Refuses while VMs that would do are being reset. */
+  #awaitRecycled(wishes: readonly Wish[], reserved: Reserved): Refusal | undefined {
+    const awaited: string[] = []
+    for (const wish of wishes) {
+      if (wish.place !== undefined || wish.vm.name !== undefined) continue
+      const slot = this.#suitable('recycling', wish, reserved).find((one) => !reserved.slots.has(one))
+      if (!slot) continue
+      reserved.slots.add(slot)
+      awaited.push(slot.name)
+    }
+    if (awaited.length === 0) return undefined
+    return { reason: `waits for ${awaited.join(', ')}, which is being reset`, shortage: 0, evict: [] }
+  }
+
+  /** Seats what is still missing on hosts with room; refuses when that does not work out for all. */
+  #placeNew(wishes: readonly Wish[]): Refusal | undefined {
+    const missing = wishes.filter((wish) => wish.place === undefined)
     const room = new Map([...this.hosts.keys()].map((host) => [host, Math.max(0, this.#room(host))]))
+    const standbys = perHost(wishes)
     const seats = assign(
-      missing.map((index) => open(demand.vms[index]!)),
+      missing.map((wish) => wish.open),
       room,
-      (hosts, seated) =>
-        this.#byPreference(
-          hosts,
-          new Map([...this.hosts.keys()].map((id) => [id, (taken.get(id) ?? 0) + (seated.get(id) ?? 0)])),
-        ),
+      (hosts, seated) => this.#byPreference(hosts, standbys, seated),
     )
     const shortage = seats.filter((seat) => seat === undefined).length
     if (shortage > 0) {
-      const where = [...new Set(missing.flatMap((index) => demand.vms[index]!.hosts))].join(', ')
+      const where = [...new Set(missing.flatMap((wish) => wish.vm.hosts))].join(', ')
       return { reason: `waits for room for ${shortage} VM${shortage > 1 ? 's' : ''} on ${where}`, shortage, evict: [] }
     }
-    for (const [at, index] of missing.entries()) places[index] = seats[at]
-    return places as (Slot | string)[]
+    for (const [index, wish] of missing.entries()) wish.place = seats[index]
+    return undefined
   }
 
-  #grant(ticket: number, demand: Demand, places: (Slot | string)[]): GrantedVm[] {
+  /** Slots in a state that a wish without a name could take. */
+  #suitable(state: SlotState, { vm, open }: Wish, reserved: Reserved): Slot[] {
+    return [...this.#slots.values()].filter(
+      (slot) =>
+        slot.state === state &&
+        slot.profile === vm.profile &&
+        open.includes(slot.host) &&
+        !reserved.names.has(slot.name),
+    )
+  }
+
+  #grant(ticket: number, demand: Demand, places: Place[]): GrantedVm[] {
     for (const lock of demand.locks) this.#locks.set(lock, ticket)
     const vms: GrantedVm[] = []
     for (const { index, name, host } of demand.attached) {
       vms[index] = { name, host, profile: undefined, ownership: 'attached', standby: false, slot: undefined }
     }
     for (const [at, { index, name, profile, hosts, ownership }] of demand.vms.entries()) {
-      const place = places[at] as Slot | string
+      const place = places[at] as Place
       const standby = typeof place !== 'string'
       const slot: Slot = standby
         ? place
@@ -427,4 +459,12 @@ export class Scheduler {
     }
     return fill
   }
+}
+
+/** Standbys already chosen, per host. */
+function perHost(wishes: readonly Wish[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const { place } of wishes)
+    if (typeof place === 'object') counts.set(place.host, (counts.get(place.host) ?? 0) + 1)
+  return counts
 }

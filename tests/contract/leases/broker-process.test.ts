@@ -69,6 +69,7 @@ const soon = (what: string, timeoutMs: number, condition: () => boolean) =>
 async function clientProcess(kind: 'run' | 'worker', run: string, requests: LeaseRequest[]) {
   const child = spawn(process.execPath, [CLIENT, JSON.stringify({ connect: options(run, kind), requests })], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
   })
   children.push(child)
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
@@ -162,6 +163,13 @@ describe('a client', () => {
     expect(provider.read()).toHaveLength(2)
     child.kill('SIGKILL')
     await soon('the VMs to go', 2000, () => provider.read().length === 0)
+  })
+
+  it('loses them also when its whole process group is killed, the broker having been its child', async () => {
+    const { child, broker } = await clientProcess('run', 'r', [ask(2)])
+    process.kill(-(child.pid as number), 'SIGKILL')
+    await soon('the VMs to go', 2000, () => provider.read().length === 0)
+    expect(isBrokerAlive(broker)).toBe(true)
   })
 
   it('that is killed while its VMs are being made leaves none', async () => {

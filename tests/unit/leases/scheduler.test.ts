@@ -222,6 +222,22 @@ describe('standbys', () => {
     expect(scheduler.plan().grants[0]?.vms[0]).toMatchObject({ name: 'vm-001', profile: 'virtio', standby: false })
   })
 
+  it('asked for by name are not made a second time when an earlier request waits for their host', () => {
+    const scheduler = stocked({ ps2: 1 })
+    scheduler.submit(1, ask({ host: 'a', profile: 'virtio' }, { host: 'a', profile: 'virtio' }))
+    scheduler.plan()
+    const dying = scheduler.end(1)
+    scheduler.submit(2, ask({ host: 'a', profile: 'virtio' }))
+    scheduler.submit(3, ask({ name: 'vm-001' }))
+    expect(scheduler.plan()).toEqual({ grants: [], evict: [], fill: [] })
+    expect(scheduler.reasonOf(3)).toBe('waits behind an earlier request for room on a')
+    for (const slot of dying) scheduler.gone(slot)
+    expect(scheduler.plan().grants.map(({ vms: [vm] }) => [vm?.name, vm?.standby])).toEqual([
+      ['vm-003', false],
+      ['vm-001', true],
+    ])
+  })
+
   it('come back by recycling, and a request waits for that rather than for a new VM', () => {
     const scheduler = stocked({ ps2: 1 }, { recycles: true })
     scheduler.submit(1, ask({}, {}))
@@ -292,6 +308,8 @@ describe('whatever happens', () => {
   class World {
     readonly scheduler: Scheduler
     readonly requests = new Map<number, LeaseRequest>()
+    /** VMs that really exist or are being made or destroyed. */
+    readonly real = new Map<string, Slot>()
     readonly held = new Map<number, { vms: string[]; locks: Set<string> }>()
     #ticket = 0
     constructor(recycles: boolean) {
@@ -307,7 +325,16 @@ describe('whatever happens', () => {
       }
     }
     plan(): void {
-      for (const { ticket, vms } of this.scheduler.plan().grants) {
+      const { grants, fill } = this.scheduler.plan()
+      const made = [
+        ...grants.flatMap(({ vms }) => vms.flatMap((got) => (got.slot && !got.standby ? [got.slot] : []))),
+        ...fill,
+      ]
+      for (const slot of made) {
+        expect(this.real.has(slot.name), `${slot.name} exists already`).toBe(false)
+        this.real.set(slot.name, slot)
+      }
+      for (const { ticket, vms } of grants) {
         const wanted = this.requests.get(ticket) as LeaseRequest
         expect(this.held.has(ticket)).toBe(false)
         expect(vms).toHaveLength(wanted.vms.length)
@@ -327,7 +354,7 @@ describe('whatever happens', () => {
         this.held.set(ticket, { vms: vms.flatMap((got) => got.slot?.name ?? []), locks })
       }
       const slots = [...this.scheduler.slots]
-      expect(new Set(slots.map((slot) => slot.name)).size).toBe(slots.length)
+      expect(new Set(slots)).toEqual(new Set(this.real.values()))
       for (const { id, capacity } of HOSTS)
         expect(slots.filter((slot) => slot.host === id).length).toBeLessThanOrEqual(capacity)
       const leased = slots.filter((slot) => slot.state === 'leased').map((slot) => slot.name)
@@ -346,8 +373,10 @@ describe('whatever happens', () => {
       const busy = [...this.scheduler.slots].filter(({ state }) => state !== 'leased' && state !== 'standby')
       const slot = busy[pick % busy.length]
       if (!slot) return
-      if (slot.state === 'dying') this.scheduler.gone(slot)
-      else this.scheduler.ready(slot)
+      if (slot.state === 'dying') {
+        this.scheduler.gone(slot)
+        this.real.delete(slot.name)
+      } else this.scheduler.ready(slot)
       for (const extra of this.scheduler.surplus()) this.scheduler.dying(extra)
     }
     relocate(pick: number): void {
