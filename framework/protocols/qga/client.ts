@@ -152,7 +152,11 @@ export class QgaClient {
   }
 
   /**
-   * Starts a process and waits for its end. A non-zero exit is a result, not an error.
+   * Starts a process and waits for its end. A non-zero exit is a result, not an error. The end is also that of
+   * every process that inherited its output: redirect what goes on in the background.
+   *
+   * What it writes must fit into one answer: libvirt 9 passes on about 3.1 MB, rejects more (`ATP_QGA_TOO_LARGE`),
+   * and from about 7 MB on gives up the agent until the guest restarts it. Larger output belongs into a file.
    *
    * @throws `ATP_QGA_EXEC_TIMEOUT` with the pid; the process goes on running.
    */

@@ -12,6 +12,7 @@ import {
 
 /** libvirt's error numbers that say something about the agent (virErrorNumber). */
 const LIBVIRT_INTERNAL_ERROR = 1
+const LIBVIRT_RPC = 39
 const LIBVIRT_ARGUMENT_UNSUPPORTED = 74
 const LIBVIRT_AGENT_UNRESPONSIVE = 86
 
@@ -70,6 +71,12 @@ export function explainAgentFailure(vm: string, command: string, error: unknown)
         cause: error,
         context: { vm, command },
         remedy: 'add a virtio channel named org.qemu.guest_agent.0 to the domain and install qemu-guest-agent in the guest',
+      })
+    case LIBVIRT_RPC:
+      return remoteError('ATP_QGA_TOO_LARGE', `${vm}: the answer to ${command} is larger than libvirt passes on`, {
+        cause: error,
+        context: { vm, command },
+        remedy: 'let the process write to a file in the guest and read that file',
       })
     case LIBVIRT_INTERNAL_ERROR:
       return qgaExecuteError(vm, command, agentText(error.message), error)

@@ -71,6 +71,8 @@ describe('QgaClient commands', () => {
     await expect(qga.getTime()).rejects.toMatchObject({ code: 'ATP_QGA_UNRESPONSIVE', retryable: true })
     agent.fail('guest-get-time', new LibvirtFailure(74))
     await expect(qga.getTime()).rejects.toMatchObject({ code: 'ATP_QGA_ABSENT', branch: 'unsupported' })
+    agent.fail('guest-get-time', new LibvirtFailure(39))
+    await expect(qga.getTime()).rejects.toMatchObject({ code: 'ATP_QGA_TOO_LARGE' })
     agent.fail('guest-get-time', new LibvirtFailure(55))
     await expect(qga.getTime()).rejects.toMatchObject({ code: 'ATP_LIBVIRT_REMOTE' })
   })
