@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import {
   connectError,
   isAtpError,
@@ -67,6 +67,25 @@ export async function daemonPid(host: LabHost): Promise<number | undefined> {
   return commandLine.split('\0').includes(host.pidFile) ? pid : undefined
 }
 
+/** Whether the host has a daemon, or VMs that outlived one. */
+export async function hostInUse(host: LabHost): Promise<boolean> {
+  return (await daemonPid(host)) !== undefined || (await vmPids(host)).length > 0
+}
+
+/** Process ids of the host's QEMUs, also of those whose daemon is gone. */
+export async function vmPids(host: LabHost): Promise<number[]> {
+  const folder = join(host.folder, 'r/libvirt/qemu/run')
+  const names = await readdir(folder).catch(() => [] as string[])
+  const pids = names
+    .filter((name) => name.endsWith('.pid') && name !== 'driver.pid')
+    .map(async (name) => {
+      const pid = Number(await readFile(join(folder, name), 'utf8').catch(() => ''))
+      const commandLine = pid > 0 ? await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '') : ''
+      return commandLine.includes(host.folder) ? [pid] : []
+    })
+  return (await Promise.all(pids)).flat()
+}
+
 /** A client of the host's daemon. */
 export async function openHost(host: LabHost, options: CallOptions = {}): Promise<LibvirtClient> {
   return LibvirtClient.open(await connectUnix(host.socket, options), { path: '/session', ...options })
@@ -101,6 +120,8 @@ async function answers(host: LabHost, options: CallOptions): Promise<boolean> {
 /** Short names: every socket path below must stay under Linux' limit. */
 async function prepareFolder(host: LabHost, user: DaemonUser): Promise<void> {
   const folders = ['', 'r', 'c', 'c/libvirt', 'k', 'd', 'v', 's'].map((name) => join(host.folder, name))
+  // What is above belongs to the caller and must let the daemons' user pass.
+  await mkdir(dirname(host.folder), { recursive: true, mode: 0o755 })
   for (const folder of folders) await mkdir(folder, { recursive: true, mode: 0o700 })
   const qemuConf = join(host.folder, 'c/libvirt/qemu.conf')
   const daemonConf = join(host.folder, 'c/libvirt/libvirtd.conf')
@@ -114,13 +135,10 @@ async function prepareFolder(host: LabHost, user: DaemonUser): Promise<void> {
  * The daemon's parent collects what the daemon leaves behind: a stopped QEMU belongs to the first process of the
  * machine, and where that one collects late or never (containers), every destroy waits seconds for a zombie.
  */
-const REAPER = 'syscall(157, 36, 1, 0, 0, 0); my $daemon = fork; exec @ARGV unless $daemon; 1 until wait == $daemon'
+const REAPER = 'syscall(157, 36, 1, 0, 0, 0); my $daemon = fork; exec @ARGV unless $daemon; 1 until wait == $daemon; exit $? >> 8'
 
 async function launch(host: LabHost, user: DaemonUser, options: CallOptions): Promise<void> {
-  const [file, ...args] = [...user.prefix, 'perl', '-e', REAPER, 'libvirtd', '-p', host.pidFile, '--timeout', String(IDLE_S)] as [
-    string,
-    ...string[],
-  ]
+  const [file = '', ...args] = [...user.prefix, 'perl', '-e', REAPER, 'libvirtd', '-p', host.pidFile, '--timeout', `${IDLE_S}`]
   const output = await open(join(host.folder, 'daemon.out'), 'w')
   let failed: string | undefined
   try {
@@ -145,10 +163,9 @@ async function launch(host: LabHost, user: DaemonUser, options: CallOptions): Pr
   }
   try {
     await pollUntil(`starting host ${host.id}`, { timeoutMs: START_TIMEOUT_MS, ...options }, async () => {
-      if (failed !== undefined) return failed
-      return (await answers(host, options)) ? true : undefined
+      return failed ?? ((await answers(host, options)) || undefined)
     }).then((outcome) => {
-      if (typeof outcome === 'string') throw new Error(outcome)
+      if (outcome !== true) throw new Error(outcome)
     })
   } catch (error) {
     if (isAtpError(error, 'ATP_INTERRUPTED')) throw error

@@ -64,11 +64,13 @@ export const GUEST_PORTS = ['atp.evdev.0', 'atp.evdev.1', 'atp.evdev.2', 'atp.ch
 export interface VmFiles {
   folder: string
   serialLog: string
+  /** Holds the VM's pristine state; see `state-disk.ts`. */
+  stateDisk: string
 }
 
 export function vmFiles(hostFolder: string, name: string): VmFiles {
   const folder = join(hostFolder, 'v', name)
-  return { folder, serialLog: join(folder, 'serial.log') }
+  return { folder, serialLog: join(folder, 'serial.log'), stateDisk: join(folder, 'state.qcow2') }
 }
 
 /** The libvirt domain of a VM that boots the guest image. */
@@ -100,18 +102,24 @@ export function domainXml(vm: {
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>${xmlText(vm.image.kernel)}</kernel>
     <initrd>${xmlText(vm.image.initrd)}</initrd>
-    <cmdline>console=tty0 console=ttyS0 quiet atp.inputs=${inputs}</cmdline>
+    <cmdline>console=tty0 console=ttyS0 quiet tsc=reliable atp.inputs=${inputs}</cmdline>
   </os>
   <features><acpi/></features>
   <on_poweroff>destroy</on_poweroff>
   <on_reboot>restart</on_reboot>
   <on_crash>destroy</on_crash>
   <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='qcow2' cache='unsafe'/>
+      <source file='${xmlText(files.stateDisk)}'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
     <controller type='usb' model='${usb ? 'qemu-xhci' : 'none'}'/>
     <controller type='virtio-serial' index='0'/>
     <serial type='pty'><log file='${xmlText(files.serialLog)}' append='off'/></serial>${ports.join('')}
     ${profile.inputs.map(({ type, bus }) => `<input type='${type}' bus='${bus}'/>`).join('\n    ')}
     <graphics type='spice'><listen type='socket'/></graphics>
+    <audio id='1' type='none'/>
     <video><model type='vga' vram='16384'/></video>
     <memballoon model='none'/>
   </devices>

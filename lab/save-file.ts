@@ -91,6 +91,6 @@ function cString(bytes: Buffer): string {
 
 function malformed(path: string, why: string): Error {
   return protocolError('ATP_LAB_SAVE_FILE', `${path} is not a libvirt save file the lab can use: ${why}`, {
-    remedy: 'run "atp lab down --purge" and try again; if it stays, this libvirt writes another layout',
+    remedy: 'remove it and try again; if that does not help, this version of libvirt writes another layout',
   })
 }

@@ -1,0 +1,90 @@
+import {
+  connectError,
+  isAtpError,
+  messageOf,
+  pollUntil,
+  remoteError,
+  type CallOptions,
+} from '../framework/core/index.ts'
+import type { Domain, LibvirtClient } from '../framework/protocols/libvirt/index.ts'
+
+const COMMAND_TIMEOUT_MS = 10_000
+/** Differences below are within what reading the guest's clock through the agent can tell. */
+const CLOCK_TOLERANCE_MS = 20
+
+/** The few guest-agent commands with which the lab prepares a VM (QEMU documentation, `interop/qemu-ga-ref`). */
+export class GuestAgent {
+  readonly #client: LibvirtClient
+  readonly #domain: Domain
+
+  constructor(client: LibvirtClient, domain: Domain) {
+    this.#client = client
+    this.#domain = domain
+  }
+
+  /**
+   * Waits for the agent's first answer.
+   *
+   * @throws `ATP_LAB_GUEST_GONE` as soon as the VM is gone, else `ATP_TIMEOUT`, `ATP_INTERRUPTED`.
+   */
+  async ready(options: CallOptions): Promise<void> {
+    const gone = await pollUntil(`the guest agent of "${this.#domain.name}"`, { intervalMs: 4, maxIntervalMs: 16, ...options }, async (signal) => {
+      try {
+        await this.#call('guest-ping', {}, { signal })
+        return false as const
+      } catch (error) {
+        if (isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) return error
+        throw error
+      }
+    })
+    if (gone) {
+      throw connectError('ATP_LAB_GUEST_GONE', `"${this.#domain.name}" ended before its guest agent answered`, { cause: gone })
+    }
+  }
+
+  /** Writes a small file. */
+  async write(path: string, text: string, options: CallOptions): Promise<void> {
+    const handle = await this.#call('guest-file-open', { path, mode: 'w' }, options)
+    await this.#call('guest-file-write', { handle, 'buf-b64': Buffer.from(text, 'utf8').toString('base64') }, options)
+    await this.#call('guest-file-close', { handle }, options)
+  }
+
+  /**
+   * Runs a shell line to its end.
+   *
+   * @throws `ATP_LAB_GUEST_COMMAND` when it exits with another code than 0.
+   */
+  async shell(line: string, options: CallOptions): Promise<void> {
+    const started = await this.#call('guest-exec', { path: '/bin/sh', arg: ['-c', line] }, options)
+    const { pid } = started as { pid: number }
+    const exitCode = await pollUntil(`"${line}" in "${this.#domain.name}"`, options, async (signal) => {
+      const status = await this.#call('guest-exec-status', { pid }, { signal })
+      const { exited, exitcode } = status as { exited: boolean; exitcode?: number }
+      return exited ? (exitcode ?? -1) : undefined
+    })
+    if (exitCode !== 0) {
+      throw remoteError('ATP_LAB_GUEST_COMMAND', `"${line}" in "${this.#domain.name}" ended with exit code ${exitCode}`)
+    }
+  }
+
+  /** Sets the guest's clock to the host's unless it is right already: setting it costs a process in the guest. */
+  async syncClock(options: CallOptions): Promise<void> {
+    const before = Date.now()
+    const guestMs = Number(await this.#call('guest-get-time', {}, options)) / 1e6
+    const after = Date.now()
+    if (guestMs > before - CLOCK_TOLERANCE_MS && guestMs < after + CLOCK_TOLERANCE_MS) return
+    await this.#call('guest-set-time', { time: Date.now() * 1e6 }, options)
+  }
+
+  async #call(execute: string, args: object, options: CallOptions): Promise<unknown> {
+    const text = await this.#client.agentCommand(this.#domain, JSON.stringify({ execute, arguments: args }), {
+      timeoutMs: COMMAND_TIMEOUT_MS,
+      ...options,
+    })
+    try {
+      return (JSON.parse(text) as { return: unknown }).return
+    } catch (error) {
+      throw remoteError('ATP_LAB_GUEST_COMMAND', `${execute} in "${this.#domain.name}" answered no JSON: ${messageOf(error)}`)
+    }
+  }
+}

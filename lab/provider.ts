@@ -1,0 +1,243 @@
+import { rm } from 'node:fs/promises'
+import { totalmem } from 'node:os'
+import { configError, isAtpError, type CallOptions } from '../framework/core/index.ts'
+import { HostConnection } from '../framework/hosts/index.ts'
+import type { HostDescription, OwnerTag, VmProvider } from '../framework/leases/api.ts'
+import {
+  OWNER_NAMESPACE,
+  OWNER_PREFIX,
+  ownerElement,
+  parseOwnerElement,
+  type Domain,
+  type LibvirtClient,
+} from '../framework/protocols/libvirt/index.ts'
+import { resetClone, startClone } from './clone.ts'
+import { daemonUser } from './daemon-user.ts'
+import { hostInUse, knownHosts, labHost, startHost, type LabHost } from './hosts.ts'
+import { ensureImage } from './image/build.ts'
+import { kvmVerdict } from './kvm.ts'
+import { labPaths, type LabPaths } from './paths.ts'
+import { DEFAULT_PROFILE, PROFILE_NAMES, profileOf, vmFiles } from './profile.ts'
+import { ensureSnapshot, type Snapshot, type SnapshotSource } from './snapshot.ts'
+import { hypervisorVersions } from './versions.ts'
+
+/** What a project may set about its lab. */
+export interface LabConfig {
+  /** Private hypervisor hosts. Default 2. */
+  hosts?: number
+  /** Leased VMs a host carries at once. Default: what its share of the machine's memory allows, at most 8. */
+  capacity?: number
+  /** Machine profile of VMs for which none is asked. Default `ps2`. */
+  profile?: string
+}
+
+const DEFAULT_HOSTS = 2
+const MOST_PER_HOST = 8
+/** One VM: its QEMU's memory, and its pristine state in the page cache. */
+const VM_BYTES = 400 * 1024 * 1024
+/** The rest is for the tests themselves and whatever else runs here. */
+const SHARE_OF_MEMORY = 0.6
+const CREATE_TIMEOUT_MS = 120_000
+const CALL_TIMEOUT_MS = 30_000
+
+/** What every VM of this machine is made from. */
+type Ground = Omit<SnapshotSource, 'profile'>
+
+/** VMs of the embedded lab: real QEMU under private libvirt daemons on this machine. */
+export class LabProvider implements VmProvider {
+  readonly id = 'lab'
+  readonly profiles: readonly string[]
+  readonly #paths: LabPaths
+  readonly #config: Required<LabConfig>
+  readonly #onProgress: (text: string) => void
+  readonly #connections = new Map<string, Promise<HostConnection>>()
+  readonly #snapshots = new Map<string, Promise<Snapshot>>()
+  #ground: Promise<Ground> | undefined
+
+  /** @throws `ATP_LAB_PROFILE`, `ATP_LAB_PATH`. */
+  constructor(
+    config: LabConfig = {},
+    { paths = labPaths(), onProgress = () => {} }: { paths?: LabPaths; onProgress?: (text: string) => void } = {},
+  ) {
+    const profile = profileOf(config.profile).name
+    const hosts = config.hosts ?? DEFAULT_HOSTS
+    this.#config = { profile, hosts, capacity: config.capacity ?? defaultCapacity(hosts) }
+    this.#paths = paths
+    this.#onProgress = onProgress
+    this.profiles = [profile, ...PROFILE_NAMES.filter((name) => name !== profile)]
+  }
+
+  /**
+   * Builds the guest image, starts the daemons and makes the default profile's snapshot, each only if needed.
+   *
+   * @throws `ATP_LAB_*`
+   */
+  async hosts(options: CallOptions = {}): Promise<HostDescription[]> {
+    const hosts = Array.from({ length: this.#config.hosts }, (_, index) => labHost(this.#paths, index + 1))
+    await this.#prepare(options)
+    await Promise.all(hosts.map((host) => this.#client(host, options)))
+    for (const host of hosts) await this.#snapshot(host, this.#config.profile, options)
+    return hosts.map(({ id, uri }) => ({ id, uri, capacity: this.#config.capacity, labels: ['lab'] }))
+  }
+
+  nameOf(index: number): string {
+    return `vm-${String(index + 1).padStart(3, '0')}`
+  }
+
+  async create(
+    request: { host: string; name: string; profile?: string; owner: OwnerTag },
+    options: CallOptions = {},
+  ): Promise<{ uuid: string }> {
+    const host = this.#host(request.host)
+    const bounds = { timeoutMs: CREATE_TIMEOUT_MS, ...options }
+    const { name, owner, profile = this.#config.profile } = request
+    const [client, snapshot, user] = await Promise.all([
+      this.#client(host, bounds),
+      this.#snapshot(host, profile, bounds),
+      daemonUser(bounds),
+    ])
+    // A standby serves many leases; a VM made for one is not worth keeping the state of.
+    const resettable = owner.run === 'standby'
+    const domain = await startClone(host, snapshot, { name, owner, resettable }, { client, user }, bounds)
+    return { uuid: domain.uuid }
+  }
+
+  async own(vm: { host: string; uuid: string }, owner: OwnerTag): Promise<void> {
+    const client = await this.#client(this.#host(vm.host), {})
+    await this.#tag(client, await client.lookupByUuid(vm.uuid), owner)
+  }
+
+  async recycle(
+    vm: { host: string; name: string; uuid: string; profile?: string },
+    owner: OwnerTag,
+    options: CallOptions = {},
+  ): Promise<void> {
+    const client = await this.#client(this.#host(vm.host), options)
+    const domain = await client.lookupByUuid(vm.uuid, options)
+    await resetClone(client, domain, { timeoutMs: CALL_TIMEOUT_MS, ...options })
+    await this.#tag(client, domain, owner)
+  }
+
+  async destroy(vm: { host: string; uuid: string }): Promise<void> {
+    const host = this.#host(vm.host)
+    const client = await this.#client(host, {})
+    try {
+      const domain = await client.lookupByUuid(vm.uuid)
+      await client.destroy(domain)
+      await rm(vmFiles(host.folder, domain.name).folder, { recursive: true, force: true })
+    } catch (error) {
+      if (!isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) throw error
+    }
+  }
+
+  async list(): Promise<{ host: string; name: string; uuid: string; owner: OwnerTag }[]> {
+    const found = await Promise.all(
+      (await knownHosts(this.#paths)).map(async (host) => {
+        if (!(await hostInUse(host))) return []
+        const client = await this.#client(host, {})
+        return await ownedDomains(host, client)
+      }),
+    )
+    return found.flat()
+  }
+
+  async close(): Promise<void> {
+    const opened = await Promise.allSettled(this.#connections.values())
+    this.#connections.clear()
+    await Promise.all(opened.map((result) => (result.status === 'fulfilled' ? result.value.close() : undefined)))
+  }
+
+  /** The host with this id: configured, or left from another configuration. */
+  #host(id: string): LabHost {
+    const index = Number(/^lab-(\d+)$/.exec(id)?.[1])
+    if (index > 0) return labHost(this.#paths, index)
+    throw configError('ATP_LAB_HOST', `the lab has no host "${id}"`, {
+      remedy: `use one of ${Array.from({ length: this.#config.hosts }, (_, index) => `lab-${index + 1}`).join(', ')}`,
+    })
+  }
+
+  /** The host's control connection; its daemon is started if need be, also again after it died. */
+  async #client(host: LabHost, options: CallOptions): Promise<LibvirtClient> {
+    const known = this.#connections.get(host.id)
+    if (known) {
+      try {
+        return await (await known).client('control', options)
+      } catch (error) {
+        if (!isAtpError(error, 'ATP_TRANSPORT_CONNECT')) throw error
+      }
+    }
+    const opening = this.#open(host, options)
+    this.#connections.set(host.id, opening)
+    opening.catch(() => {
+      if (this.#connections.get(host.id) === opening) this.#connections.delete(host.id)
+    })
+    return await (await opening).client('control', options)
+  }
+
+  async #open(host: LabHost, options: CallOptions): Promise<HostConnection> {
+    await startHost(host, options)
+    return await HostConnection.open(host, { connections: 'shared', ...options })
+  }
+
+  #prepare(options: CallOptions): Promise<Ground> {
+    if (!this.#ground) {
+      const making = this.#findGround(options)
+      this.#ground = making
+      // A failure is not remembered: its cause may be mended.
+      making.catch(() => (this.#ground = undefined))
+    }
+    return this.#ground
+  }
+
+  async #findGround(options: CallOptions): Promise<Ground> {
+    const versions = await hypervisorVersions(options)
+    const image = await ensureImage(this.#paths, { ...options, onProgress: this.#onProgress })
+    const kvm = await kvmVerdict(this.#paths, image, options)
+    return { image, versions, domainType: kvm.works ? 'kvm' : 'qemu' }
+  }
+
+  #snapshot(host: LabHost, profileName: string, options: CallOptions): Promise<Snapshot> {
+    const key = `${host.id} ${profileName}`
+    let snapshot = this.#snapshots.get(key)
+    if (!snapshot) {
+      snapshot = this.#makeSnapshot(host, profileName, options)
+      this.#snapshots.set(key, snapshot)
+      snapshot.catch(() => this.#snapshots.delete(key))
+    }
+    return snapshot
+  }
+
+  async #makeSnapshot(host: LabHost, profileName: string, options: CallOptions): Promise<Snapshot> {
+    const profile = profileOf(profileName)
+    const ground = await this.#prepare(options)
+    const [client, user, known] = await Promise.all([this.#client(host, options), daemonUser(options), knownHosts(this.#paths)])
+    const others = known.filter((other) => other.id !== host.id)
+    return await ensureSnapshot(host, { profile, ...ground }, { client, user, others }, { ...options, onProgress: this.#onProgress })
+  }
+
+  #tag(client: LibvirtClient, domain: Domain, owner: OwnerTag): Promise<void> {
+    return client.setMetadata(domain, { uri: OWNER_NAMESPACE, key: OWNER_PREFIX, xml: ownerElement(owner) })
+  }
+}
+
+/** VMs of a host that carry an owner tag. */
+export async function ownedDomains(host: LabHost, client: LibvirtClient) {
+  const domains = await client.listDomains()
+  const owned = await Promise.all(
+    domains.map(async ({ name, uuid, ...domain }) => {
+      const tag = await client.getMetadata({ name, uuid, ...domain }, OWNER_NAMESPACE).catch((error: unknown) => {
+        if (isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) return undefined
+        throw error
+      })
+      return tag === undefined ? [] : [{ host: host.id, name, uuid, owner: parseOwnerElement(tag) }]
+    }),
+  )
+  return owned.flat()
+}
+
+function defaultCapacity(hosts: number): number {
+  // 0 or a huge number where nothing constrains this process.
+  const limit = process.constrainedMemory()
+  const bytes = limit > 0 ? Math.min(limit, totalmem()) : totalmem()
+  return Math.max(1, Math.min(MOST_PER_HOST, Math.floor((bytes * SHARE_OF_MEMORY) / hosts / VM_BYTES)))
+}

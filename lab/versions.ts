@@ -1,0 +1,25 @@
+import { missingPackagesError } from './system-packages.ts'
+import { runProgram } from './run-program.ts'
+import type { CallOptions } from '../framework/core/index.ts'
+
+/** Programs whose versions a memory snapshot depends on. */
+export interface HypervisorVersions {
+  qemu: string
+  libvirt: string
+}
+
+/** @throws `ATP_LAB_PACKAGES` when one is not installed. */
+export async function hypervisorVersions(options: CallOptions = {}): Promise<HypervisorVersions> {
+  const [qemu, libvirt] = await Promise.all([firstLine('qemu-system-x86_64', options), firstLine('libvirtd', options)])
+  return { qemu, libvirt }
+}
+
+async function firstLine(program: string, options: CallOptions): Promise<string> {
+  try {
+    const { stdout } = await runProgram(program, ['--version'], options)
+    return stdout.split('\n')[0] as string
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw await missingPackagesError(error)
+    throw error
+  }
+}
