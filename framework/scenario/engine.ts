@@ -37,8 +37,8 @@ export interface ScenarioServices {
   inStep?<T>(step: string, work: () => Promise<T>): Promise<T>
   /** Keeps evidence, raises its event, returns the path when it became a file. Default: a new temporary directory. */
   attach?(name: string, contentType: string, content: string | Uint8Array): string | undefined | void
-  /** Opens a virtio-serial port for serial steps. The run closes it. */
-  openPort?(vm: Vm, port: string, options: CallOptions): Promise<ByteStream>
+  /** Opens a virtio-serial port for serial steps, without a name the first free one. The run closes it. */
+  openPort?(vm: Vm, port: string | undefined, options: CallOptions): Promise<ByteStream>
   registry?: StepRegistry
   /** Project root; paths in reports are relative to it. Default: the working directory. */
   root?: string

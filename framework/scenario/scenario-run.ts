@@ -21,7 +21,8 @@ import type { Delivery } from '../input/api.ts'
 import type { ScenarioServices } from './engine.ts'
 import { accountOf } from './kinds/input-options.ts'
 import { unverified } from './kinds/command.ts'
-import { evaluate, parseExpression, truthy, type Scenario, type Step, type VmKey } from './model/index.ts'
+import { evaluate, parseExpression, truthy, type JsonSchema, type Scenario, type Step, type VmKey } from './model/index.ts'
+import { isMap } from './model/dialect.ts'
 import { paramFaults } from './model/params.ts'
 import type { StepRegistry } from './registry.ts'
 import type { StepReport } from './report.ts'
@@ -323,7 +324,6 @@ export class ScenarioRun {
     soft: { first?: unknown },
     vm: Vm | undefined,
   ): StepContext {
-    const run = this
     const { scenario, signal } = frame
     const call = { signal, timeoutMs }
     const inner = { ...frame, reports: report.steps ?? [], parent: report.id }
@@ -334,10 +334,7 @@ export class ScenarioRun {
     return {
       step,
       get vm(): Vm {
-        if (vm) return vm
-        throw configError('ATP_SCENARIO_NO_TARGET', `${step.action} does not say that it needs a VM`, {
-          remedy: "add needs: ['vm'] to the step kind",
-        })
+        return demanded(vm, step.action)
       },
       history: vm ? this.#history(vm) : {},
       call,
@@ -346,14 +343,14 @@ export class ScenarioRun {
       serialPort: (name) => this.#port(vm, name, call),
       attach: async (name, contentType, content) => this.#attach(report.id, name, contentType, content),
       disconnect: () => void (vm && frame.targets.disconnect(vm)),
-      async runSteps(steps, { loop, fork } = {}) {
+      runSteps: async (steps, { loop, fork } = {}) => {
         const variables = loop ? frame.variables.inLoop(loop) : frame.variables
         const targets = fork ? frame.targets.fork() : frame.targets
-        finish(await run.#list(steps, { ...inner, variables, targets }))
+        finish(await this.#list(steps, { ...inner, variables, targets }))
       },
-      async runScenario(other, vars) {
+      runScenario: async (other, vars) => {
         const variables = frame.variables.forScenario({ ...other.vars, ...vars })
-        const failure = await run.#phases({ ...inner, scenario: other, variables }, () => {})
+        const failure = await this.#phases({ ...inner, scenario: other, variables }, () => {})
         if (failure) throw failure.error
       },
       handler: (name) => this.#registry.handler(name),
@@ -362,7 +359,11 @@ export class ScenarioRun {
 
   #params(kind: StepKind, step: Step, variables: RunVariables): StepParams {
     const filled = variables.fill(step.params) as Record<string, unknown>
-    const clear = revealed(filled) as Record<string, unknown>
+    const clear = asTexts(
+      { type: 'object', properties: kind.params.properties },
+      step.params,
+      revealed(filled),
+    ) as Record<string, unknown>
     const [fault] = paramFaults(kind.params, clear)
     if (fault) throw configError('ATP_SCENARIO_VALUE', `${kind.action}: ${fault.message}`)
     for (const name of kind.opaque ?? []) if (filled[name] !== undefined) clear[name] = filled[name]
@@ -405,15 +406,15 @@ export class ScenarioRun {
     return this.#services.inStep ? this.#services.inStep(id, work) : work()
   }
 
-  async #port(vm: Vm | undefined, name: string, call: StepContext['call']): Promise<SerialPort> {
+  async #port(vm: Vm | undefined, name: string | undefined, call: StepContext['call']): Promise<SerialPort> {
     const { openPort } = this.#services
     if (!vm || !openPort) {
       throw unsupportedError(
         'ATP_SCENARIO_NO_SERIAL',
-        `the port "${name}" cannot be opened: this run has no way to serial ports`,
+        `the port ${name ?? ''} cannot be opened: this run has no way to serial ports`,
       )
     }
-    const key = `${vm.uuid} ${name}`
+    const key = `${vm.uuid} ${name ?? ''}`
     let port = this.#ports.get(key)
     if (!port) {
       port = openPort(vm, name, call).then((stream) => new SerialPort(stream))
@@ -449,6 +450,30 @@ export class ScenarioRun {
     if (path === undefined) this.#locations.set(file, (path = file.startsWith('/') ? relative(this.#root, file) : file))
     return path
   }
+}
+
+/** Numbers and flags that an expression put where a text belongs, as texts. What was written as a number stays one. */
+function asTexts(schema: JsonSchema | undefined, written: unknown, value: unknown): unknown {
+  if (Array.isArray(written) && Array.isArray(value)) {
+    return value.map((item, index) => asTexts(schema?.['items'] as JsonSchema, written[index], item))
+  }
+  if (isMap(written) && isMap(value)) {
+    const known = (schema?.['properties'] ?? {}) as Record<string, JsonSchema>
+    const others = schema?.['additionalProperties'] as JsonSchema | undefined
+    return Object.fromEntries(
+      Object.entries(value).map(([key, inner]) => [key, asTexts(known[key] ?? others, written[key], inner)]),
+    )
+  }
+  const scalar = typeof value === 'number' || typeof value === 'boolean'
+  return scalar && typeof written === 'string' && schema?.['type'] === 'string' ? String(value) : value
+}
+
+/** @throws for a step kind that uses a VM and does not say so. */
+function demanded(vm: Vm | undefined, action: string): Vm {
+  if (vm) return vm
+  throw configError('ATP_SCENARIO_NO_TARGET', `${action} does not say that it needs a VM`, {
+    remedy: "add needs: ['vm'] to the step kind",
+  })
 }
 
 /** Makes the place in the scenario file the first frame of an error's stack, once. */

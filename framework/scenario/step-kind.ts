@@ -35,8 +35,8 @@ export interface StepContext {
   readonly verify: VerifyMode
   /** The scenario's `input` settings. */
   readonly input: { via: NonNullable<InputOptions['via']>; layout: string; delayMs?: number; holdMs?: number }
-  /** A virtio-serial port of the VM, opened on first use and closed with the run. */
-  serialPort(name: string): Promise<SerialPort>
+  /** A virtio-serial port of the VM, without a name the first free one; opened on first use, closed with the run. */
+  serialPort(name: string | undefined): Promise<SerialPort>
   /** Evidence for the report; resolves to where bytes were stored. */
   attach(name: string, contentType: string, content: string | Uint8Array): Promise<string | undefined>
   /** Ends input to the VM until it is connected again. */

@@ -4,8 +4,9 @@ import { defineStep, type StepKind } from '../step-kind.ts'
 
 const ANY: JsonSchema = {}
 const PARAM_ALIASES = {
-  ...{ pool_id: 'pool', template_id: 'template' },
-  ...{ max_concurrency: 'concurrency' },
+  pool_id: 'pool',
+  template_id: 'template',
+  max_concurrency: 'concurrency',
 }
 
 /** Verb → its parameters, as the VDI platform's steps are written. */

@@ -1,19 +1,19 @@
 import { NAME, TEXT } from '../model/index.ts'
 import { defineStep } from '../step-kind.ts'
 
-const PORT = { ...NAME, description: 'Name of the virtio-serial port' }
+const PORT = { ...NAME, description: 'Name of the virtio-serial port; default the first free one' }
 
 export const serialSend = defineStep({
   action: 'serial.send',
   summary: 'Sends text through a virtio-serial port, exactly as written',
   params: {
     properties: { port: PORT, text: { ...TEXT, description: 'The text, with its newline' } },
-    required: ['port', 'text'],
+    required: ['text'],
   },
   paramAliases: { channel: 'port' },
   needs: ['vm'],
   async run({ serialPort, call }, { port, text }) {
-    await (await serialPort(port as string)).send(text as string, call)
+    await (await serialPort(port as string | undefined)).send(text as string, call)
     return { note: `${Buffer.byteLength(text as string)} bytes` }
   },
 })
@@ -27,7 +27,6 @@ export const serialExpect = defineStep({
       contains: { ...NAME, description: 'Text to wait for' },
       matches: { type: 'string', format: 'regex', description: 'Regular expression to wait for' },
     },
-    required: ['port'],
     requireOne: ['contains', 'matches'],
   },
   paramAliases: { channel: 'port' },
@@ -37,7 +36,7 @@ export const serialExpect = defineStep({
     const text = contains as string | undefined
     const pattern = matches === undefined ? undefined : new RegExp(matches as string, 'u')
     const what = text === undefined ? `/${String(matches)}/` : JSON.stringify(text)
-    const opened = await serialPort(port as string)
+    const opened = await serialPort(port as string | undefined)
     const output = await opened.expect(
       what,
       (arrived) => {

@@ -6,11 +6,21 @@ import { defineStep } from '../step-kind.ts'
 /** Words for VM states, and the numbers a VDI platform uses for them. */
 const STATES: Readonly<Record<string, VmState>> = {
   running: 'running',
-  ...{ shutdown: 'shutoff', stopped: 'shutoff', off: 'shutoff', shutoff: 'shutoff' },
-  ...{ paused: 'paused', suspended: 'paused' },
-  ...{ sleeping: 'suspended', hibernated: 'suspended' },
-  ...{ busy: 'blocked', crashed: 'crashed' },
-  ...{ '1': 'running', '0': 'shutoff', '2': 'paused', '3': 'suspended', '5': 'blocked' },
+  shutdown: 'shutoff',
+  stopped: 'shutoff',
+  off: 'shutoff',
+  shutoff: 'shutoff',
+  paused: 'paused',
+  suspended: 'paused',
+  sleeping: 'suspended',
+  hibernated: 'suspended',
+  busy: 'blocked',
+  crashed: 'crashed',
+  '1': 'running',
+  '0': 'shutoff',
+  '2': 'paused',
+  '3': 'suspended',
+  '5': 'blocked',
 }
 
 export const vmConnect = defineStep({

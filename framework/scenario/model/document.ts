@@ -35,20 +35,10 @@ const ALIASES: Readonly<Record<string, string>> = {
   target_domain: 'target_domains',
 }
 /** Every top-level key, canonical ones first. */
-export const TOP_KEYS = [
-  ...['atp', 'id', 'name', 'description', 'tags', 'meta', 'timeout', 'vars', 'matrix', 'use', 'target', 'input'],
-  ...[
-    'defaults',
-    'setup',
-    'steps',
-    'teardown',
-    'parallel',
-    'verification',
-    'target_hosts',
-    'target_domains',
-    '$schema',
-  ],
-]
+export const TOP_KEYS: readonly string[] = (
+  'atp id name description tags meta timeout vars matrix use target input defaults setup steps teardown ' +
+  'parallel verification target_hosts target_domains $schema'
+).split(' ')
 
 /** Reads a scenario of any dialect, YAML or JSON. Never throws for what the file says: see `problems`. */
 export function parseScenario(text: string, options: ParseOptions): ParsedScenario {

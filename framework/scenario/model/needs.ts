@@ -44,9 +44,11 @@ export function needsOf(
   const walk = new TargetWalk(scenario, catalog, scope)
   const [problem] = walk.problems
   if (problem)
-    throw configError('ATP_SCENARIO_NO_TARGET', problem.message, {
-      ...(problem.remedy ? { remedy: problem.remedy } : {}),
-    })
+    throw configError(
+      'ATP_SCENARIO_NO_TARGET',
+      problem.message,
+      problem.remedy ? { remedy: problem.remedy } : undefined,
+    )
   const named = roles.length > 0 ? [] : [...walk.named].map((name) => ({ name, ...wish }))
   const anonymous = roles.length === 0 && walk.anonymous ? [{ ...wish }] : []
   return { vms: [...roles, ...anonymous, ...named], locks: use.locks ?? [] }

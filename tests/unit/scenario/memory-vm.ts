@@ -13,24 +13,52 @@ export interface GuestScript {
 }
 
 /** A VM without a machine: keeps its files in memory and writes down every call as `name action argument`. */
-export function memoryVm(name: string, calls: string[] = [], script: GuestScript = {}): Vm & { files: Map<string, string>; calls: string[] } {
+export function memoryVm(
+  name: string,
+  calls: string[] = [],
+  script: GuestScript = {},
+): Vm & { files: Map<string, string>; calls: string[] } {
   const files = new Map<string, string>()
   const record = (action: string, input: string) => void calls.push(`${name} ${action}${input ? ` ${input}` : ''}`)
-  const input = (action: string, shown: string) => async (options: InputOptions = {}): Promise<Delivery> => {
-    options.signal?.throwIfAborted()
-    record(action, shown)
-    return {
-      ...{ vm: name, action, input: shown, path: { via: 'qmp', device: 'ps2' }, verify: options.verify ?? 'observe' },
-      ...{ outcome: 'delivered', sent: 2, seen: 2, lost: 0, duplicated: 0, reordered: 0, stuck: [], differences: [] },
-      ...{ durationMs: 1, latenciesMs: [1] },
-      ...script.deliver?.(action, options),
-    } as Delivery
-  }
-  const exec = (action: string) => async (line: string, options: ExecOptions = {}): Promise<ExecResult> => {
-    record(action, [line, ...(options.args ?? [])].join(' '))
-    const result = { exitCode: 0, signal: undefined, stdoutText: '', stderrText: '', truncated: false, durationMs: 1, ...(await script.exec?.(line, options)) }
-    return { ...result, stdout: Buffer.from(result.stdoutText), stderr: Buffer.from(result.stderrText) } as ExecResult
-  }
+  const input =
+    (action: string, shown: string) =>
+    async (options: InputOptions = {}): Promise<Delivery> => {
+      options.signal?.throwIfAborted()
+      record(action, shown)
+      return {
+        vm: name,
+        action,
+        input: shown,
+        path: { via: 'qmp', device: 'ps2' },
+        verify: options.verify ?? 'observe',
+        outcome: 'delivered',
+        sent: 2,
+        seen: 2,
+        lost: 0,
+        duplicated: 0,
+        reordered: 0,
+        stuck: [],
+        differences: [],
+        durationMs: 1,
+        latenciesMs: [1],
+        ...script.deliver?.(action, options),
+      } as Delivery
+    }
+  const exec =
+    (action: string) =>
+    async (line: string, options: ExecOptions = {}): Promise<ExecResult> => {
+      record(action, [line, ...(options.args ?? [])].join(' '))
+      const result = {
+        exitCode: 0,
+        signal: undefined,
+        stdoutText: '',
+        stderrText: '',
+        truncated: false,
+        durationMs: 1,
+        ...(await script.exec?.(line, options)),
+      }
+      return { ...result, stdout: Buffer.from(result.stdoutText), stderr: Buffer.from(result.stderrText) } as ExecResult
+    }
   const never = async () => {
     throw new Error('not part of this VM')
   }
