@@ -120,7 +120,10 @@ export class ActionQueue {
     const recording = new Recording(path, observer)
     try {
       const remark = await body({ recording, path, observed: observer !== undefined, signal })
-      if (observer) await recording.waitUntil(() => recording.complete, TAIL_IDLE_MS, signal)
+      if (observer && !(await recording.waitUntil(() => recording.complete, TAIL_IDLE_MS, signal))) {
+        const fault = await observer.fault?.({ signal })
+        if (fault !== undefined) recording.markGap(fault)
+      }
       const durationMs = Number(process.hrtime.bigint() - startedNs) / 1e6
       const account = observer && (await this.#account(action, recording, observer, durationMs, signal))
       this.#unsettled = account === undefined || account.lost > 0 || recording.gap !== undefined
@@ -173,13 +176,22 @@ export class ActionQueue {
     action: Action,
     path: InputPath,
     recording: Recording,
-    { account, reason, remark, durationMs }: { account?: Account; reason?: string; remark?: string; durationMs: number },
+    {
+      account,
+      reason,
+      remark,
+      durationMs,
+    }: { account?: Account; reason?: string; remark?: string; durationMs: number },
   ): Delivery {
     const verify = action.options.verify ?? 'observe'
     const unverified = reason ?? recording.gap
     const sent = recording.sent.filter((event) => !event.optional).length
-    const { latenciesMs, latency, excluded: _, ...counts } =
-      unverified === undefined && account ? account : { ...NOTHING_SEEN, sent }
+    const {
+      latenciesMs,
+      latency,
+      excluded: _,
+      ...counts
+    } = unverified === undefined && account ? account : { ...NOTHING_SEEN, sent }
     if (remark !== undefined) counts.differences = [remark, ...counts.differences]
     const whole = counts.lost + counts.duplicated + counts.reordered + counts.stuck.length === 0 && remark === undefined
     const delivery: Delivery = {
@@ -260,6 +272,6 @@ async function recalibrate(observer: InputObserver, signal: AbortSignal): Promis
     await observer.calibrate?.({ signal })
   } catch (error) {
     if (signal.aborted) throw error
-    logger('input').debug`the guest clock was not measured again: ${messageOf(error)}`
+    logger('input').debug('the guest clock was not measured again: {reason}', { reason: messageOf(error) })
   }
 }

@@ -5,7 +5,11 @@ import type { DeliveryRecord, InputPathName, LatencySummary, ObservationLevel } 
 /** One state change of one virtual input device. Keys are identified by their QMP qcode. */
 export type InputEvent =
   | { type: 'key'; qcode: string; down: boolean }
-  | { type: 'button'; button: 'left' | 'middle' | 'right' | 'wheel-up' | 'wheel-down' | 'side' | 'extra'; down: boolean }
+  | {
+      type: 'button'
+      button: 'left' | 'middle' | 'right' | 'wheel-up' | 'wheel-down' | 'side' | 'extra'
+      down: boolean
+    }
   /** Absolute position, 0…32767 over the whole screen. */
   | { type: 'abs'; axis: 'x' | 'y'; value: number }
   | { type: 'rel'; axis: 'x' | 'y'; value: number }
@@ -43,6 +47,11 @@ export interface InputObserver {
   toHostTime(guestNs: bigint): { hostNs: bigint; boundNs: bigint }
   /** Measures the clock offset again. Called after long actions, and when latencies contradict the last measurement. */
   calibrate?(options?: CallOptions): Promise<void>
+  /**
+   * Why the observation no longer works, or undefined while it does. Asked when events are missing: a dead
+   * observer must not be taken for lost input.
+   */
+  fault?(options?: CallOptions): Promise<string | undefined>
 }
 
 /** What an injected event makes a Linux guest's evdev report. */

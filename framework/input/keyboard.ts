@@ -98,7 +98,9 @@ export class KeyboardDevice implements Keyboard {
   async up(name: string, options: InputOptions = {}): Promise<Delivery> {
     const key = keyNamed(name)
     if (!this.#held.has(key.qcode)) {
-      throw stateError('ATP_KEY_NOT_HELD', `${this.#vm}: ${key.qcode} is not down`, { remedy: 'call keyboard.down first' })
+      throw stateError('ATP_KEY_NOT_HELD', `${this.#vm}: ${key.qcode} is not down`, {
+        remedy: 'call keyboard.down first',
+      })
     }
     const held = this.#heldCodes()
     const delivery = await this.#queue.run(
@@ -194,7 +196,7 @@ function assertOnDevice(keys: readonly Key[], device: InputPathName['device']): 
 }
 
 function shorten(text: string): string {
-  const characters = [...text]
+  const characters = Array.from(text)
   if (characters.length <= SHOWN_CHARACTERS) return text
   return `${characters.slice(0, SHOWN_CHARACTERS).join('')}… (${characters.length} characters)`
 }

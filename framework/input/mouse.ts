@@ -81,10 +81,14 @@ export class MouseDevice implements Mouse {
   ): Promise<Delivery> {
     const { x, y, button = 'left', count = 1 } = options
     if ((x === undefined) !== (y === undefined)) {
-      throw configError('ATP_MOUSE_RANGE', `${this.#vm}: mouse.click has only one of x and y`, { remedy: 'give both, or none' })
+      throw configError('ATP_MOUSE_RANGE', `${this.#vm}: mouse.click has only one of x and y`, {
+        remedy: 'give both, or none',
+      })
     }
     if (!Number.isInteger(count) || count < 1) {
-      throw configError('ATP_MOUSE_COUNT', `${this.#vm}: mouse.click cannot click ${count} times`, { remedy: 'give 1 or more' })
+      throw configError('ATP_MOUSE_COUNT', `${this.#vm}: mouse.click cannot click ${count} times`, {
+        remedy: 'give 1 or more',
+      })
     }
     this.#assertFree(button)
     const target = x === undefined || y === undefined ? undefined : await this.#toAbs(x, y, options)
@@ -153,7 +157,7 @@ export class MouseDevice implements Mouse {
 
   /** Releases every button that {@link down} left pressed. */
   async releaseAll(options: InputOptions = {}): Promise<void> {
-    for (const button of [...this.#held]) await this.up(button, { verify: 'off', ...options })
+    for (const button of this.#held) await this.up(button, { verify: 'off', ...options })
   }
 
   #run(

@@ -29,16 +29,18 @@ export class Recording {
     this.#unsubscribe =
       observer?.subscribe(
         (event) => this.#see(event),
-        (reason) => {
-          this.#gap ??= reason
-          this.#wake()
-        },
+        (reason) => this.markGap(reason),
       ) ?? (() => {})
   }
 
   /** Why the observation has a hole; undefined while it has none. */
   get gap(): string | undefined {
     return this.#gap
+  }
+
+  markGap(reason: string): void {
+    this.#gap ??= reason
+    this.#wake()
   }
 
   /** Everything sent so far was seen. */
@@ -97,7 +99,8 @@ export class Recording {
       await this.#path.inject(releases, { timeoutMs: RELEASE_TIMEOUT_MS })
       this.#releases.clear()
     } catch (error) {
-      logger('input').warn`keys may be stuck in the guest (${[...this.#releases.keys()].join(', ')}): ${messageOf(error)}`
+      const names = [...this.#releases.keys()].join(', ')
+      logger('input').warn('{names} may be stuck in the guest: {reason}', { names, reason: messageOf(error) })
     }
   }
 
@@ -127,7 +130,7 @@ export class Recording {
   }
 
   #wake(): void {
-    for (const wake of [...this.#wakers]) wake()
+    for (const wake of this.#wakers) wake()
   }
 }
 

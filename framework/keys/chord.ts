@@ -23,7 +23,7 @@ export function parseChord(chord: string): Key[] {
         remedy: 'join key names with "+", such as ctrl+alt+del',
       })
     }
-    const stroke = [...part].length === 1 ? us.stroke(part.toLowerCase()) : undefined
+    const stroke = Array.from(part).length === 1 ? us.stroke(part.toLowerCase()) : undefined
     for (const modifier of stroke?.modifiers ?? []) {
       if (!keys.includes(modifier)) keys.push(modifier)
     }

@@ -125,7 +125,7 @@ export class GuestClock {
     const after = this.#estimates.findIndex((estimate) => estimate.atNs >= roughlyNs)
     const around = after < 0 ? [last] : this.#estimates.slice(Math.max(0, after - 1), after + 1)
     const moved = around.map((estimate) => movedTo(estimate, roughlyNs))
-    const offset = intersect(moved) ?? (moved.at(-1) as ClockOffset)
+    const offset = intersect(moved) ?? movedTo(last, roughlyNs)
     return {
       // The timestamp was cut to a microsecond: on average the event happened half of one later.
       hostNs: guestNs + RESOLUTION_NS / 2n - middle(offset),

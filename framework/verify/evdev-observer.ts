@@ -11,6 +11,13 @@ export interface ObservationChannel {
 
 const TYPES: Readonly<Record<number, ObservedEvent['type']>> = { [EV_KEY]: 'key', [EV_ABS]: 'abs', [EV_REL]: 'rel' }
 
+/** The guest's side of an observer. */
+export interface EvdevReaders {
+  /** Whether all of them run. */
+  alive(options?: CallOptions): Promise<boolean>
+  stop(): Promise<void>
+}
+
 interface Subscriber {
   onEvent(event: ObservedEvent): void
   onGap(reason: string): void
@@ -27,14 +34,13 @@ export class EvdevObserver implements InputObserver {
   readonly #clock: GuestClock
   readonly #channels: readonly ObservationChannel[]
   readonly #subscribers = new Set<Subscriber>()
-  readonly #stop: () => Promise<void>
+  readonly #readers: EvdevReaders
   #closed: string | undefined
 
-  /** @param stop ends the guest's side; called once by {@link close}. */
-  constructor(channels: readonly ObservationChannel[], clock: GuestClock, stop: () => Promise<void>) {
+  constructor(channels: readonly ObservationChannel[], clock: GuestClock, readers: EvdevReaders) {
     this.#channels = channels
     this.#clock = clock
-    this.#stop = stop
+    this.#readers = readers
     for (const channel of channels) {
       const decoder = new EvdevDecoder()
       channel.start({
@@ -70,13 +76,25 @@ export class EvdevObserver implements InputObserver {
     await this.#clock.estimate(options)
   }
 
+  /** An observer found dead stays dead. */
+  async fault(options?: CallOptions): Promise<string | undefined> {
+    if (this.#closed !== undefined) return this.#closed
+    try {
+      if (!(await this.#readers.alive(options))) this.#lost("the guest's reader of input events has ended")
+    } catch (error) {
+      if (options?.signal?.aborted) throw error
+      return `whether the guest's observer still works is unknown: ${messageOf(error)}`
+    }
+    return this.#closed
+  }
+
   /** Ends the observation on both sides. Idempotent; rejects when the guest's side could not be stopped. */
   async close(): Promise<void> {
     if (this.#closed !== undefined) return this.#destroy()
     this.#lost('the observer was closed')
     // The guest first: its reader must not write into a channel that nobody empties.
     try {
-      await this.#stop()
+      await this.#readers.stop()
     } finally {
       this.#destroy()
     }
@@ -94,13 +112,14 @@ export class EvdevObserver implements InputObserver {
   }
 
   #gap(reason: string): void {
-    for (const subscriber of [...this.#subscribers]) subscriber.onGap(reason)
+    for (const subscriber of this.#subscribers) subscriber.onGap(reason)
   }
 
   #observe({ type, code, value, guestNs }: EvdevRecord, arrivedNs: bigint): void {
-    if (type === EV_SYN && code === SYN_DROPPED) return this.#gap("the guest's kernel dropped input events (SYN_DROPPED)")
+    if (type === EV_SYN && code === SYN_DROPPED)
+      return this.#gap("the guest's kernel dropped input events (SYN_DROPPED)")
     const kind = TYPES[type]
     if (!kind) return
-    for (const subscriber of [...this.#subscribers]) subscriber.onEvent({ type: kind, code, value, guestNs, arrivedNs })
+    for (const subscriber of this.#subscribers) subscriber.onEvent({ type: kind, code, value, guestNs, arrivedNs })
   }
 }

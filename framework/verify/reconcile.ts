@@ -94,11 +94,15 @@ function explain(
     if (twin !== undefined) {
       missing.delete(twin)
       reordered++
-      differences.add(`${describe(event)} arrived ${twin < place ? 'late' : 'early'} (event ${twin + 1} of ${sent.length})`)
+      differences.add(
+        `${describe(event)} arrived ${twin < place ? 'late' : 'early'} (event ${twin + 1} of ${sent.length})`,
+      )
     } else {
       duplicated++
       differences.add(
-        sentSymbols.has(symbolOf(event)) ? `saw ${describe(event)} once too often` : `saw ${describe(event)}, which was not sent`,
+        sentSymbols.has(symbolOf(event))
+          ? `saw ${describe(event)} once too often`
+          : `saw ${describe(event)}, which was not sent`,
       )
     }
   }
@@ -155,10 +159,7 @@ function reconcileRelative(sent: readonly SentEvent[], seen: readonly ObservedEv
 }
 
 /** One sample a press, a position or a motion: releases say nothing new. */
-function samplesOf(
-  pairs: readonly [SentEvent, ObservedEvent][],
-  observer: InputObserver,
-): LatencySample[] {
+function samplesOf(pairs: readonly [SentEvent, ObservedEvent][], observer: InputObserver): LatencySample[] {
   const samples: LatencySample[] = []
   let lastMoveAtNs: bigint | undefined
   for (const [{ atNs }, event] of pairs) {

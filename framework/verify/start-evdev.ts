@@ -49,8 +49,11 @@ export async function startEvdevObserver(
     // The host's side first: the guest's kernel throws away what it writes to a port nobody listens on.
     for (const name of names) channels.push(await guest.openChannel(name, bounds))
     const pids = await startReaders(guest, devices, names, bounds)
-    const stop = async () => stopReaders(guest, pids)
-    const observer = new EvdevObserver(channels, guest.clock, stop)
+    const observer = new EvdevObserver(channels, guest.clock, {
+      alive: async (each) =>
+        (await guest.shell(`kill -0 ${pids.join(' ')}`, { timeoutMs: STEP_TIMEOUT_MS, ...each })).exitCode === 0,
+      stop: async () => stopReaders(guest, pids),
+    })
     try {
       await guest.clock.refresh(options)
     } catch (error) {
@@ -76,10 +79,14 @@ function chooseDevices(devices: readonly GuestInputDevice[], { what, device }: E
   const chosen =
     what === 'keyboard' ? first('keyboard', [device]) : [...first('tablet', BUS_ORDER), ...first('mouse', BUS_ORDER)]
   if (chosen.length > 0) return chosen
-  throw unavailable('ATP_VERIFY_NO_DEVICE', `the guest has no ${what === 'keyboard' ? `${device} keyboard` : 'pointer'}`, {
-    devices: devices.map((each) => `${each.name} (${each.bus} ${each.kind})`),
-    remedy: "give the VM that input device, and the guest its kernel's driver for it",
-  })
+  throw unavailable(
+    'ATP_VERIFY_NO_DEVICE',
+    `the guest has no ${what === 'keyboard' ? `${device} keyboard` : 'pointer'}`,
+    {
+      devices: devices.map((each) => `${each.name} (${each.bus} ${each.kind})`),
+      remedy: "give the VM that input device, and the guest its kernel's driver for it",
+    },
+  )
 }
 
 function chooseChannels({ what, channels }: EvdevTarget, devices: readonly GuestInputDevice[]): string[] {

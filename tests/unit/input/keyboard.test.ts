@@ -66,7 +66,12 @@ describe('typing', () => {
     const error = await errorOf(keyboard.type(new Secret('pw', 'hunter2'), { verify: 'require' }))
     expect(error.code).toBe('ATP_INPUT_DAMAGED')
     expect(error.message).not.toMatch(/KEY_/)
-    expect(error.context['delivery']).toMatchObject({ input: '7 secret characters', lost: 1, differences: [], stuck: [] })
+    expect(error.context['delivery']).toMatchObject({
+      input: '7 secret characters',
+      lost: 1,
+      differences: [],
+      stuck: [],
+    })
   })
 })
 
@@ -79,7 +84,9 @@ describe('verification', () => {
     const keyboard = keyboardOf(dropKey('x'))
     const error = await errorOf(keyboard.type('boxes', { verify: 'require' }))
     expect(error).toMatchObject({ code: 'ATP_INPUT_DAMAGED', verdict: 'product', branch: 'assertion' })
-    expect(error.message).toContain('vm-007: keyboard.type arrived damaged (qmp, ps2): sent 10 events, the guest saw 8: 2 lost')
+    expect(error.message).toContain(
+      'vm-007: keyboard.type arrived damaged (qmp, ps2): sent 10 events, the guest saw 8: 2 lost',
+    )
     expect(error.message).toContain('sent KEY_X press, saw nothing (event 5 of 10)')
     expect(error.context['delivery']).toMatchObject({ outcome: 'damaged', lost: 2 })
     expect(guest.deliveries).toHaveLength(1)
@@ -87,7 +94,13 @@ describe('verification', () => {
 
   it('reports the same under observe without failing', async () => {
     const keyboard = keyboardOf(dropKey('x'))
-    expect(await keyboard.type('boxes')).toMatchObject({ verify: 'observe', outcome: 'damaged', sent: 10, seen: 8, lost: 2 })
+    expect(await keyboard.type('boxes')).toMatchObject({
+      verify: 'observe',
+      outcome: 'damaged',
+      sent: 10,
+      seen: 8,
+      lost: 2,
+    })
   })
 
   it('sees keys that arrive twice or stay down', async () => {
@@ -100,7 +113,12 @@ describe('verification', () => {
 
   it('is impossible without an observer: unverified with the reason, or an infrastructure error', async () => {
     const keyboard = keyboardOf({ unobservable: 'no virtio-serial port' })
-    expect(await keyboard.type('ab')).toMatchObject({ outcome: 'unverified', reason: 'no virtio-serial port', sent: 4, seen: 0 })
+    expect(await keyboard.type('ab')).toMatchObject({
+      outcome: 'unverified',
+      reason: 'no virtio-serial port',
+      sent: 4,
+      seen: 0,
+    })
     const error = await errorOf(keyboard.type('ab', { verify: 'require' }))
     expect(error).toMatchObject({ code: 'ATP_VERIFY_IMPOSSIBLE', verdict: 'infrastructure' })
     expect(guest.received).toHaveLength(4)

@@ -1,6 +1,12 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { isAtpError } from '../../../framework/core/index.ts'
-import { deliveringBus, MouseDevice, pixelToAbs, QmpInputPath, type VmInputDevice } from '../../../framework/input/index.ts'
+import {
+  deliveringBus,
+  MouseDevice,
+  pixelToAbs,
+  QmpInputPath,
+  type VmInputDevice,
+} from '../../../framework/input/index.ts'
 import { SimulatedGuest, type SimulatedGuestOptions } from './simulated-guest.ts'
 
 let guest = new SimulatedGuest()
@@ -30,7 +36,11 @@ describe('moving', () => {
   it('is seen even where the pointer is already', async () => {
     const mouse = mouseOf()
     for (let times = 0; times < 3; times++) {
-      expect(await mouse.move(640, 400, { verify: 'require' })).toMatchObject({ outcome: 'delivered', sent: 2, seen: 2 })
+      expect(await mouse.move(640, 400, { verify: 'require' })).toMatchObject({
+        outcome: 'delivered',
+        sent: 2,
+        seen: 2,
+      })
     }
     expect(await mouse.move(1, 1, { unit: 'fraction', verify: 'require' })).toMatchObject({ outcome: 'delivered' })
     expect(guest.received.slice(-2)).toEqual([
@@ -59,7 +69,11 @@ describe('moving', () => {
 
   it('says when motion got lost', async () => {
     const mouse = mouseOf({ fault: (event) => (event.type === 'rel' && event.axis === 'y' ? 'drop' : 'pass') })
-    expect(await mouse.moveBy(5, 7)).toMatchObject({ outcome: 'damaged', lost: 1, differences: ['REL_Y 7 sent, 0 seen'] })
+    expect(await mouse.moveBy(5, 7)).toMatchObject({
+      outcome: 'damaged',
+      lost: 1,
+      differences: ['REL_Y 7 sent, 0 seen'],
+    })
   })
 })
 
@@ -80,7 +94,9 @@ describe('buttons and wheel', () => {
   it('scrolls down for positive notches', async () => {
     const mouse = mouseOf()
     expect(await mouse.scroll(2, { verify: 'require' })).toMatchObject({ sent: 2, seen: 2 })
-    expect(guest.received.filter((event) => 'button' in event && event.button === 'wheel-down' && event.down)).toHaveLength(2)
+    expect(
+      guest.received.filter((event) => 'button' in event && event.button === 'wheel-down' && event.down),
+    ).toHaveLength(2)
     expect(await mouse.scroll(-1, { verify: 'require' })).toMatchObject({ outcome: 'delivered' })
     expect(await codeOf(mouse.scroll(0))).toBe('ATP_MOUSE_COUNT')
   })

@@ -155,7 +155,7 @@ describe('text', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'grapheme' }), (text) => {
         const { strokes, skipped } = textStrokes(text, { onUnmapped: 'skip' })
-        expect(strokes.length + skipped).toBe([...text.replaceAll('\r\n', '\n')].length)
+        expect(strokes.length + skipped).toBe(Array.from(text.replaceAll('\r\n', '\n')).length)
       }),
     )
   })

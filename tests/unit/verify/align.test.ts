@@ -6,11 +6,13 @@ const sequence = fc.array(fc.integer({ min: 0, max: 3 }), { maxLength: 40 })
 
 /** Length of the longest common subsequence by the textbook table. */
 function lcsLength(a: readonly number[], b: readonly number[]): number {
-  let row = new Array<number>(b.length + 1).fill(0)
+  let row = Array.from({ length: b.length + 1 }, () => 0)
   for (const left of a) {
     const next = [0]
     b.forEach((right, index) =>
-      next.push(left === right ? (row[index] as number) + 1 : Math.max(row[index + 1] as number, next[index] as number)),
+      next.push(
+        left === right ? (row[index] as number) + 1 : Math.max(row[index + 1] as number, next[index] as number),
+      ),
     )
     row = next
   }
@@ -24,13 +26,22 @@ it('finds a longest common subsequence and accounts for every element', () => {
       if (!result) throw new Error('not aligned')
       expect(result.matched.length).toBe(lcsLength(a, b))
       for (const [left, right] of result.matched) expect(a[left]).toBe(b[right])
-      expect([...result.matched.map(([left]) => left), ...result.onlyA].toSorted((x, y) => x - y)).toEqual([...a.keys()])
-      expect([...result.matched.map(([, right]) => right), ...result.onlyB].toSorted((x, y) => x - y)).toEqual([...b.keys()])
+      expect([...result.matched.map(([left]) => left), ...result.onlyA].toSorted((x, y) => x - y)).toEqual([
+        ...a.keys(),
+      ])
+      expect([...result.matched.map(([, right]) => right), ...result.onlyB].toSorted((x, y) => x - y)).toEqual([
+        ...b.keys(),
+      ])
     }),
   )
 })
 
 it('gives up on sequences that have nothing in common instead of filling the memory', () => {
   const a = Array.from({ length: 3000 }, (_, index) => index)
-  expect(align(a, a.map((value) => value + 10_000))).toBeUndefined()
+  expect(
+    align(
+      a,
+      a.map((value) => value + 10_000),
+    ),
+  ).toBeUndefined()
 })

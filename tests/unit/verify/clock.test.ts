@@ -32,7 +32,9 @@ describe('an offset from pings', () => {
           expect(found.lowNs <= truth && truth <= found.highNs).toBe(true)
           const fastest = Math.min(...delayed.map(([there, back]) => there + back))
           // Rounding to microseconds and the drift allowance over the series widen it a little.
-          expect(Number(found.highNs - found.lowNs)).toBeLessThanOrEqual(fastest + 1000 + Number(hostNs - startNs) / 10_000)
+          expect(Number(found.highNs - found.lowNs)).toBeLessThanOrEqual(
+            fastest + 1000 + Number(hostNs - startNs) / 10_000,
+          )
         },
       ),
     )
@@ -85,7 +87,8 @@ describe('a guest clock', () => {
   it('says so when the guest does not answer or its clock keeps jumping', async () => {
     const silent = new GuestClock(async () => Promise.reject(new Error('agent gone')))
     await expect(silent.estimate()).rejects.toSatisfy(
-      (error) => isAtpError(error, 'ATP_CLOCK') && error.verdict === 'infrastructure' && error.message.includes('agent gone'),
+      (error) =>
+        isAtpError(error, 'ATP_CLOCK') && error.verdict === 'infrastructure' && error.message.includes('agent gone'),
     )
     let jump = 0n
     const wild = new GuestClock(async () => (jump += 1_000_000_000_000n))

@@ -41,7 +41,15 @@ describe('an undamaged delivery', () => {
   it('accounts for every event, with latency, bound and loop', () => {
     const sent = sendAll([...stroke('a'), ...stroke('b')])
     const account = reconcile({ sent, observed: seeAll(sent), observer, held })
-    expect(account).toMatchObject({ sent: 4, seen: 4, lost: 0, duplicated: 0, reordered: 0, stuck: [], differences: [] })
+    expect(account).toMatchObject({
+      sent: 4,
+      seen: 4,
+      lost: 0,
+      duplicated: 0,
+      reordered: 0,
+      stuck: [],
+      differences: [],
+    })
     expect(account.latenciesMs).toEqual([2, 2])
     expect(account.latency).toEqual({
       level: 'kernel',
@@ -59,14 +67,23 @@ describe('an undamaged delivery', () => {
   it('does not take autorepeat for duplicates', () => {
     const sent = sendAll(stroke('a'))
     const [down, up] = seeAll(sent) as [ObservedEvent, ObservedEvent]
-    const account = reconcile({ sent, observed: [down, { ...down, value: 2 }, { ...down, value: 2 }, up], observer, held })
+    const account = reconcile({
+      sent,
+      observed: [down, { ...down, value: 2 }, { ...down, value: 2 }, up],
+      observer,
+      held,
+    })
     expect(account).toMatchObject({ sent: 2, seen: 2, duplicated: 0 })
   })
 
   it('leaves out and counts samples that the clock bound rules out', () => {
     const sent = sendAll(stroke('a'))
     const early = seeAll(sent).map((event) => ({ ...event, guestNs: event.guestNs - 10_000_000n }))
-    expect(reconcile({ sent, observed: early, observer, held })).toMatchObject({ seen: 2, latenciesMs: [], excluded: 1 })
+    expect(reconcile({ sent, observed: early, observer, held })).toMatchObject({
+      seen: 2,
+      latenciesMs: [],
+      excluded: 1,
+    })
     const both = sendAll([...stroke('a'), ...stroke('b')])
     // Two hours late by the guest's clock, although the report of it is here already.
     const observed = seeAll(both).map((event, index) => (index < 2 ? { ...event, guestNs: 3n * HOUR_NS } : event))
@@ -90,7 +107,10 @@ describe('damage', () => {
         const sent = sendAll(keys.flatMap(stroke))
         const observed = seeAll(sent)
         const expected = { lost: 0, duplicated: 0, reordered: 0 }
-        const at = places(observed.length, damage.map(([seed]) => seed))
+        const at = places(
+          observed.length,
+          damage.map(([seed]) => seed),
+        )
         // From the end, so that earlier positions stay valid.
         at.toReversed().forEach((place, index) => {
           const [event, next] = observed.slice(place, place + 2) as [ObservedEvent, ObservedEvent]
@@ -125,7 +145,13 @@ describe('damage', () => {
 
   it('names foreign keys and keys that stay down, but not those held on purpose', () => {
     const sent = sendAll(stroke('a'))
-    const foreign: ObservedEvent = { type: 'key', code: keyNamed('shift').evdev.code, value: 1, guestNs: HOUR_NS, arrivedNs: 0n }
+    const foreign: ObservedEvent = {
+      type: 'key',
+      code: keyNamed('shift').evdev.code,
+      value: 1,
+      guestNs: HOUR_NS,
+      arrivedNs: 0n,
+    }
     const account = reconcile({ sent, observed: [foreign, ...seeAll(sent)], observer, held })
     expect(account).toMatchObject({ duplicated: 1, stuck: ['KEY_LEFTSHIFT'] })
     expect(account.differences).toEqual(['saw KEY_LEFTSHIFT press, which was not sent'])
@@ -133,7 +159,9 @@ describe('damage', () => {
   })
 
   it('counts by key when nearly everything is gone', () => {
-    const sent = sendAll(Array.from({ length: 10_000 }, (_, index) => stroke(qcodes[(index * 7) % 50] as string)).flat())
+    const sent = sendAll(
+      Array.from({ length: 10_000 }, (_, index) => stroke(qcodes[(index * 7) % 50] as string)).flat(),
+    )
     const observed = seeAll(sent).filter((_, index) => index % 100 < 2)
     const account = reconcile({ sent, observed, observer, held })
     expect(account).toMatchObject({ sent: 20_000, seen: 400, lost: 19_600, duplicated: 0, reordered: 0 })
@@ -145,7 +173,13 @@ describe('damage', () => {
 describe('the mouse', () => {
   it('compares relative motion by its sum, however the guest split it', () => {
     const sent = sendAll([{ type: 'rel', axis: 'x', value: 300 }])
-    const piece = (value: number): ObservedEvent => ({ type: 'rel', code: 0, value, guestNs: HOUR_NS + 1n, arrivedNs: 5n })
+    const piece = (value: number): ObservedEvent => ({
+      type: 'rel',
+      code: 0,
+      value,
+      guestNs: HOUR_NS + 1n,
+      arrivedNs: 5n,
+    })
     const whole = reconcile({ sent, observed: [piece(127), piece(127), piece(46)], observer, held })
     expect(whole).toMatchObject({ sent: 1, seen: 1, lost: 0 })
     expect(whole.latency?.samples).toBe(1)
@@ -158,7 +192,11 @@ describe('the mouse', () => {
       { type: 'button', button: 'wheel-up', down: true },
       { type: 'button', button: 'wheel-up', down: false },
     ])
-    expect(reconcile({ sent: notch, observed: seeAll(notch), observer, held })).toMatchObject({ sent: 1, seen: 1, lost: 0 })
+    expect(reconcile({ sent: notch, observed: seeAll(notch), observer, held })).toMatchObject({
+      sent: 1,
+      seen: 1,
+      lost: 0,
+    })
     const move: SentEvent[] = [
       { type: 'abs', code: 0, value: 11, atNs: 0n, optional: true },
       { type: 'abs', code: 0, value: 10, atNs: 7n },
