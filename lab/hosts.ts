@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import {
   connectError,
@@ -120,8 +120,10 @@ async function answers(host: LabHost, options: CallOptions): Promise<boolean> {
 /** Short names: every socket path below must stay under Linux' limit. */
 async function prepareFolder(host: LabHost, user: DaemonUser): Promise<void> {
   const folders = ['', 'r', 'c', 'c/libvirt', 'k', 'd', 'v', 's'].map((name) => join(host.folder, name))
-  // What is above belongs to the caller and must let the daemons' user pass.
-  await mkdir(dirname(host.folder), { recursive: true, mode: 0o755 })
+  // What is above belongs to the caller and must let the daemons' user pass, whoever made it.
+  const above = dirname(host.folder)
+  await mkdir(above, { recursive: true, mode: 0o755 })
+  if (user.prefix.length > 0) for (const folder of [above, dirname(above)]) await chmod(folder, 0o755)
   for (const folder of folders) await mkdir(folder, { recursive: true, mode: 0o700 })
   const qemuConf = join(host.folder, 'c/libvirt/qemu.conf')
   const daemonConf = join(host.folder, 'c/libvirt/libvirtd.conf')
