@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { existsSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,6 +10,7 @@ import { VitestAdapter } from './adapter.ts'
 import type { AtpContext } from './context.ts'
 import { fileReporters } from './reporting.ts'
 import { EventHub } from './event-hub.ts'
+import { ownModule } from './own-module.ts'
 import { stateDir } from './state-dir.ts'
 
 /** Set by the CLI: it runs the session itself and has reporters of its own. */
@@ -54,8 +54,8 @@ export function atp(options: { config?: string } = {}, drivenBy?: DrivenBy): Plu
         return {
           test: {
             include: config.specs,
-            setupFiles: [own('./worker/setup-file')],
-            globalSetup: drivenBy ? [] : [own('./global-setup')],
+            setupFiles: [ownModule('framework/runner/worker/setup-file')],
+            globalSetup: drivenBy ? [] : [ownModule('framework/runner/global-setup')],
             // Node loads the framework itself: faster than through Vite, and one copy of every module.
             server: { deps: { external: OWN_ROOTS.map((root) => new RegExp(`^${root.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}`)) } },
             pool: 'forks',
@@ -122,12 +122,6 @@ function reportTo(vitest: Vitest, config: ResolvedConfig): void {
     await hub.close()
   })
   vitest.config.reporters.push(adapter as never)
-}
-
-/** A module of this package, as source in the repository and compiled in the published package. */
-function own(path: string): string {
-  const base = fileURLToPath(new URL(path, import.meta.url))
-  return existsSync(`${base}.js`) ? `${base}.js` : `${base}.ts`
 }
 
 const OWN_ROOTS = ['framework', 'fixtures', 'lab', 'reporters'].map((room) => fileURLToPath(new URL(`../../${room}/`, import.meta.url)))

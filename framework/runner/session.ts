@@ -1,5 +1,7 @@
+import { pathToFileURL } from 'node:url'
 import type { ResolvedConfig } from '../config/index.ts'
 import { BrokerClient, type BrokerStart, type HostDescription } from '../leases/index.ts'
+import { ownModule } from './own-module.ts'
 import { packageVersion } from './package-version.ts'
 import { stateDir } from './state-dir.ts'
 
@@ -20,7 +22,7 @@ const DRAIN_TIMEOUT_MS = 60_000
 
 /** How a broker for this configuration is started. Every process of a run must say the same. */
 export function brokerStart(config: ResolvedConfig): BrokerStart {
-  return config.lab === undefined ? {} : { provider: new URL(import.meta.resolve('../../lab/index.ts')).href, config: config.lab }
+  return config.lab === undefined ? {} : { provider: pathToFileURL(ownModule('lab/index')).href, config: config.lab }
 }
 
 /** Makes the hosts ready (starts the lab if one is configured) and registers the run with the broker. */
