@@ -3,7 +3,8 @@
  * runner, add step kinds.
  */
 export { loadScenario, formatProblem, type LoadedScenario, type LoadOptions } from './load.ts'
-export { ScenarioExecutor, type ExecuteOptions, type ScenarioServices } from './engine.ts'
+export { ScenarioExecutor, type ExecuteOptions } from './engine.ts'
+export type { ScenarioServices } from './services.ts'
 export { walkReports, type StepReport, type TestReport } from './report.ts'
 export { runScenarioTest, throwInvalidScenario, type ScenarioFixtures } from './run-scenario-test.ts'
 export type { ScenarioTestMeta } from './spec-module.ts'
@@ -19,7 +20,7 @@ export {
   type StepParams,
   type VmHistory,
 } from './step-kind.ts'
-export type { SerialPort } from './serial-port.ts'
+export type { SerialPort, SerialStream } from './serial-port.ts'
 export {
   combinationsOf,
   keyOf,

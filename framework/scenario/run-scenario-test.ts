@@ -1,6 +1,7 @@
 import { configError } from '../core/index.ts'
-import { ScenarioExecutor, type ScenarioServices } from './engine.ts'
+import { ScenarioExecutor } from './engine.ts'
 import type { Scenario } from './model/index.ts'
+import type { ScenarioServices } from './services.ts'
 
 /** What a test runner hands to a scenario: its services, and the signal that ends the test. */
 export interface ScenarioFixtures extends Omit<ScenarioServices, 'registry'> {

@@ -18,17 +18,17 @@ import { toErrorRecord, verdictOfError } from '../evidence/error-record.ts'
 import type { TestStatus } from '../evidence/events.ts'
 import { redactDeep } from '../evidence/redact-event.ts'
 import type { Delivery } from '../input/api.ts'
-import type { ScenarioServices } from './engine.ts'
 import { accountOf } from './kinds/input-options.ts'
 import { unverified } from './kinds/command.ts'
-import { evaluate, parseExpression, truthy, type JsonSchema, type Scenario, type Step, type VmKey } from './model/index.ts'
-import { isMap } from './model/dialect.ts'
-import { paramFaults } from './model/params.ts'
+import { evaluate, parseExpression, truthy, type Scenario, type Step, type VmKey } from './model/index.ts'
 import type { StepRegistry } from './registry.ts'
 import type { StepReport } from './report.ts'
 import { revealed, RunVariables, type VariableSources } from './run-variables.ts'
 import { SerialPort } from './serial-port.ts'
+import type { ScenarioServices } from './services.ts'
 import type { StepContext, StepKind, StepOutcome, StepParams, VmHistory } from './step-kind.ts'
+import { locate } from './stack-place.ts'
+import { fillParams } from './step-params.ts'
 import { titleOf } from './step-title.ts'
 import { Targets } from './targets.ts'
 
@@ -239,7 +239,7 @@ export class ScenarioRun {
     let work: Promise<void> | undefined
     let timeoutMs = Infinity
     try {
-      const params = this.#params(kind, step, frame.variables)
+      const params = fillParams(kind, step, frame.variables)
       timeoutMs = this.#timeoutMs(kind, step, params, frame)
       const bounds = { timeoutMs: timeoutMs + GRACE_MS, signal: frame.signal }
       await withDeadline(titleOf(step), bounds, (signal) => {
@@ -357,19 +357,6 @@ export class ScenarioRun {
     }
   }
 
-  #params(kind: StepKind, step: Step, variables: RunVariables): StepParams {
-    const filled = variables.fill(step.params) as Record<string, unknown>
-    const clear = asTexts(
-      { type: 'object', properties: kind.params.properties },
-      step.params,
-      revealed(filled),
-    ) as Record<string, unknown>
-    const [fault] = paramFaults(kind.params, clear)
-    if (fault) throw configError('ATP_SCENARIO_VALUE', `${kind.action}: ${fault.message}`)
-    for (const name of kind.opaque ?? []) if (filled[name] !== undefined) clear[name] = filled[name]
-    return clear
-  }
-
   #timeoutMs(kind: StepKind, step: Step, params: StepParams, frame: Frame): number {
     if (step.timeout !== undefined) return parseDuration(revealed(frame.variables.fill(step.timeout)), 's')
     const { stepMs = 30_000, expectMs = 5_000 } = this.#services.timeouts ?? {}
@@ -452,22 +439,6 @@ export class ScenarioRun {
   }
 }
 
-/** Numbers and flags that an expression put where a text belongs, as texts. What was written as a number stays one. */
-function asTexts(schema: JsonSchema | undefined, written: unknown, value: unknown): unknown {
-  if (Array.isArray(written) && Array.isArray(value)) {
-    return value.map((item, index) => asTexts(schema?.['items'] as JsonSchema, written[index], item))
-  }
-  if (isMap(written) && isMap(value)) {
-    const known = (schema?.['properties'] ?? {}) as Record<string, JsonSchema>
-    const others = schema?.['additionalProperties'] as JsonSchema | undefined
-    return Object.fromEntries(
-      Object.entries(value).map(([key, inner]) => [key, asTexts(known[key] ?? others, written[key], inner)]),
-    )
-  }
-  const scalar = typeof value === 'number' || typeof value === 'boolean'
-  return scalar && typeof written === 'string' && schema?.['type'] === 'string' ? String(value) : value
-}
-
 /** @throws for a step kind that uses a VM and does not say so. */
 function demanded(vm: Vm | undefined, action: string): Vm {
   if (vm) return vm
@@ -475,16 +446,3 @@ function demanded(vm: Vm | undefined, action: string): Vm {
     remedy: "add needs: ['vm'] to the step kind",
   })
 }
-
-/** Makes the place in the scenario file the first frame of an error's stack, once. */
-function locate(error: unknown, step: Step, { file }: Scenario): void {
-  if (!(error instanceof Error) || located.has(error)) return
-  located.add(error)
-  const head = `${error.name}: ${error.message}`
-  const stack = error.stack ?? head
-  const frames = stack.startsWith(head)
-    ? stack.slice(head.length)
-    : stack.slice(Math.max(0, stack.indexOf('\n    at ')))
-  error.stack = `${head}\n    at ${titleOf(step).replaceAll(/[()\n]/g, ' ')} (${file}:${step.at.line}:${step.at.column})${frames.startsWith('\n') ? frames : `\n${frames}`}`
-}
-const located = new WeakSet<Error>()

@@ -1,17 +1,24 @@
 import { connectError, timeoutError, withDeadline, type CallOptions } from '../core/index.ts'
-import type { ByteStream } from '../wire/byte-stream.ts'
 
 const MAX_BUFFERED = 1_048_576
 
+/** The part of a byte stream that serial steps use. */
+export interface SerialStream {
+  readonly peer: string
+  start(sink: { onData(chunk: Uint8Array): void; onClose(error?: Error): void }): void
+  write(bytes: Uint8Array): Promise<void>
+  destroy(): void
+}
+
 /** Text over a byte channel into the guest: send, and wait for an answer. */
 export class SerialPort {
-  readonly #stream: ByteStream
+  readonly #stream: SerialStream
   readonly #decoder = new TextDecoder()
   #text = ''
   #closed: Error | undefined
   #changed: () => void = () => {}
 
-  constructor(stream: ByteStream) {
+  constructor(stream: SerialStream) {
     this.#stream = stream
     stream.start({
       onData: (chunk) => {

@@ -35,7 +35,7 @@ const ALIASES: Readonly<Record<string, string>> = {
   target_domain: 'target_domains',
 }
 /** Every top-level key, canonical ones first. */
-export const TOP_KEYS: readonly string[] = (
+const TOP_KEYS: readonly string[] = (
   'atp id name description tags meta timeout vars matrix use target input defaults setup steps teardown ' +
   'parallel verification target_hosts target_domains $schema'
 ).split(' ')

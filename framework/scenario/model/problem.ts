@@ -1,6 +1,6 @@
 import { AtpError } from '../../core/errors.ts'
 import { nearest } from '../../core/nearest.ts'
-import type { Position } from './source.ts'
+import type { Position } from './position.ts'
 
 /** One finding in a scenario file. Errors forbid running it, notes do not. */
 export interface Problem extends Position {

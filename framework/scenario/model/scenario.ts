@@ -1,5 +1,5 @@
 import type { Ownership } from '../../leases/api.ts'
-import type { Position } from './source.ts'
+import type { Position } from './position.ts'
 
 /**
  * The canonical record every dialect is read into. Plain data: it crosses process borders as JSON.

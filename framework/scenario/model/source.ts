@@ -1,11 +1,6 @@
 import { isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument, type Document } from 'yaml'
+import type { Position } from './position.ts'
 import type { Problems } from './problem.ts'
-
-/** A place in a scenario file, both numbers 1-based. */
-export interface Position {
-  line: number
-  column: number
-}
 
 /** A parsed scenario file: plain data, and where each part of it was written. */
 export interface Source {

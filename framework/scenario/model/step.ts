@@ -7,7 +7,7 @@ import { isDuration, type StepSpec } from './step-spec.ts'
 import { isTemplate } from './template.ts'
 
 /** Every spelling of what any step may say beside its parameters → the canonical one. */
-export const META_KEYS: Readonly<Record<string, keyof StepMeta>> = {
+const META_KEYS: Readonly<Record<string, keyof StepMeta>> = {
   label: 'label',
   name: 'label',
   on: 'on',

@@ -2,7 +2,7 @@ import { parseExpression, pathsOf, type Expression } from './expression.ts'
 import { suggestion } from './problem.ts'
 import type { Reading } from './reading.ts'
 import type { Scenario, Step } from './scenario.ts'
-import type { Position } from './source.ts'
+import type { Position } from './position.ts'
 import { isTemplate, parseTemplate, textsOf } from './template.ts'
 
 type Path = Extract<Expression, { kind: 'path' }>

@@ -1,0 +1,16 @@
+import type { Scenario, Step } from './model/index.ts'
+import { titleOf } from './step-title.ts'
+
+const located = new WeakSet<Error>()
+
+/** Makes the place in the scenario file the first frame of an error's stack, once. */
+export function locate(error: unknown, step: Step, { file }: Scenario): void {
+  if (!(error instanceof Error) || located.has(error)) return
+  located.add(error)
+  const head = `${error.name}: ${error.message}`
+  const stack = error.stack ?? head
+  const frames = stack.startsWith(head)
+    ? stack.slice(head.length)
+    : stack.slice(Math.max(0, stack.indexOf('\n    at ')))
+  error.stack = `${head}\n    at ${titleOf(step).replaceAll(/[()\n]/g, ' ')} (${file}:${step.at.line}:${step.at.column})${frames.startsWith('\n') ? frames : `\n${frames}`}`
+}
