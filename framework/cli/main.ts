@@ -15,9 +15,6 @@ export function createProgram(): Command {
   const program = new Command('atp')
     .description('Vitest for virtual desktops: specs that drive real VMs.')
     .version(packageVersion(), '-V, --version')
-    .showSuggestionAfterError(true)
-    .showHelpAfterError('(run with --help for usage)')
-    .exitOverride()
     .addHelpText(
       'after',
       `
@@ -43,7 +40,14 @@ The npm package "atp" is somebody else's: install @ocloudview/atp, then "npx atp
   ]) {
     program.addCommand(command)
   }
+  strict(program)
   return program
+}
+
+/** Commander hands these settings to no sub-command that was made apart. */
+function strict(command: Command): void {
+  command.exitOverride().showHelpAfterError('(run with --help for usage)')
+  for (const sub of command.commands) strict(sub)
 }
 
 /** Prints an error as one clear message; stacks only where the framework itself is at fault. */

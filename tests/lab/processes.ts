@@ -8,7 +8,7 @@ export interface LabVm {
   name: string
 }
 
-/** QEMU processes of the lab of this environment. */
+/** QEMU processes of the lab of this environment that were leased. */
 export function labVms(home = labPaths().home): LabVm[] {
   return readdirSync('/proc')
     .filter((entry) => /^\d+$/.test(entry))
@@ -21,7 +21,8 @@ export function labVms(home = labPaths().home): LabVm[] {
       }
       if (!words[0]?.includes('qemu-system') || !words.some((word) => word.includes(`${home}/`))) return []
       const name = words.find((word) => word.startsWith('guest='))?.match(/^guest=([^,]+)/)?.[1] ?? '?'
-      return [{ pid: Number(pid), name }]
+      // Names the broker hands out; VMs of the lab's own tests are called otherwise.
+      return /^vm-\d+$/.test(name) ? [{ pid: Number(pid), name }] : []
     })
 }
 

@@ -28,7 +28,7 @@ describe('the original scenarios', () => {
   })
 
   it('run with another text and another VM', async () => {
-    const changed = flat.replaceAll('vm-001', 'vm-007').replace('Hello World', 'atp {}~|" 42')
+    const changed = flat.replaceAll('vm-001', 'vm-007').replace('Hello World', 'atp {}~|@#% 42')
     const home = project({ 'specs/flat.spec.yaml': changed })
     const outcome = await home.run(['test'])
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
