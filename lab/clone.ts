@@ -47,7 +47,9 @@ export async function startClone(
       await client.restore(snapshot.file, { running: true, ...options })
     })
     domain = await client.lookupByUuid(uuid, options)
-    await giveIdentity(client, domain, options)
+    const agent = new GuestAgent(client, domain)
+    await agent.ready(options)
+    await agent.giveIdentity(options)
     if (resettable) await keepPristine(client, domain, options)
     return domain
   } catch (error) {
@@ -60,16 +62,6 @@ export async function startClone(
 
 function ignoreGone(error: unknown): void {
   if (!isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) throw error
-}
-
-/** What twins share and must not. Written as files: a process in a guest without a warm cache costs 50 ms and more. */
-async function giveIdentity(client: LibvirtClient, domain: Domain, options: CallOptions): Promise<void> {
-  const agent = new GuestAgent(client, domain)
-  await agent.ready(options)
-  await agent.write('/proc/sys/kernel/hostname', domain.name, options)
-  await agent.write('/etc/hostname', `${domain.name}\n`, options)
-  await agent.write('/etc/machine-id', `${domain.uuid.replaceAll('-', '')}\n`, options)
-  await agent.syncClock(options)
 }
 
 async function keepPristine(client: LibvirtClient, domain: Domain, options: CallOptions): Promise<void> {

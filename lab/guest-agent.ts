@@ -42,8 +42,18 @@ export class GuestAgent {
     }
   }
 
-  /** Writes a small file. */
-  async write(path: string, text: string, options: CallOptions): Promise<void> {
+  /**
+   * Gives the guest what twins share and must not: host name, machine id, the time of day. Written as files, since
+   * a process costs 50 ms and more in a guest whose code was never translated.
+   */
+  async giveIdentity(options: CallOptions): Promise<void> {
+    const { name, uuid } = this.#domain
+    await this.#write('/proc/sys/kernel/hostname', name, options)
+    await this.#write('/etc/machine-id', `${uuid.replaceAll('-', '')}\n`, options)
+    await this.syncClock(options)
+  }
+
+  async #write(path: string, text: string, options: CallOptions): Promise<void> {
     const handle = await this.#call('guest-file-open', { path, mode: 'w' }, options)
     await this.#call('guest-file-write', { handle, 'buf-b64': Buffer.from(text, 'utf8').toString('base64') }, options)
     await this.#call('guest-file-close', { handle }, options)

@@ -102,7 +102,7 @@ export function domainXml(vm: {
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>${xmlText(vm.image.kernel)}</kernel>
     <initrd>${xmlText(vm.image.initrd)}</initrd>
-    <cmdline>console=tty0 console=ttyS0 quiet tsc=reliable atp.inputs=${inputs}</cmdline>
+    <cmdline>console=tty0 console=ttyS0 quiet tsc=reliable init_on_free=1 atp.inputs=${inputs}</cmdline>
   </os>
   <features><acpi/></features>
   <on_poweroff>destroy</on_poweroff>

@@ -24,9 +24,6 @@ export const GUEST_MODULES = [
 export const GUEST_INPUT_LINKS = '/dev/input/atp'
 /** Exists once all devices of the profile are there and linked. */
 export const GUEST_READY_FILE = '/run/atp-ready'
-/** Gives a clone an identity of its own: `adopt <host name> <machine id> <seconds since the epoch>`. */
-export const GUEST_ADOPT = '/sbin/adopt'
-
 const INITTAB = `::sysinit:/etc/boot
 ::respawn:/usr/sbin/qemu-ga -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0
 ::once:/etc/settle
@@ -46,7 +43,7 @@ mount -t tmpfs tmpfs /tmp
 mkdir -p /run/lock
 echo 0 > /proc/sys/kernel/ctrl-alt-del
 echo 0 > /proc/sys/kernel/sysrq
-hostname -F /etc/hostname
+hostname atp-guest
 while read module; do insmod /lib/modules/$module.ko; done < /etc/modules
 # The agent's port comes last in the machine's description, so when it has its name all have.
 until grep -qsx org.qemu.guest_agent.0 /sys/class/virtio-ports/*/name; do usleep 5000; done
@@ -86,14 +83,6 @@ touch ${GUEST_READY_FILE}
 echo "guest ready: $(ls ${GUEST_INPUT_LINKS} | tr '\\n' ' ')" > /dev/ttyS0
 `
 
-const ADOPT = `#!/bin/sh
-hostname "$1"
-echo "$1" > /etc/hostname
-echo "127.0.0.1 localhost $1" > /etc/hosts
-echo "$2" > /etc/machine-id
-echo "$2" > /dev/urandom
-`
-
 // The agent runs "shutdown -h|-P|-r … +0" for guest-shutdown; busybox has no such applet.
 const SHUTDOWN = `#!/bin/sh
 for word; do
@@ -122,13 +111,11 @@ export const GUEST_FILES: readonly { path: string; mode: number; text: string }[
   { path: 'etc/boot', mode: 0o755, text: BOOT },
   { path: 'etc/settle', mode: 0o755, text: SETTLE },
   { path: 'etc/modules', mode: 0o644, text: `${GUEST_MODULES.join('\n')}\n` },
-  { path: 'etc/hostname', mode: 0o644, text: 'atp-guest\n' },
   { path: 'etc/hosts', mode: 0o644, text: '127.0.0.1 localhost\n' },
   { path: 'etc/machine-id', mode: 0o644, text: 'uninitialized\n' },
   { path: 'etc/os-release', mode: 0o644, text: OS_RELEASE },
   { path: 'etc/passwd', mode: 0o644, text: 'root:x:0:0:root:/root:/bin/sh\n' },
   { path: 'etc/group', mode: 0o644, text: 'root:x:0:\n' },
   { path: 'etc/profile', mode: 0o644, text: PROFILE },
-  { path: 'sbin/adopt', mode: 0o755, text: ADOPT },
   { path: 'sbin/shutdown', mode: 0o755, text: SHUTDOWN },
 ]
