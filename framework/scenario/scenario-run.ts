@@ -53,6 +53,12 @@ interface Frame {
   signal: AbortSignal
 }
 
+/** How a step failed; `soft` when only steps inside it failed that were to stop nothing. */
+interface Failure {
+  error: unknown
+  soft: boolean
+}
+
 /** Failures of a list of steps: `stop` ended it, `soft` ones (`on_failure: continue`) did not. */
 interface Failures {
   stop?: { error: unknown }
@@ -125,14 +131,14 @@ export class ScenarioRun {
         this.#skipList(steps.slice(index), frame, 'the run was interrupted')
         break
       }
-      const failed = await this.#step(step, frame)
+      const { failed, title } = await this.#step(step, frame)
       if (!failed) continue
       if (!stopping || failed.soft || step.on_failure === 'continue') {
         failures.soft ??= failed
         continue
       }
       failures.stop = failed
-      const reason = frame.signal.aborted ? 'the run was interrupted' : `"${titleOf(step)}" failed`
+      const reason = frame.signal.aborted ? 'the run was interrupted' : `"${title}" failed`
       this.#skipList(steps.slice(index + 1), frame, reason)
       break
     }
@@ -193,35 +199,35 @@ export class ScenarioRun {
     })
   }
 
-  async #step(step: Step, frame: Frame): Promise<{ error: unknown; soft: boolean } | undefined> {
+  async #step(step: Step, frame: Frame): Promise<{ failed: Failure | undefined; title: string }> {
     const started = performance.now()
-    const report = this.#begin(step, frame, this.#title(step, frame.variables))
-    let failed: { error: unknown; soft: boolean } | undefined
+    const report = this.#begin(
+      step,
+      frame,
+      titleOf(step, (value) => frame.variables.fill(value)),
+    )
+    let failed: Failure | undefined
     try {
       if (step.when !== undefined && !truthy(evaluate(parseExpression(step.when), frame.variables), frame.variables)) {
         report.attempts = 0
         report.reason = `when: ${step.when}`
         this.#end(report, 'skipped', performance.now() - started)
-        return undefined
+        return { failed, title: report.title }
       }
       failed = await this.#attempts(step, frame, report)
     } catch (error) {
       failed = { error, soft: false }
     }
     if (failed) {
-      locate(failed.error, step, frame.scenario)
+      locate(failed.error, report.title, step, frame.scenario)
       report.error = toErrorRecord(failed.error, { root: this.#root })
     }
     const status = failed === undefined ? 'passed' : verdictOfError(failed.error) === 'product' ? 'failed' : 'broken'
     this.#end(report, status, performance.now() - started)
-    return failed
+    return { failed, title: report.title }
   }
 
-  async #attempts(
-    step: Step,
-    frame: Frame,
-    report: StepReport,
-  ): Promise<{ error: unknown; soft: boolean } | undefined> {
+  async #attempts(step: Step, frame: Frame, report: StepReport): Promise<Failure | undefined> {
     const retry = step.retry ?? frame.scenario.defaults?.retry
     for (let attempt = 1; ; attempt++) {
       report.attempts = attempt
@@ -233,7 +239,7 @@ export class ScenarioRun {
     }
   }
 
-  async #attempt(step: Step, frame: Frame, report: StepReport): Promise<{ error: unknown; soft: boolean } | undefined> {
+  async #attempt(step: Step, frame: Frame, report: StepReport): Promise<Failure | undefined> {
     const kind = this.#registry.get(step.action)
     const soft: { first?: unknown } = {}
     let work: Promise<void> | undefined
@@ -242,7 +248,7 @@ export class ScenarioRun {
       const params = fillParams(kind, step, frame.variables)
       timeoutMs = this.#timeoutMs(kind, step, params, frame)
       const bounds = { timeoutMs: timeoutMs + GRACE_MS, signal: frame.signal }
-      await withDeadline(titleOf(step), bounds, (signal) => {
+      await withDeadline(report.title, bounds, (signal) => {
         work = this.#inStep(report.id, () =>
           this.#perform(kind, step, params, { ...frame, signal }, report, timeoutMs, soft),
         )
@@ -253,7 +259,7 @@ export class ScenarioRun {
       if (kind.nested || step.scenario) await work?.catch(() => {})
       if (!isAtpError(error, 'ATP_TIMEOUT') || error.context['timeoutMs'] !== timeoutMs + GRACE_MS)
         return { error, soft: false }
-      const message = `step "${titleOf(step)}" did not finish within ${timeoutMs} ms`
+      const message = `step "${report.title}" did not finish within ${timeoutMs} ms`
       return {
         error: timeoutError('ATP_SCENARIO_STEP_TIMEOUT', message, { context: { timeoutMs }, cause: error.cause }),
         soft: false,
@@ -277,7 +283,7 @@ export class ScenarioRun {
     report.vms = vms.flatMap((vm) => vm?.name ?? [])
     const outcomes: StepOutcome[] = []
     for (const vm of vms) {
-      if (frame.signal.aborted) throw interrupted(titleOf(step), frame.signal)
+      if (frame.signal.aborted) throw interrupted(report.title, frame.signal)
       const context = this.#context(step, frame, report, timeoutMs, soft, vm)
       try {
         const outcome = (await kind.run(context, params)) ?? {}
@@ -371,15 +377,6 @@ export class ScenarioRun {
       layout: input?.layout ?? 'us',
       ...(input?.key_delay === undefined ? {} : { delayMs: parseDuration(input.key_delay, 's') }),
       ...(input?.key_hold === undefined ? {} : { holdMs: parseDuration(input.key_hold, 's') }),
-    }
-  }
-
-  #title(step: Step, variables: RunVariables): string {
-    if (step.label === undefined) return titleOf(step)
-    try {
-      return String(variables.fill(step.label))
-    } catch {
-      return step.label
     }
   }
 

@@ -1,10 +1,9 @@
 import type { Scenario, Step } from './model/index.ts'
-import { titleOf } from './step-title.ts'
 
 const located = new WeakSet<Error>()
 
 /** Makes the place in the scenario file the first frame of an error's stack, once. */
-export function locate(error: unknown, step: Step, { file }: Scenario): void {
+export function locate(error: unknown, title: string, step: Step, { file }: Scenario): void {
   if (!(error instanceof Error) || located.has(error)) return
   located.add(error)
   const head = `${error.name}: ${error.message}`
@@ -12,5 +11,6 @@ export function locate(error: unknown, step: Step, { file }: Scenario): void {
   const frames = stack.startsWith(head)
     ? stack.slice(head.length)
     : stack.slice(Math.max(0, stack.indexOf('\n    at ')))
-  error.stack = `${head}\n    at ${titleOf(step).replaceAll(/[()\n]/g, ' ')} (${file}:${step.at.line}:${step.at.column})${frames.startsWith('\n') ? frames : `\n${frames}`}`
+  const place = `${title.replaceAll(/[()\n]/g, ' ')} (${file}:${step.at.line}:${step.at.column})`
+  error.stack = `${head}\n    at ${place}\n${frames.replace(/^\n/, '')}`
 }
