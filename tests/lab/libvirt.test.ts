@@ -1,0 +1,116 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { pollUntil } from '../../framework/core/index.ts'
+import { HostConnection } from '../../framework/hosts/index.ts'
+import type { ByteStream, ChannelStream, Domain, LibvirtClient } from '../../framework/protocols/libvirt/index.ts'
+import { createLabProvider, missingSystemPackages, type LabProvider } from '../../lab/index.ts'
+
+const PORT = '/dev/virtio-ports/atp.channel.0'
+const missing = await missingSystemPackages()
+if (missing.length > 0) console.warn(`lab tests of the libvirt client are skipped: not installed: ${missing.join(', ')}`)
+
+describe.skipIf(missing.length > 0)('libvirt client and a guest', () => {
+  let provider: LabProvider
+  let vm: { host: string; uuid: string } | undefined
+  let connection: HostConnection
+  let client: LibvirtClient
+  let domain: Domain
+
+  beforeAll(async () => {
+    provider = createLabProvider()
+    const [host] = await provider.hosts()
+    const owner = { run: `test-${process.pid}`, lease: 'libvirt', pid: process.pid, expires: Date.now() + 600_000 }
+    const name = 'vm-901'
+    vm = { host: host!.id, ...(await provider.create({ host: host!.id, name, owner })) }
+    connection = await HostConnection.open(host!)
+    client = await connection.client('calls')
+    domain = await client.lookupByUuid(vm.uuid)
+  })
+  afterAll(async () => {
+    await connection?.close()
+    if (vm) await provider.destroy(vm)
+    await provider?.close()
+  })
+
+  const agent = async (execute: string, parameters?: object): Promise<Record<string, unknown>> =>
+    JSON.parse(await client.agentCommand(domain, JSON.stringify({ execute, arguments: parameters }))).return
+  const shell = async (script: string) =>
+    (await agent('guest-exec', { path: '/bin/sh', arg: ['-c', script], 'capture-output': true }))['pid'] as number
+
+  /** Hashes what arrives, until there is enough of it. */
+  const hashOf = (stream: ByteStream, sizeBytes: number) =>
+    new Promise<string>((resolve, reject) => {
+      const hash = createHash('sha256')
+      let seenBytes = 0
+      stream.start({
+        onData: (chunk) => {
+          hash.update(chunk)
+          seenBytes += chunk.length
+          if (seenBytes >= sizeBytes) resolve(hash.digest('hex'))
+        },
+        onClose: (error) => reject(error ?? new Error('the channel ended early')),
+      })
+    })
+
+  const close = async (channel: ChannelStream) => {
+    channel.destroy()
+    await channel.released
+  }
+
+  it('passes agent commands, their errors and Chinese text', async () => {
+    expect(await agent('guest-ping')).toEqual({})
+    await expect(agent('guest-nothing')).rejects.toMatchObject({ code: 'ATP_LIBVIRT_REMOTE', context: { libvirtCode: 1 } })
+    const pid = await shell('echo 你好')
+    const output = await pollUntil('the command’s end', { timeoutMs: 10_000 }, async () => {
+      const status = await agent('guest-exec-status', { pid })
+      return status['exited'] ? Buffer.from(String(status['out-data']), 'base64').toString() : undefined
+    })
+    expect(output).toBe('你好\n')
+  })
+
+  it('notices the agent’s end and its return', async () => {
+    const seen: string[] = []
+    const unsubscribe = await client.onAgentLifecycle(domain, ({ state }) => seen.push(state))
+    await shell('sleep 0.2; killall qemu-ga')
+    await expect.poll(() => seen, { timeout: 20_000 }).toEqual(['disconnected', 'connected'])
+    await unsubscribe()
+    await pollUntil('the agent’s answer', { timeoutMs: 20_000 }, () => agent('guest-ping'))
+  })
+
+  it('receives 16 MiB from the guest unharmed', async () => {
+    const sizeBytes = 16 * 1024 * 1024
+    const channel = await client.openChannel(domain, 'atp.channel.0')
+    const arrived = hashOf(channel, sizeBytes)
+    await shell(`yes 0123456789 | head -c ${sizeBytes} > ${PORT}`)
+    const expected = createHash('sha256').update('0123456789\n'.repeat(sizeBytes / 11 + 1).slice(0, sizeBytes))
+    expect(await arrived).toBe(expected.digest('hex'))
+    await close(channel)
+  })
+
+  it('sends 16 MiB through the guest and back unharmed, while other calls are served', async () => {
+    const data = randomBytes(16 * 1024 * 1024)
+    const channel = await client.openChannel(domain, 'atp.channel.0')
+    const arrived = hashOf(channel, data.length)
+    await shell(`exec 3<>${PORT}; exec cat <&3 >&3`)
+    let done = false
+    const delaysMs: number[] = []
+    const watch = async () => {
+      while (!done) {
+        const started = performance.now()
+        await client.getState(domain)
+        delaysMs.push(performance.now() - started)
+        await new Promise((resolve) => setTimeout(resolve, 5))
+      }
+    }
+    const watching = watch()
+    for (let at = 0; at < data.length; at += 65_536) await channel.write(data.subarray(at, at + 65_536))
+    expect(await arrived).toBe(createHash('sha256').update(data).digest('hex'))
+    done = true
+    await watching
+    expect(delaysMs.length).toBeGreaterThan(10)
+    // On the same connection: the channel's data never takes its slots.
+    expect(delaysMs.toSorted((a, b) => a - b)[Math.floor(delaysMs.length / 2)]).toBeLessThan(50)
+    await close(channel)
+    expect(client.stats()).toMatchObject({ streams: 0, pending: 0, inFlight: 0 })
+  })
+})
