@@ -6,21 +6,24 @@ export const SYSTEM_PACKAGES = ['qemu-system-x86', 'libvirt-daemon', 'libvirt-da
 
 const INSTALL_TIMEOUT_MS = 900_000
 
-/** Which of {@link SYSTEM_PACKAGES} are not installed. */
-export async function missingSystemPackages(options: CallOptions = {}): Promise<string[]> {
-  const { stdout } = await query(options)
+/** Which of {@link SYSTEM_PACKAGES}, or of the packages named, are not installed. */
+export async function missingSystemPackages(
+  options: CallOptions = {},
+  wanted: readonly string[] = SYSTEM_PACKAGES,
+): Promise<string[]> {
+  const { stdout } = await query(wanted, options)
   const installed = new Set(
     stdout
       .split('\n')
       .filter((line) => line.endsWith(' installed'))
       .map((line) => line.split(' ')[0]),
   )
-  return SYSTEM_PACKAGES.filter((name) => !installed.has(name))
+  return wanted.filter((name) => !installed.has(name))
 }
 
-async function query(options: CallOptions): Promise<{ stdout: string }> {
+async function query(names: readonly string[], options: CallOptions): Promise<{ stdout: string }> {
   try {
-    return await runProgram('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\n', ...SYSTEM_PACKAGES], options)
+    return await runProgram('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\n', ...names], options)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
     throw unsupportedError('ATP_LAB_SYSTEM', 'the lab needs Debian, or a system made from it: dpkg-query is not installed', {
@@ -31,9 +34,7 @@ async function query(options: CallOptions): Promise<{ stdout: string }> {
 }
 
 /** The error for a system that lacks packages; its remedy is the command to type. */
-export async function missingPackagesError(cause?: unknown, options: CallOptions = {}): Promise<AtpError> {
-  const missing = await missingSystemPackages(options)
-  const names = missing.length > 0 ? missing : [...SYSTEM_PACKAGES]
+export function packagesError(names: readonly string[], cause?: unknown): AtpError {
   return unsupportedError('ATP_LAB_PACKAGES', `the lab needs Debian packages that are not installed: ${names.join(', ')}`, {
     cause,
     context: { packages: names },
@@ -47,21 +48,26 @@ function installCommand(names: readonly string[]): string {
 }
 
 /**
- * Installs what is missing, as root or through sudo where that asks for no password.
+ * Installs what is missing and returns its names; as root or through sudo where that asks for no password.
  *
  * The system's own libvirt daemon is left as the packages configure it; the lab does not use it.
  *
  * @throws `ATP_LAB_PACKAGES` when it may not, with the command to type; `ATP_LAB_INSTALL` when apt fails.
  */
 export async function installSystemPackages({
+  also = [],
   onProgress,
   ...bounds
-}: CallOptions & { onProgress?: (text: string) => void } = {}): Promise<string[]> {
+}: CallOptions & {
+  /** Further packages to install with them. */
+  also?: readonly string[]
+  onProgress?: (text: string) => void
+} = {}): Promise<string[]> {
   const options = { timeoutMs: INSTALL_TIMEOUT_MS, ...bounds }
-  const missing = await missingSystemPackages(options)
+  const missing = await missingSystemPackages(options, [...SYSTEM_PACKAGES, ...also])
   if (missing.length === 0) return []
   const sudo = process.getuid?.() === 0 ? [] : ['sudo', '-n']
-  if (sudo.length > 0 && !(await mayUseSudo(options))) throw await missingPackagesError(undefined, options)
+  if (sudo.length > 0 && !(await mayUseSudo(options))) throw packagesError(missing)
   onProgress?.(`installing ${missing.join(', ')}`)
   await aptGet(sudo, ['update'], options)
   await aptGet(sudo, ['install', '--no-install-recommends', '-y', ...missing], options)
