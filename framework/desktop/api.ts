@@ -57,7 +57,9 @@ export interface GuestFile {
 export interface Guest {
   ping(options?: CallOptions): Promise<void>
   info(options?: CallOptions): Promise<{ version: string; commands: string[] }>
-  osInfo(options?: CallOptions): Promise<{ id: string; name: string; version: string; kernel: string; family: 'linux' | 'windows' | 'other' }>
+  osInfo(
+    options?: CallOptions,
+  ): Promise<{ id: string; name: string; version: string; kernel: string; family: 'linux' | 'windows' | 'other' }>
   /** Runs a program by path; waits for its end. A non-zero exit is a result, not an error. */
   exec(path: string, options?: ExecOptions): Promise<ExecResult>
   /** Runs a line in the guest's own shell (sh, or cmd on Windows). */

@@ -217,7 +217,10 @@ export class DesktopVm implements Vm {
   }
 
   #voidSessions(event: MachineEvent): void {
-    const reason = connectError('ATP_VM_SESSION_VOID', `${this.name} ${event}; sessions with the guest from before are void`)
+    const reason = connectError(
+      'ATP_VM_SESSION_VOID',
+      `${this.name} ${event}; sessions with the guest from before are void`,
+    )
     this.#observation.abandon(reason)
     this.#sessions
       .void(reason)

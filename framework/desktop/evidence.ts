@@ -31,7 +31,9 @@ export async function collectEvidence(
       async () => {
         const path = (await sessions.xml()).serialLogPath
         if (path === undefined) throw new Error("the VM's serial console is not logged to a file")
-        attach('serial console', 'text/plain', redact(await tail(path, SERIAL_TAIL_BYTES)))
+        const text = await tail(path, SERIAL_TAIL_BYTES)
+        if (text === '') throw new Error('nothing was printed on the serial console since the VM was made')
+        attach('serial console', 'text/plain', redact(text))
       },
     ],
     [

@@ -70,18 +70,22 @@ export class Machine {
       })
     } catch (error) {
       if (!isAtpError(error, 'ATP_TIMEOUT')) throw error
-      throw timeoutError('ATP_VM_STATE_TIMEOUT', `${name} is ${seen ?? 'unknown'}, not ${wanted}, after ${timeoutMs} ms`, {
-        cause: error,
-        context: { vm: name, wanted, seen, timeoutMs },
-        verdict: 'product',
-      })
+      throw timeoutError(
+        'ATP_VM_STATE_TIMEOUT',
+        `${name} is ${seen ?? 'unknown'}, not ${wanted}, after ${timeoutMs} ms`,
+        {
+          cause: error,
+          context: { vm: name, wanted, seen, timeoutMs },
+          verdict: 'product',
+        },
+      )
     }
   }
 
   /** Starts hearing of events: one subscription of each kind, since a daemon refuses a second one. */
   async watch(options: CallOptions = {}): Promise<void> {
     const tell = (event: MachineEvent) => {
-      for (const listener of [...this.#listeners]) listener(event)
+      for (const listener of this.#listeners) listener(event)
     }
     const client = await this.#control(options)
     this.#unsubscribe.push(await client.onLifecycle(this.domain, ({ event }) => tell(event), options))

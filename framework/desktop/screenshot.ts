@@ -17,7 +17,10 @@ export function toPng({ contentType, bytes }: Screenshot): Screenshot {
   if (isPng(bytes)) return { contentType: 'image/png', bytes }
   const header = readPpmHeader(bytes)
   if (!header) {
-    throw protocolError('ATP_VM_SCREENSHOT', `a screenshot in an unknown format (${contentType}, ${bytes.byteLength} bytes)`)
+    throw protocolError(
+      'ATP_VM_SCREENSHOT',
+      `a screenshot in an unknown format (${contentType}, ${bytes.byteLength} bytes)`,
+    )
   }
   const { width, height, at } = header
   const data = bytes.subarray(at, at + width * height * 3)

@@ -9,7 +9,7 @@ export function shareMonitorEvents(target: ProtocolTarget): ProtocolTarget {
   let registration: Promise<() => Promise<void>> | undefined
   const register = () => {
     const registering = target.onMonitorEvent((event) => {
-      for (const handler of [...handlers]) handler(event)
+      for (const handler of handlers) handler(event)
     })
     registering.catch(() => {
       if (registration === registering) registration = undefined
@@ -33,7 +33,9 @@ export function shareMonitorEvents(target: ProtocolTarget): ProtocolTarget {
       return async () => {
         if (!handlers.delete(own) || handlers.size > 0 || registration !== mine) return
         registration = undefined
-        await (await mine)()
+        await (
+          await mine
+        )()
       }
     },
   }

@@ -112,7 +112,10 @@ export class QgaClient {
   }
 
   async info(options: CallOptions = {}): Promise<GuestAgentInfo> {
-    const answer = await this.execute<Partial<GuestAgentInfo>>('guest-info', undefined, { ...options, idempotent: true })
+    const answer = await this.execute<Partial<GuestAgentInfo>>('guest-info', undefined, {
+      ...options,
+      idempotent: true,
+    })
     const { version, supported_commands: commands } = answer ?? {}
     if (typeof version !== 'string' || !Array.isArray(commands)) throw this.#malformed('guest-info', answer)
     return { version, supported_commands: commands }
@@ -239,7 +242,8 @@ export class QgaClient {
     return timeoutError('ATP_QGA_NOT_READY', `${vm}: no guest agent answered within ${timeoutMs} ms`, {
       cause,
       context: { vm, timeoutMs },
-      remedy: 'check on the screen or the serial console that the guest has booted, and that qemu-guest-agent runs in it',
+      remedy:
+        'check on the screen or the serial console that the guest has booted, and that qemu-guest-agent runs in it',
     })
   }
 

@@ -57,7 +57,10 @@ export interface GuestOsInfo {
 export type QgaReply = { type: 'return'; value: unknown } | { type: 'error'; class: string; desc: string }
 
 /** Arguments of `guest-exec` for a program and its parameters. Output is captured unless said otherwise. */
-export function guestExec(path: string, { args, env, input, captureOutput = true }: GuestExecInput = {}): GuestExecCommand {
+export function guestExec(
+  path: string,
+  { args, env, input, captureOutput = true }: GuestExecInput = {},
+): GuestExecCommand {
   return {
     path,
     arg: args && args.length > 0 ? [...args] : undefined,

@@ -21,7 +21,10 @@ const SHOWN_CHARACTERS = 200
 /** `ATP_QGA_PROTOCOL`: the agent's answer is not what its schema says. */
 export function qgaProtocolError(vm: string, what: string, text: string, cause?: unknown): AtpError {
   const shown = text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text
-  return protocolError('ATP_QGA_PROTOCOL', `${vm}: the guest agent answered ${what}: ${shown}`, { cause, context: { vm } })
+  return protocolError('ATP_QGA_PROTOCOL', `${vm}: the guest agent answered ${what}: ${shown}`, {
+    cause,
+    context: { vm },
+  })
 }
 
 /** `ATP_QGA_EXECUTE`: the agent understood the command and refused it. */
@@ -35,7 +38,10 @@ export function qgaExecuteError(vm: string, command: string, desc: string, cause
 /** `ATP_QGA_CLOSED`: a call on a session that is closed or was never connected. */
 export function qgaClosedError(vm: string, reason?: unknown): AtpError {
   const why = reason === undefined ? '' : ` (${messageOf(reason)})`
-  return stateError('ATP_QGA_CLOSED', `${vm}: the guest agent session is closed${why}`, { cause: reason, context: { vm } })
+  return stateError('ATP_QGA_CLOSED', `${vm}: the guest agent session is closed${why}`, {
+    cause: reason,
+    context: { vm },
+  })
 }
 
 /** `ATP_QGA_EXEC_TIMEOUT`: the process was started and had not ended in time. It goes on running. */
@@ -70,7 +76,8 @@ export function explainAgentFailure(vm: string, command: string, error: unknown)
       return unsupportedError('ATP_QGA_ABSENT', `${vm} has no guest agent channel`, {
         cause: error,
         context: { vm, command },
-        remedy: 'add a virtio channel named org.qemu.guest_agent.0 to the domain and install qemu-guest-agent in the guest',
+        remedy:
+          'add a virtio channel named org.qemu.guest_agent.0 to the domain and install qemu-guest-agent in the guest',
       })
     case LIBVIRT_RPC:
       return remoteError('ATP_QGA_TOO_LARGE', `${vm}: the answer to ${command} is larger than libvirt passes on`, {

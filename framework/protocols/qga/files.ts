@@ -41,7 +41,7 @@ export async function writeGuestFile(
   options: CallOptions,
 ): Promise<void> {
   await withHandle(agent, path, 'w', options, async (handle) => {
-    for (let at = 0; at < content.byteLength; ) {
+    for (let at = 0; at < content.byteLength;) {
       const chunk = content.subarray(at, at + FILE_CHUNK_BYTES)
       const args = { handle, 'buf-b64': Buffer.from(chunk).toString('base64'), count: chunk.byteLength }
       const answer = (await agent.command('guest-file-write', args, options)) as { count?: unknown }

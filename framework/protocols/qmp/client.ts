@@ -2,14 +2,7 @@ import { withDeadline, type CallOptions } from '../../core/index.ts'
 import type { ByteStream } from '../../wire/byte-stream.ts'
 import type { ProtocolTarget } from '../protocol.ts'
 import type { TranscriptRecorder } from '../transcript.ts'
-import {
-  parseVersion,
-  qmpKey,
-  type QmpEvent,
-  type QmpGreeting,
-  type QmpInputEvent,
-  type QmpVersion,
-} from './codec.ts'
+import { parseVersion, qmpKey, type QmpEvent, type QmpGreeting, type QmpInputEvent, type QmpVersion } from './codec.ts'
 import { openLibvirtMonitor, QmpSocket, type QmpConnection, type QmpListener } from './connection.ts'
 import { qmpClosedError, qmpExecuteError, qmpProtocolError } from './errors.ts'
 import { QmpEvents, type QmpEventsOptions } from './events.ts'

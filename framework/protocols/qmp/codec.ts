@@ -63,7 +63,8 @@ export function parseMessage(text: string): QmpMessage {
   if ('return' in message) return { type: 'return', id: message['id'], value: message['return'] }
   if ('error' in message) {
     const error = message['error']
-    if (!isObject(error) || typeof error['desc'] !== 'string') throw qmpProtocolError('an error without description', text)
+    if (!isObject(error) || typeof error['desc'] !== 'string')
+      throw qmpProtocolError('an error without description', text)
     return { type: 'error', id: message['id'], class: String(error['class'] ?? 'GenericError'), desc: error['desc'] }
   }
   if ('event' in message) return { type: 'event', event: parseEvent(message, text) }
@@ -83,7 +84,9 @@ function parseGreeting(body: unknown, text: string): QmpGreeting {
   const version = isObject(body) ? parseVersion(body['version']) : undefined
   if (!isObject(body) || !version) throw qmpProtocolError('a greeting without version', text)
   // The list's items were objects in early drafts of QMP; only names mean anything to a client.
-  const capabilities = Array.isArray(body['capabilities']) ? body['capabilities'].filter((c) => typeof c === 'string') : []
+  const capabilities = Array.isArray(body['capabilities'])
+    ? body['capabilities'].filter((c) => typeof c === 'string')
+    : []
   return { version, capabilities }
 }
 

@@ -170,7 +170,8 @@ export class QmpSocket implements QmpConnection {
 
   async humanCommand(line: string, options: CallOptions): Promise<string> {
     const reply = await this.command('human-monitor-command', { 'command-line': line }, options)
-    if (reply.type === 'error') throw qmpExecuteError(this.peer, `human-monitor-command ${line}`, reply.class, reply.desc)
+    if (reply.type === 'error')
+      throw qmpExecuteError(this.peer, `human-monitor-command ${line}`, reply.class, reply.desc)
     if (typeof reply.value !== 'string') throw qmpProtocolError(`no text for "${line}"`, JSON.stringify(reply.value))
     return reply.value
   }

@@ -101,7 +101,9 @@ export class VirtioSerialChannel {
 
   #lost(error: Error | undefined): Error {
     const pendingBytes = this.#framer.pendingBytes
-    return !error && pendingBytes > 0 ? channelTruncatedError(this.peer, pendingBytes) : channelLostError(this.peer, error)
+    return !error && pendingBytes > 0
+      ? channelTruncatedError(this.peer, pendingBytes)
+      : channelLostError(this.peer, error)
   }
 
   #end(error: Error): void {

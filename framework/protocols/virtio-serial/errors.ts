@@ -1,4 +1,11 @@
-import { connectError, messageOf, protocolError, stateError, unsupportedError, type AtpError } from '../../core/index.ts'
+import {
+  connectError,
+  messageOf,
+  protocolError,
+  stateError,
+  unsupportedError,
+  type AtpError,
+} from '../../core/index.ts'
 
 /** `ATP_VIRTIO_SERIAL_CLOSED`: a call on a channel that this side closed, or never opened. */
 export function channelClosedError(peer: string, reason?: unknown): AtpError {
@@ -13,9 +20,13 @@ export function channelLostError(peer: string, cause?: unknown): AtpError {
 
 /** `ATP_VIRTIO_SERIAL_TRUNCATED`: the channel ended within a message. */
 export function channelTruncatedError(peer: string, pendingBytes: number): AtpError {
-  return protocolError('ATP_VIRTIO_SERIAL_TRUNCATED', `${peer} ended within a message, after ${pendingBytes} bytes of it`, {
-    context: { peer, pendingBytes },
-  })
+  return protocolError(
+    'ATP_VIRTIO_SERIAL_TRUNCATED',
+    `${peer} ended within a message, after ${pendingBytes} bytes of it`,
+    {
+      context: { peer, pendingBytes },
+    },
+  )
 }
 
 /** `ATP_VIRTIO_SERIAL_NO_CHANNEL`: the domain has no channel of that name. */

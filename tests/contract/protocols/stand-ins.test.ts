@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { defaultRegistry, ProtocolRegistry, type Protocol, type ProtocolTarget } from '../../../framework/protocols/index.ts'
+import {
+  defaultRegistry,
+  ProtocolRegistry,
+  type Protocol,
+  type ProtocolTarget,
+} from '../../../framework/protocols/index.ts'
 import { memoryPair } from '../../../framework/transport/index.ts'
 import { LineFramer } from '../../../framework/protocols/framing.ts'
 import { ScriptedAgent } from '../../unit/qga/scripted-agent.ts'
@@ -56,7 +61,9 @@ describe('ProtocolRegistry', () => {
     const registry = new ProtocolRegistry()
     registry.register(dummy('example'))
     const built = registry.create('example')
-    expect(() => registry.register(dummy('example'))).toThrow(expect.objectContaining({ code: 'ATP_PROTOCOL_DUPLICATE' }))
+    expect(() => registry.register(dummy('example'))).toThrow(
+      expect.objectContaining({ code: 'ATP_PROTOCOL_DUPLICATE' }),
+    )
     expect(registry.unregister('example')).toBe(true)
     expect(built.type).toBe('example')
     expect(() => registry.create('example')).toThrow(expect.objectContaining({ code: 'ATP_PROTOCOL_UNKNOWN' }))

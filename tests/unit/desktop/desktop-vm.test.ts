@@ -120,7 +120,10 @@ describe('DesktopVm sessions', () => {
   it('keeps the guest file a live reference', async () => {
     const file = vm.guest.file('/tmp/文件')
     host.agent.answer('guest-exec', () => ({ pid: 1 }))
-    host.agent.answer('guest-exec-status', () => ({ exited: true, exitcode: host.agent.files.has('/tmp/文件') ? 0 : 1 }))
+    host.agent.answer('guest-exec-status', () => ({
+      exited: true,
+      exitcode: host.agent.files.has('/tmp/文件') ? 0 : 1,
+    }))
     expect(await file.exists()).toBe(false)
     await expect(file.text()).rejects.toMatchObject({ code: 'ATP_QGA_FILE' })
     await file.write('内容')
@@ -143,7 +146,10 @@ describe('DesktopVm input', () => {
   })
 
   it('moves on the screen there is', async () => {
-    expect(await vm.mouse.move(3, 1, { verify: 'off' })).toMatchObject({ path: { device: 'virtio' }, outcome: 'unverified' })
+    expect(await vm.mouse.move(3, 1, { verify: 'off' })).toMatchObject({
+      path: { device: 'virtio' },
+      outcome: 'unverified',
+    })
     await expect(vm.mouse.move(4, 1)).rejects.toMatchObject({ code: 'ATP_MOUSE_RANGE' })
   })
 

@@ -189,7 +189,7 @@ describe('QgaClient processes', () => {
     await windows.shell('dir')
     expect(agent.commands.at(-2)?.arguments).toMatchObject({ path: 'cmd.exe', arg: ['/d', '/s', '/c', 'dir'] })
     await windows.powershell('Write-Output "中文"')
-    const { arg } = agent.commands.at(-2)?.arguments as { arg: string[] }
+    const arg = agent.commands.at(-2)?.arguments['arg'] as string[]
     expect(Buffer.from(arg.at(-1) as string, 'base64').toString('utf16le')).toBe('Write-Output "中文"')
     expect([familyOf({}), familyOf({ id: 'freebsd' }), familyOf({ id: 'alpine' })]).toEqual(['linux', 'other', 'linux'])
   })

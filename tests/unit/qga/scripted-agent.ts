@@ -76,7 +76,8 @@ export class ScriptedAgent {
   }
 
   #openFile(path: string, mode: string): number {
-    if (mode === 'r' && !this.files.has(path)) throw new Refusal(`failed to open file '${path}': No such file or directory`)
+    if (mode === 'r' && !this.files.has(path))
+      throw new Refusal(`failed to open file '${path}': No such file or directory`)
     if (mode === 'w') this.files.set(path, new Uint8Array(0))
     this.openHandles.set(this.#nextHandle, { path, mode, at: 0 })
     return this.#nextHandle++

@@ -58,7 +58,10 @@ describe('QmpClient over a stream', () => {
     const [stream] = serve((request, server) => {
       waiting.push(request)
       if (waiting.length < 100) return
-      for (const [i, one] of waiting.entries().toArray().sort((a, b) => (a[0] * 37) % 101 - (b[0] * 37) % 101)) {
+      for (const [i, one] of waiting
+        .entries()
+        .toArray()
+        .sort((a, b) => ((a[0] * 37) % 101) - ((b[0] * 37) % 101))) {
         server.say(`{"return":${JSON.stringify(one.arguments)},"id":${one.id}}\r\n${event('RESET', { i })}`)
       }
     })

@@ -7,9 +7,9 @@ const refused = expect.objectContaining({ code: 'ATP_QMP_PROTOCOL', branch: 'pro
 describe('QMP codec', () => {
   it('omits what a command does not have', () => {
     expect(encodeCommand({ execute: 'stop' })).toBe('{"execute":"stop"}')
-    expect(encodeCommand({ execute: 'send-key', arguments: { keys: [qmpKey('a')], 'hold-time': undefined }, id: 7 })).toBe(
-      '{"execute":"send-key","arguments":{"keys":[{"type":"qcode","data":"a"}]},"id":7}',
-    )
+    expect(
+      encodeCommand({ execute: 'send-key', arguments: { keys: [qmpKey('a')], 'hold-time': undefined }, id: 7 }),
+    ).toBe('{"execute":"send-key","arguments":{"keys":[{"type":"qcode","data":"a"}]},"id":7}')
   })
 
   it('reads each kind of message', () => {
@@ -21,11 +21,14 @@ describe('QMP codec', () => {
       class: 'CommandNotFound',
       desc: 'no such thing',
     })
+    expect(parseMessage('{"timestamp":{"seconds":5,"microseconds":6},"event":"STOP"}')).toEqual({
+      type: 'event',
+      event: { event: 'STOP', timestamp: { seconds: 5, microseconds: 6 }, data: {} },
+    })
     expect(
-      parseMessage('{"timestamp":{"seconds":5,"microseconds":6},"event":"STOP"}'),
-    ).toEqual({ type: 'event', event: { event: 'STOP', timestamp: { seconds: 5, microseconds: 6 }, data: {} } })
-    expect(
-      parseMessage('{"QMP":{"version":{"qemu":{"micro":9,"minor":2,"major":7},"package":"Debian"},"capabilities":["oob"]}}'),
+      parseMessage(
+        '{"QMP":{"version":{"qemu":{"micro":9,"minor":2,"major":7},"package":"Debian"},"capabilities":["oob"]}}',
+      ),
     ).toEqual({
       type: 'greeting',
       greeting: { version: { qemu: { major: 7, minor: 2, micro: 9 }, package: 'Debian' }, capabilities: ['oob'] },

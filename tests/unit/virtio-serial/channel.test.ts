@@ -122,6 +122,8 @@ describe('channel discovery', () => {
   it('names the ports there are when asked for another', () => {
     const missing = { code: 'ATP_VIRTIO_SERIAL_NO_CHANNEL', message: expect.stringContaining('com.example.测试.0') }
     expect(() => findPort('vm', virtioSerialPorts(channels), 'forward')).toThrow(expect.objectContaining(missing))
-    expect(() => findPort('vm', [], 'x')).toThrow(expect.objectContaining({ remedy: expect.stringContaining('<channel') }))
+    expect(() => findPort('vm', [], 'x')).toThrow(
+      expect.objectContaining({ remedy: expect.stringContaining('<channel') }),
+    )
   })
 })

@@ -41,12 +41,12 @@ describe('GuestResponder', () => {
   })
 
   it('sends content in blocks and waits for each to be taken', async () => {
-    const { open, got } = await responder((text) => (text.startsWith('put') ? 'ok\n' : got.length === 4 ? 'ok\ndone\n' : 'ok\n'))
+    const { open, got } = await responder((text) =>
+      text.startsWith('put') ? 'ok\n' : got.length === 4 ? 'ok\ndone\n' : 'ok\n',
+    )
     await (await open).put('/目录/f', new Uint8Array(7000))
     expect(got.map((chunk) => chunk.length)).toEqual([got[0]?.length, 3072, 3072, 856])
-    expect(got[0]).toBe(
-      `put 7000 ${sha256(new Uint8Array(7000))} ${Buffer.from('/目录/f').toString('base64')}\n`,
-    )
+    expect(got[0]).toBe(`put 7000 ${sha256(new Uint8Array(7000))} ${Buffer.from('/目录/f').toString('base64')}\n`)
   })
 
   it('reads an answer that comes in pieces or all at once', async () => {
