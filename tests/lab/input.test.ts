@@ -107,7 +107,8 @@ describe.each(['ps2', 'virtio', 'usb'] as const)('input into a guest with %s dev
     expect(latency?.p50Ms).toBeLessThan((latency?.loop?.p50Ms ?? 0) + (latency?.boundMs ?? 0))
   })
 
-  it.runIf(profile === 'ps2')('turns red when the guest drops one key', async () => {
+  it('turns red when the guest drops one key', async ({ skip }) => {
+    skip(profile !== 'ps2', "only the PS/2 driver's key table can be changed from inside the guest")
     // Scancode 1e is the key A: the guest's driver knows it no more.
     await vm.guest.shell('setkeycodes 1e 0')
     try {
