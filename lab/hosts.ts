@@ -15,6 +15,7 @@ import { connectUnix } from '../framework/transport/index.ts'
 import { daemonUser, giveTo, type DaemonUser } from './daemon-user.ts'
 import { withLock } from './lock.ts'
 import type { LabPaths } from './paths.ts'
+import { programEnv } from './run-program.ts'
 
 const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 10_000
@@ -149,7 +150,7 @@ async function launch(host: LabHost, user: DaemonUser, options: CallOptions): Pr
       detached: true,
       stdio: ['ignore', output.fd, output.fd],
       env: {
-        PATH: process.env['PATH'],
+        PATH: programEnv()['PATH'],
         HOME: host.folder,
         XDG_RUNTIME_DIR: join(host.folder, 'r'),
         XDG_CONFIG_HOME: join(host.folder, 'c'),

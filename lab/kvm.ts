@@ -8,6 +8,7 @@ import { readFacts, writeFacts } from './facts.ts'
 import type { GuestImage } from './image/build.ts'
 import { withLock } from './lock.ts'
 import type { LabPaths } from './paths.ts'
+import { programEnv } from './run-program.ts'
 
 /** Hardware virtualisation boots the kernel in well under a second; one that hangs hangs for good. */
 const DEADLINE_MS = 8000
@@ -56,7 +57,13 @@ async function probe(image: GuestImage, options: CallOptions): Promise<KvmVerdic
   // The guest reports only after it found the agent's port.
   const port = ['-device', 'virtio-serial-pci', '-chardev', 'null,id=agent', '-device', 'virtserialport,chardev=agent,name=org.qemu.guest_agent.0']
   const [file = '', ...rest] = [...prefix, 'qemu-system-x86_64', ...args, ...boot, ...port]
-  const qemu = spawn(file, rest, { stdio: ['ignore', 'pipe', 'pipe'], timeout: DEADLINE_MS, killSignal: 'SIGKILL', signal: options.signal })
+  const qemu = spawn(file, rest, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: programEnv(),
+    timeout: DEADLINE_MS,
+    killSignal: 'SIGKILL',
+    signal: options.signal,
+  })
   let booted = false
   let said = ''
   qemu.stderr.on('data', (chunk: Buffer) => (said = (said + chunk.toString('utf8')).slice(-1000)))

@@ -17,6 +17,11 @@ export interface ProgramOptions extends CallOptions {
   env?: NodeJS.ProcessEnv
 }
 
+/** The environment with the folders in which Debian keeps daemons; an ordinary user's PATH lacks them. */
+export function programEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  return { ...env, PATH: `${env['PATH'] ?? '/usr/bin:/bin'}:/usr/sbin:/sbin` }
+}
+
 /**
  * Runs a program to its end. A non-zero exit is a result, not an error. On abort or timeout the program is
  * killed before the call rejects.
@@ -24,7 +29,8 @@ export interface ProgramOptions extends CallOptions {
  * @throws the spawn error (`ENOENT`: not installed), `ATP_TIMEOUT`, `ATP_INTERRUPTED`.
  */
 export function runProgram(file: string, args: readonly string[], options: ProgramOptions = {}): Promise<ProgramResult> {
-  const { signal, timeoutMs, cwd, env } = options
+  const { signal, timeoutMs, cwd } = options
+  const env = programEnv(options.env)
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(interrupted(file, signal))
     const child = spawn(file, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] })

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connectError, remoteError, unsupportedError, type CallOptions } from '../../framework/core/index.ts'
-import { runProgram, type ProgramResult } from '../run-program.ts'
+import { programEnv, runProgram, type ProgramResult } from '../run-program.ts'
 import type { PackageUse } from './recipe.ts'
 
 const APT_TIMEOUT_MS = 300_000
@@ -65,8 +65,7 @@ async function realName(use: PackageUse, settings: string[], options: CallOption
   if (!use.via) return use.name
   const { stdout, ...rest } = await apt('apt-cache', [...settings, 'depends', use.via], options)
   const prefix = use.name.slice(0, -1)
-  const name = /** one "Depends: name" a line */ stdout.match(/Depends: (\S+)/g)?.map((line) => line.slice(9))
-  const found = name?.find((candidate) => candidate.startsWith(prefix))
+  const found = [...stdout.matchAll(/Depends: (\S+)/g)].map(([, name]) => name).find((name) => name?.startsWith(prefix))
   if (!found) throw aptFailure(`looking up what ${use.via} depends on`, { stdout, ...rest })
   return found
 }
@@ -117,7 +116,7 @@ export function diskFull(cause: string): Error {
  * @throws `ATP_LAB_IMAGE_UNPACK` naming the package; `ATP_LAB_IMAGE_DISK`.
  */
 export async function unpack(item: FetchedPackage, root: string, signal?: AbortSignal): Promise<void> {
-  const env = { ...process.env, LC_ALL: 'C' }
+  const env = { ...programEnv(), LC_ALL: 'C' }
   const reader = spawn('dpkg-deb', ['--fsys-tarfile', item.file], { stdio: ['ignore', 'pipe', 'pipe'], signal, env })
   const tar = spawn('tar', ['-x', '-f', '-', '-C', root, '--no-same-owner', '--wildcards', ...item.use.members], {
     stdio: [reader.stdout, 'ignore', 'pipe'],
