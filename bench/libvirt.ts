@@ -28,7 +28,7 @@ interface Side {
 }
 
 export async function run(context: BenchContext): Promise<BenchResult> {
-  const provider = createLabProvider({}, context.log)
+  const provider = createLabProvider({}, (text) => context.log(text))
   let vm: { host: string; uuid: string } | undefined
   try {
     const [host] = await provider.hosts()

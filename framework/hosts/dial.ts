@@ -14,12 +14,18 @@ export type Environment = Readonly<Record<string, string | undefined>>
  *
  * @throws `ATP_LIBVIRT_TRANSPORT_UNSUPPORTED` for transports other than Unix sockets, else as `connectUnix`.
  */
-export async function dial(uri: LibvirtUri, options: CallOptions = {}, env: Environment = process.env): Promise<ByteStream> {
+export async function dial(
+  uri: LibvirtUri,
+  options: CallOptions = {},
+  env: Environment = process.env,
+): Promise<ByteStream> {
   if (uri.transport !== 'unix') {
     throw unsupportedError(
       'ATP_LIBVIRT_TRANSPORT_UNSUPPORTED',
       `libvirt over ${uri.transport} (${uri.host}) is not supported`,
-      { remedy: 'use the Unix socket of a daemon on this machine, or a forwarded one: qemu+unix:///system?socket=/path' },
+      {
+        remedy: 'use the Unix socket of a daemon on this machine, or a forwarded one: qemu+unix:///system?socket=/path',
+      },
     )
   }
   return connectUnix(uri.socketPath ?? defaultSocketPath(uri.path, env), options)

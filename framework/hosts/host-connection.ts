@@ -22,7 +22,9 @@ export class HostConnection {
   readonly uri: string
   readonly #parsed: LibvirtUri
   readonly #options: HostConnectionOptions
-  readonly #clients = new Map<HostRole, Promise<LibvirtClient>>()
+  /** Connections that are being made or are there; those that are there are in {@link #ready} too. */
+  readonly #made = new Map<HostRole, Promise<LibvirtClient>>()
+  readonly #ready = new Map<HostRole, LibvirtClient>()
   readonly #closing = new AbortController()
 
   private constructor(host: { id: string; uri: string }, options: HostConnectionOptions) {
@@ -55,20 +57,27 @@ export class HostConnection {
    * @throws `ATP_HOST_CLOSED` after {@link close}.
    */
   async client(role: HostRole, options: CallOptions = {}): Promise<LibvirtClient> {
-    if (this.#closing.signal.aborted) throw stateError('ATP_HOST_CLOSED', `the connection to host "${this.id}" is closed`)
+    if (this.#closing.signal.aborted)
+      throw stateError('ATP_HOST_CLOSED', `the connection to host "${this.id}" is closed`)
     const slot = this.#options.connections === 'shared' ? 'control' : role
-    const made = this.#clients.get(slot) ?? this.#make(slot)
+    const ready = this.#ready.get(slot)
+    if (ready) return ready
+    const made = this.#made.get(slot) ?? this.#make(slot)
     // The connection is everybody's: one caller's limit ends that caller's waiting only.
     return withDeadline(`connecting to host "${this.id}"`, options, () => made)
   }
 
   #make(slot: HostRole): Promise<LibvirtClient> {
     const made = this.#connect()
-    this.#clients.set(slot, made)
+    this.#made.set(slot, made)
     const forget = () => {
-      if (this.#clients.get(slot) === made) this.#clients.delete(slot)
+      this.#made.delete(slot)
+      this.#ready.delete(slot)
     }
-    made.then((client) => client.onClose(forget), forget)
+    made.then((client) => {
+      this.#ready.set(slot, client)
+      client.onClose(forget)
+    }, forget)
     return made
   }
 
@@ -100,7 +109,8 @@ export class HostConnection {
   /** Closes every connection, also those being made. Idempotent. */
   async close(): Promise<void> {
     this.#closing.abort()
-    const made = await Promise.allSettled(this.#clients.values())
-    await Promise.all(made.map((result) => (result.status === 'fulfilled' ? result.value.close() : undefined)))
+    const made = await Promise.allSettled(this.#made.values())
+    const clients = made.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
+    await Promise.all(clients.map((client) => client.close()))
   }
 }

@@ -11,7 +11,7 @@ import {
 import type { ByteSink, ByteStream } from '../wire/byte-stream.ts'
 
 /** Longest socket path Linux accepts (`sun_path` is 108 bytes with its NUL). */
-export const UNIX_PATH_MAX_BYTES = 107
+const UNIX_PATH_MAX_BYTES = 107
 
 const READ_BUFFER_BYTES = 65_536
 const TAKEN = Promise.resolve()

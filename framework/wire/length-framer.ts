@@ -87,7 +87,10 @@ export class LengthFramer {
       0
     const { minBytes, maxBytes } = this.#limits
     if (lengthBytes < minBytes || lengthBytes > maxBytes) {
-      throw protocolError('ATP_WIRE_FRAME', `a frame of ${lengthBytes} bytes was announced, allowed are ${minBytes} to ${maxBytes}`)
+      throw protocolError(
+        'ATP_WIRE_FRAME',
+        `a frame of ${lengthBytes} bytes was announced, allowed are ${minBytes} to ${maxBytes}`,
+      )
     }
     return lengthBytes
   }

@@ -7,7 +7,8 @@ import { createLabProvider, missingSystemPackages, type LabProvider } from '../.
 
 const PORT = '/dev/virtio-ports/atp.channel.0'
 const missing = await missingSystemPackages()
-if (missing.length > 0) console.warn(`lab tests of the libvirt client are skipped: not installed: ${missing.join(', ')}`)
+if (missing.length > 0)
+  console.warn(`lab tests of the libvirt client are skipped: not installed: ${missing.join(', ')}`)
 
 describe.skipIf(missing.length > 0)('libvirt client and a guest', () => {
   let provider: LabProvider
@@ -59,7 +60,10 @@ describe.skipIf(missing.length > 0)('libvirt client and a guest', () => {
 
   it('passes agent commands, their errors and Chinese text', async () => {
     expect(await agent('guest-ping')).toEqual({})
-    await expect(agent('guest-nothing')).rejects.toMatchObject({ code: 'ATP_LIBVIRT_REMOTE', context: { libvirtCode: 1 } })
+    await expect(agent('guest-nothing')).rejects.toMatchObject({
+      code: 'ATP_LIBVIRT_REMOTE',
+      context: { libvirtCode: 1 },
+    })
     const pid = await shell('echo 你好')
     const output = await pollUntil('the command’s end', { timeoutMs: 10_000 }, async () => {
       const status = await agent('guest-exec-status', { pid })

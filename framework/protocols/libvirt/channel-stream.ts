@@ -136,13 +136,7 @@ export class RpcStream implements ChannelStream, StreamRoute {
   /** With an error the daemon drops what it has not passed on; without one it passes it on first. */
   destroy(error?: Error): void {
     if (this.#end) return
-    this.#connection.sendStream(
-      this.#program,
-      this.#procedure,
-      this.#serial,
-      error ? STATUS.ERROR : STATUS.OK,
-      EMPTY,
-    )
+    this.#connection.sendStream(this.#program, this.#procedure, this.#serial, error ? STATUS.ERROR : STATUS.OK, EMPTY)
     this.#incoming = []
     this.#incomingBytes = 0
     this.#finish(error)

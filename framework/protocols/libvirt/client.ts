@@ -1,16 +1,8 @@
-import {
-  isAtpError,
-  messageOf,
-  protocolError,
-  remoteError,
-  unsupportedError,
-  withDeadline,
-  type CallOptions,
-} from '../../core/index.ts'
+import { isAtpError, type CallOptions } from '../../core/index.ts'
 import type { ByteStream, XdrReader, XdrWriter } from '../../wire/index.ts'
-import { RpcStream, type ChannelStream, type ChannelStreamOptions } from './channel-stream.ts'
+import type { ChannelStream } from './channel-stream.ts'
 import { readDomain, uuidBytes, writeDomain, type Domain } from './codec.ts'
-import { RpcConnection, type CallSpec, type ConnectionStats } from './connection.ts'
+import { RpcConnection, type ConnectionStats } from './connection.ts'
 import {
   agentLifecycleEvents,
   lifecycleEvents,
@@ -23,13 +15,12 @@ import {
   type RebootEvent,
   type Unsubscribe,
 } from './domain-events.ts'
-import { AUTH, FEATURE, LIBVIRT_ERROR, LIMIT, PROGRAM, QEMU, REMOTE } from './protocol-numbers.ts'
+import { DomainStreams, type OpenChannelOptions } from './domain-streams.ts'
+import { handshake, type HandshakeOptions } from './handshake.ts'
+import { agentLane, monitorLane } from './lanes.ts'
+import { LIBVIRT_ERROR, LIMIT, PROGRAM, QEMU, REMOTE } from './protocol-numbers.ts'
 
-export interface OpenOptions extends CallOptions {
-  /** Path of the URI: the daemon's `/session` or `/system` instance. */
-  path: '/session' | '/system' | (string & {})
-  /** Refuse whatever changes something. Default false. */
-  readOnly?: boolean
+export interface OpenOptions extends HandshakeOptions {
   /** Default 5000. 0 turns our own questions off; the daemon's are always answered. */
   keepaliveIntervalMs?: number
   /** Default 3. */
@@ -55,14 +46,8 @@ export interface RestoreOptions extends CallOptions {
   running?: boolean
   paused?: boolean
 }
-export interface OpenChannelOptions extends CallOptions, ChannelStreamOptions {
-  /** Take the channel away from whoever holds it. May crash old daemons: never for automatic recovery. */
-  force?: boolean
-}
-
 const CALL_TIMEOUT_MS = 60_000
 const CLOSE_TIMEOUT_MS = 1000
-const SCREENSHOT_MAX_BYTES = 256 * 1024 * 1024
 
 /**
  * One connection to a libvirt daemon's QEMU driver.
@@ -75,10 +60,11 @@ const SCREENSHOT_MAX_BYTES = 256 * 1024 * 1024
  */
 export class LibvirtClient {
   readonly #connection: RpcConnection
-  readonly #channels = new Map<string, RpcStream>()
+  readonly #streams: DomainStreams
 
   private constructor(connection: RpcConnection) {
     this.#connection = connection
+    this.#streams = new DomainStreams(connection)
   }
 
   /**
@@ -94,42 +80,12 @@ export class LibvirtClient {
     })
     const client = new LibvirtClient(connection)
     try {
-      await client.#handshake(options)
+      await handshake(connection, options)
     } catch (error) {
       connection.destroy(error as Error)
       throw error
     }
     return client
-  }
-
-  async #handshake({ path, readOnly, signal, timeoutMs }: OpenOptions): Promise<void> {
-    const bounds = { signal, timeoutMs }
-    const kinds = await this.#remote(
-      'listing ways of authentication',
-      REMOTE.AUTH_LIST,
-      HIGH,
-      undefined,
-      (reader) => Array.from({ length: reader.count(LIMIT.AUTH_LIST_MAX) }, () => reader.i32()),
-      bounds,
-    )
-    if (kinds.length > 0 && !kinds.includes(AUTH.NONE)) {
-      if (!kinds.includes(AUTH.POLKIT)) {
-        throw unsupportedError('ATP_LIBVIRT_AUTH_UNSUPPORTED', `${this.peer} demands authentication by SASL`, {
-          remedy: 'use a socket that admits this user without a password',
-        })
-      }
-      await this.#remote('authenticating by polkit', REMOTE.AUTH_POLKIT, HIGH, undefined, i32, bounds)
-    }
-    if (await this.supportsFeature(FEATURE.PROGRAM_KEEPALIVE, bounds)) this.#connection.startKeepalive()
-    const name = `qemu://${path}`
-    await this.#remote(
-      `opening ${name}`,
-      REMOTE.CONNECT_OPEN,
-      HIGH,
-      (writer) => writer.optionalString(name).u32(readOnly ? 1 : 0),
-      nothing,
-      bounds,
-    )
   }
 
   /** Where the connection leads, for messages. */
@@ -227,7 +183,15 @@ export class LibvirtClient {
   /** Starts a persistent domain; returns it with its new id. */
   create(domain: Domain, options?: StartOptions): Promise<Domain> {
     const flags = startFlags(options)
-    return this.#flagged('starting', REMOTE.DOMAIN_CREATE_WITH_FLAGS, monitorLane(domain), domain, flags, readDomain, options)
+    return this.#flagged(
+      'starting',
+      REMOTE.DOMAIN_CREATE_WITH_FLAGS,
+      monitorLane(domain),
+      domain,
+      flags,
+      readDomain,
+      options,
+    )
   }
 
   /** Stops the domain at once, as if its power were cut. Works on a VM whose QEMU hangs. */
@@ -242,7 +206,15 @@ export class LibvirtClient {
 
   /** Asks the guest to shut down; resolves when it was asked. */
   shutdown(domain: Domain, options?: CallOptions): Promise<void> {
-    return this.#flagged('shutting down', REMOTE.DOMAIN_SHUTDOWN_FLAGS, monitorLane(domain), domain, 0, nothing, options)
+    return this.#flagged(
+      'shutting down',
+      REMOTE.DOMAIN_SHUTDOWN_FLAGS,
+      monitorLane(domain),
+      domain,
+      0,
+      nothing,
+      options,
+    )
   }
 
   /** Asks the guest to reboot; resolves when it was asked. */
@@ -258,13 +230,27 @@ export class LibvirtClient {
   /** Stops the CPUs. */
   suspend(domain: Domain, options?: CallOptions): Promise<void> {
     const what = `suspending "${domain.name}"`
-    return this.#remote(what, REMOTE.DOMAIN_SUSPEND, monitorLane(domain), (w) => writeDomain(w, domain), nothing, options)
+    return this.#remote(
+      what,
+      REMOTE.DOMAIN_SUSPEND,
+      monitorLane(domain),
+      (w) => writeDomain(w, domain),
+      nothing,
+      options,
+    )
   }
 
   /** Lets the CPUs run. */
   resume(domain: Domain, options?: CallOptions): Promise<void> {
     const what = `resuming "${domain.name}"`
-    return this.#remote(what, REMOTE.DOMAIN_RESUME, monitorLane(domain), (w) => writeDomain(w, domain), nothing, options)
+    return this.#remote(
+      what,
+      REMOTE.DOMAIN_RESUME,
+      monitorLane(domain),
+      (w) => writeDomain(w, domain),
+      nothing,
+      options,
+    )
   }
 
   /** The live domain XML, as `virsh dumpxml` prints it. */
@@ -296,7 +282,11 @@ export class LibvirtClient {
       `restoring ${path}`,
       REMOTE.DOMAIN_RESTORE_FLAGS,
       LOW,
-      (writer) => writer.string(path).optionalString(xml).u32((running ? 2 : 0) | (paused ? 4 : 0)),
+      (writer) =>
+        writer
+          .string(path)
+          .optionalString(xml)
+          .u32((running ? 2 : 0) | (paused ? 4 : 0)),
       nothing,
       options,
     )
@@ -360,7 +350,7 @@ export class LibvirtClient {
         what: `a monitor command of "${domain.name}"`,
         program: PROGRAM.QEMU,
         procedure: QEMU.DOMAIN_MONITOR_COMMAND,
-        lane: `${domain.uuid}/monitor`,
+        lane: monitorLane(domain).lane,
         encode: (writer) => writeDomain(writer, domain).string(command).u32(flags),
         decode: text,
       },
@@ -381,9 +371,13 @@ export class LibvirtClient {
         what: `an agent command of "${domain.name}"`,
         program: PROGRAM.QEMU,
         procedure: QEMU.DOMAIN_AGENT_COMMAND,
-        lane: `${domain.uuid}/agent`,
+        lane: agentLane(domain).lane,
         // 0 would mean: do not wait at all.
-        encode: (writer) => writeDomain(writer, domain).string(json).i32(timeoutS === 0 ? 1 : timeoutS).u32(0),
+        encode: (writer) =>
+          writeDomain(writer, domain)
+            .string(json)
+            .i32(timeoutS === 0 ? 1 : timeoutS)
+            .u32(0),
         decode: (reader) => reader.optionalString() ?? '',
       },
       options,
@@ -428,8 +422,8 @@ export class LibvirtClient {
    *
    * @throws `ATP_LIBVIRT_CHANNEL_BUSY` while another client holds it.
    */
-  openChannel(domain: Domain, name: string | undefined, options: OpenChannelOptions = {}): Promise<ChannelStream> {
-    return this.#openStream(REMOTE.DOMAIN_OPEN_CHANNEL, 'channel', domain, name, options)
+  openChannel(domain: Domain, name: string | undefined, options?: OpenChannelOptions): Promise<ChannelStream> {
+    return this.#streams.open('channel', domain, name, options)
   }
 
   /**
@@ -437,89 +431,13 @@ export class LibvirtClient {
    *
    * @throws `ATP_LIBVIRT_CHANNEL_BUSY` while another client holds it.
    */
-  openConsole(domain: Domain, name: string | undefined, options: OpenChannelOptions = {}): Promise<ChannelStream> {
-    return this.#openStream(REMOTE.DOMAIN_OPEN_CONSOLE, 'console', domain, name, options)
-  }
-
-  async #openStream(
-    procedure: number,
-    device: string,
-    domain: Domain,
-    name: string | undefined,
-    options: OpenChannelOptions,
-  ): Promise<ChannelStream> {
-    const peer = `${device} ${name ?? ''} of "${domain.name}"`
-    const key = `${procedure}/${domain.uuid}/${name ?? ''}`
-    const busy = (cause: unknown) =>
-      remoteError('ATP_LIBVIRT_CHANNEL_BUSY', `opening ${peer}: ${messageOf(cause)}`, {
-        cause,
-        retryable: true,
-        remedy: 'another client holds it; close that one first',
-      })
-    const previous = this.#channels.get(key)
-    if (previous?.ended) {
-      // Our own earlier stream may be on its way out still.
-      const bounds = { timeoutMs: options.timeoutMs ?? CALL_TIMEOUT_MS, signal: options.signal }
-      await withDeadline(`waiting for the earlier ${peer}`, bounds, () => previous.released).catch((error: unknown) => {
-        throw isAtpError(error, 'ATP_TIMEOUT') ? busy(error) : error
-      })
-    }
-    let stream!: RpcStream
-    const spec: CallSpec<void> = {
-      what: `opening ${peer}`,
-      program: PROGRAM.REMOTE,
-      procedure,
-      encode: (writer) => writeDomain(writer, domain).optionalString(name).u32(options.force ? 1 : 0),
-      decode: nothing,
-      onLate: () => stream.destroy(),
-      stream: (serial) => {
-        stream = new RpcStream(this.#connection, { program: PROGRAM.REMOTE, procedure, serial, peer }, options)
-        return stream
-      },
-    }
-    try {
-      await this.#connection.call(spec, options)
-    } catch (error) {
-      // The only reason for this code here is that the device is in use.
-      const code = isAtpError(error) ? error.context['libvirtCode'] : undefined
-      throw code === LIBVIRT_ERROR.OPERATION_FAILED ? busy(error) : error
-    }
-    this.#channels.set(key, stream)
-    void stream.released.then(() => {
-      if (this.#channels.get(key) === stream) this.#channels.delete(key)
-    })
-    return stream
+  openConsole(domain: Domain, name: string | undefined, options?: OpenChannelOptions): Promise<ChannelStream> {
+    return this.#streams.open('console', domain, name, options)
   }
 
   /** What the first screen shows, in the format the daemon chose (PPM or PNG). */
-  async screenshot(domain: Domain, options: CallOptions = {}): Promise<{ contentType: string; bytes: Uint8Array }> {
-    const what = `taking a screenshot of "${domain.name}"`
-    return withDeadline(what, { timeoutMs: CALL_TIMEOUT_MS, ...options }, async (signal) => {
-      const procedure = REMOTE.DOMAIN_SCREENSHOT
-      let stream!: RpcStream
-      const contentType = await this.#connection.call<string | undefined>(
-        {
-          what,
-          program: PROGRAM.REMOTE,
-          procedure,
-          ...monitorLane(domain),
-          encode: (writer) => writeDomain(writer, domain).u32(0).u32(0),
-          decode: (reader) => reader.optionalString(),
-          onLate: () => stream.destroy(),
-          stream: (serial) => {
-            const peer = `the screen of "${domain.name}"`
-            stream = new RpcStream(this.#connection, { program: PROGRAM.REMOTE, procedure, serial, peer })
-            return stream
-          },
-        },
-        { signal, timeoutMs: Infinity },
-      )
-      const bytes = await collect(stream, SCREENSHOT_MAX_BYTES, signal)
-      if (contentType === undefined) {
-        throw protocolError('ATP_LIBVIRT_PROTOCOL', `${what}: the daemon named no image format`)
-      }
-      return { contentType, bytes }
-    })
+  screenshot(domain: Domain, options?: CallOptions): Promise<{ contentType: string; bytes: Uint8Array }> {
+    return this.#streams.screenshot(domain, options)
   }
 
   #remote<T>(
@@ -555,11 +473,6 @@ const LOW = {}
 const METADATA_ELEMENT = 2
 const AGENT_DEFAULT_TIMEOUT = -1
 
-/** For procedures that take the VM's job: a second one would only wait in the daemon, on a slot. */
-function monitorLane(domain: Domain): { lane: string } {
-  return { lane: `${domain.uuid}/monitor` }
-}
-
 function startFlags(options: StartOptions | undefined): number {
   return (options?.paused ? 1 : 0) | (options?.autodestroy ? 2 : 0)
 }
@@ -568,36 +481,8 @@ function text(reader: XdrReader): string {
   return reader.string()
 }
 
-function i32(reader: XdrReader): number {
-  return reader.i32()
-}
-
 function nothing(): void {}
 
 function readState(reader: XdrReader): { state: DomainState; reason: number } {
   return { state: STATES[reader.i32()] ?? 'unknown', reason: reader.i32() }
-}
-
-/** Everything a stream delivers until its clean end. */
-function collect(stream: ByteStream, maxBytes: number, signal: AbortSignal): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => {
-    const chunks: Uint8Array[] = []
-    let sizeBytes = 0
-    const onAbort = () => stream.destroy(signal.reason as Error)
-    signal.addEventListener('abort', onAbort, { once: true })
-    if (signal.aborted) onAbort()
-    stream.start({
-      onData: (chunk) => {
-        sizeBytes += chunk.length
-        if (sizeBytes > maxBytes) {
-          stream.destroy(protocolError('ATP_LIBVIRT_PROTOCOL', `${stream.peer} has more than ${maxBytes} bytes`))
-        } else chunks.push(chunk)
-      },
-      onClose: (error) => {
-        signal.removeEventListener('abort', onAbort)
-        if (error) reject(error)
-        else resolve(Buffer.concat(chunks, sizeBytes))
-      },
-    })
-  })
 }

@@ -22,7 +22,7 @@ export interface FrameHeader {
 }
 
 /** Bytes in front of a frame's body: length and header. */
-export const HEADER_BYTES = 28
+const HEADER_BYTES = 28
 
 /** Starts a frame; the body is written into the returned writer, then {@link finishFrame}. */
 export function beginFrame(
@@ -33,14 +33,7 @@ export function beginFrame(
   status: number,
   capacityBytes?: number,
 ): XdrWriter {
-  return new XdrWriter(capacityBytes)
-    .u32(0)
-    .u32(program)
-    .u32(VERSION)
-    .i32(procedure)
-    .u32(type)
-    .u32(serial)
-    .u32(status)
+  return new XdrWriter(capacityBytes).u32(0).u32(program).u32(VERSION).i32(procedure).u32(type).u32(serial).u32(status)
 }
 
 /** The frame's bytes, its length filled in. */

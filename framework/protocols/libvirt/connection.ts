@@ -137,7 +137,7 @@ export class RpcConnection {
       spec.encode?.(writer)
       const timeoutMs = options?.timeoutMs ?? this.#options.callTimeoutMs
       const call: PendingCall = {
-        spec: spec as CallSpec<unknown>,
+        spec,
         serial,
         frame: finishFrame(writer),
         high: spec.high ?? false,
@@ -145,7 +145,7 @@ export class RpcConnection {
         state: 'new',
         expiresAtMs: performance.now() + timeoutMs,
         expire: () => this.#giveUp(call, callTimeout(spec.what, timeoutMs, call.state === 'sent')),
-        resolve: resolve as (value: unknown) => void,
+        resolve,
         reject,
         settled: false,
         signal,
@@ -226,7 +226,8 @@ export class RpcConnection {
     if (this.#end) return
     const reader = new XdrReader(frame)
     const header = readHeader(reader)
-    if (header.version !== VERSION) throw new Error(`it sent version ${header.version} of program ${hex(header.program)}`)
+    if (header.version !== VERSION)
+      throw new Error(`it sent version ${header.version} of program ${hex(header.program)}`)
     if (header.program === PROGRAM.KEEPALIVE) return this.#onKeepalive(header)
     if (header.program !== PROGRAM.REMOTE && header.program !== PROGRAM.QEMU) {
       throw new Error(`it sent the unknown program ${hex(header.program)}`)
@@ -247,11 +248,18 @@ export class RpcConnection {
     if (type !== TYPE.MESSAGE || (procedure !== KEEPALIVE.PING && procedure !== KEEPALIVE.PONG)) {
       throw new Error(`it sent procedure ${procedure}, type ${type} of the keepalive program`)
     }
-    // One answer under way is enough: a peer that only asks cannot fill our memory.
-    if (procedure !== KEEPALIVE.PING || this.#ponging) return
+    if (procedure === KEEPALIVE.PING && !this.#ponging) void this.#pong()
+  }
+
+  /** One answer under way is enough: a peer that only asks cannot fill our memory. */
+  async #pong(): Promise<void> {
     this.#ponging = true
-    const done = () => (this.#ponging = false)
-    this.#stream.write(rawFrame(PROGRAM.KEEPALIVE, KEEPALIVE.PONG, TYPE.MESSAGE, 0, STATUS.OK, EMPTY)).then(done, done)
+    try {
+      await this.#stream.write(rawFrame(PROGRAM.KEEPALIVE, KEEPALIVE.PONG, TYPE.MESSAGE, 0, STATUS.OK, EMPTY))
+    } catch {
+      // The stream's end follows and settles everything.
+    }
+    this.#ponging = false
   }
 
   #onReply(header: FrameHeader, reader: XdrReader): void {
@@ -300,7 +308,8 @@ export class RpcConnection {
       this.#streams.delete(serial)
       route.onRefused(refusal('the stream', readRemoteError(reader)))
     } else if (status === STATUS.OK || status === STATUS.CONTINUE) {
-      if (reader.remaining > LIMIT.STREAM_CHUNK_MAX_BYTES) throw new Error(`it sent ${reader.remaining} bytes of a stream at once`)
+      if (reader.remaining > LIMIT.STREAM_CHUNK_MAX_BYTES)
+        throw new Error(`it sent ${reader.remaining} bytes of a stream at once`)
       route.onFrame(status, reader.rest())
     } else throw new Error(`it sent status ${status} in a stream`)
   }
@@ -330,7 +339,7 @@ export class RpcConnection {
     this.#keepalive?.stop()
     this.#deadlines.clear()
     this.#stream.destroy(reason)
-    for (const call of [...this.#unsettled]) {
+    for (const call of this.#unsettled) {
       this.#settle(call)
       const broken = (reason as { code?: string } | undefined)?.code === 'ATP_LIBVIRT_PROTOCOL'
       call.reject(broken ? (reason as Error) : this.#closedError(call.spec.what))

@@ -49,8 +49,8 @@ interface EventKind<T> {
   register: number
   deregister: number
   event: number
-  encode(writer: XdrWriter): void
-  decode(body: XdrReader): T
+  encode: (writer: XdrWriter) => void
+  decode: (body: XdrReader) => T
 }
 
 function domainEvent<T>(

@@ -1,11 +1,4 @@
-import {
-  connectError,
-  messageOf,
-  protocolError,
-  remoteError,
-  timeoutError,
-  type AtpError,
-} from '../../core/index.ts'
+import { connectError, messageOf, protocolError, remoteError, timeoutError, type AtpError } from '../../core/index.ts'
 import type { RemoteError } from './codec.ts'
 import { LIBVIRT_ERROR } from './protocol-numbers.ts'
 

@@ -38,7 +38,7 @@ export class EventRouter {
   add(program: number, procedure: number, callbackId: number, handler: EventBody): void {
     const key = keyOf(program, procedure, callbackId)
     this.#handlers.set(key, handler)
-    for (let at = 0; at < this.#early.length; ) {
+    for (let at = 0; at < this.#early.length;) {
       const event = this.#early[at] as { key: string; body: XdrReader }
       if (event.key !== key) at++
       else {

@@ -14,7 +14,8 @@ export interface LibvirtUri {
 }
 
 const FORM = /^([a-z]+)(?:\+([a-z0-9]+))?:\/\/([^/?#]*)(\/[^?#]*)?(?:\?([^#]*))?$/
-const AUTHORITY = /^(?:([A-Za-z0-9_][A-Za-z0-9_.-]*)@)?([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?$/
+const AUTHORITY =
+  /^(?:([A-Za-z0-9_][A-Za-z0-9_.-]*)@)?([A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::(\d{1,5}))?$/
 
 /**
  * Reads `qemu:///session`, `qemu:///system`, `qemu+unix:///session?socket=/path`, and the remote forms
@@ -32,7 +33,11 @@ export function parseLibvirtUri(text: string): LibvirtUri {
     throw uriError(text, `its path is "${path}"`, 'write /session or /system')
   }
   if (transport === 'unix' && authority !== '') {
-    throw uriError(text, `a Unix socket has no host, but it names "${authority}"`, 'write three slashes: qemu+unix:///…')
+    throw uriError(
+      text,
+      `a Unix socket has no host, but it names "${authority}"`,
+      'write three slashes: qemu+unix:///…',
+    )
   }
   if (transport !== 'unix' && authority === '') throw uriError(text, `${transport} needs a host`)
   const { user, host, port } = readAuthority(text, authority)
@@ -88,6 +93,7 @@ function decode(text: string, part: string): string {
 function uriError(text: string, message: string, remedy?: string): AtpError {
   return configError('ATP_LIBVIRT_URI', `${JSON.stringify(text)} is no usable libvirt URI: ${message}`, {
     context: { uri: text },
-    remedy: remedy ?? 'write for example qemu:///session or qemu+unix:///session?socket=/run/user/1000/libvirt/libvirt-sock',
+    remedy:
+      remedy ?? 'write for example qemu:///session or qemu+unix:///session?socket=/run/user/1000/libvirt/libvirt-sock',
   })
 }

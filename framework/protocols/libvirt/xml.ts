@@ -1,10 +1,15 @@
-import { DOMParser, onWarningStopParsing, XMLSerializer, type Document, type Element } from '@xmldom/xmldom'
-import { messageOf, protocolError } from '../../core/index.ts'
-
-/** Namespace of the owner tag in a domain's metadata. */
-export const OWNER_NAMESPACE = 'urn:ocloudview:atp:owner:1'
-/** Prefix libvirt writes in front of the owner tag. */
-export const OWNER_PREFIX = 'atp'
+import type { Element } from '@xmldom/xmldom'
+import {
+  attribute,
+  child,
+  children,
+  descend,
+  domainElement,
+  wholeNumber,
+  parseXml,
+  required,
+  textOf,
+} from './xml-document.ts'
 
 const QEMU_NAMESPACE = 'http://libvirt.org/schemas/domain/qemu/1.0'
 
@@ -56,17 +61,9 @@ export interface DomainGraphics {
   socketPath: string | undefined
 }
 
-/** Whose a VM is; the fields of the leases' `OwnerTag`. */
-export interface OwnerFields {
-  run: string
-  lease: string
-  pid: number
-  expires: number
-}
-
 /** @throws `ATP_LIBVIRT_XML` for text that is not well-formed or is no domain. */
 export function parseDomainXml(text: string): DomainXml {
-  const root = domainElement(parse(text))
+  const root = domainElement(parseXml(text))
   const os = child(root, 'os')
   const osType = os && child(os, 'type')
   const devices = child(root, 'devices')
@@ -90,104 +87,12 @@ export function parseDomainXml(text: string): DomainXml {
     })),
     graphics: list('graphics').map(readGraphics),
     resolution: resolution && {
-      width: required(number(resolution, 'x'), 'resolution x'),
-      height: required(number(resolution, 'y'), 'resolution y'),
+      width: required(wholeNumber(resolution, 'x'), 'resolution x'),
+      height: required(wholeNumber(resolution, 'y'), 'resolution y'),
     },
     qmpSocketPaths: qmpSocketPaths(root),
     serialLogPath: attribute(descend(list('serial')[0], 'log'), 'file'),
   }
-}
-
-/** The owner tag for `setMetadata`, which puts it into {@link OWNER_NAMESPACE} itself. */
-export function ownerElement(owner: OwnerFields): string {
-  const document = parse('<owner/>')
-  setOwner(document.documentElement as Element, owner)
-  return new XMLSerializer().serializeToString(document)
-}
-
-/** Reads what {@link ownerElement} wrote. @throws `ATP_LIBVIRT_XML` */
-export function parseOwnerElement(text: string): OwnerFields {
-  return readOwner(parse(text).documentElement as Element)
-}
-
-/** The owner tag in a domain's XML, undefined when it has none. @throws `ATP_LIBVIRT_XML` */
-export function ownerOf(domainXml: string): OwnerFields | undefined {
-  const metadata = child(domainElement(parse(domainXml)), 'metadata')
-  const owner = metadata && children(metadata, 'owner', OWNER_NAMESPACE)[0]
-  return owner && readOwner(owner)
-}
-
-/** The domain's XML with this owner tag instead of any earlier one. @throws `ATP_LIBVIRT_XML` */
-export function withOwner(domainXml: string, owner: OwnerFields): string {
-  const document = parse(domainXml)
-  const root = domainElement(document)
-  let metadata = child(root, 'metadata')
-  if (!metadata) {
-    metadata = document.createElement('metadata')
-    root.appendChild(metadata)
-  }
-  for (const old of children(metadata, 'owner', OWNER_NAMESPACE)) metadata.removeChild(old)
-  const tag = document.createElementNS(OWNER_NAMESPACE, `${OWNER_PREFIX}:owner`)
-  setOwner(tag, owner)
-  metadata.appendChild(tag)
-  return new XMLSerializer().serializeToString(document)
-}
-
-function parse(text: string): Document {
-  let document: Document
-  try {
-    document = new DOMParser({ onError: onWarningStopParsing }).parseFromString(text, 'text/xml')
-  } catch (error) {
-    throw xmlError(messageOf(error), error)
-  }
-  // libvirt writes none, and a document type can define entities.
-  if (document.doctype) throw xmlError('it has a document type declaration')
-  return document
-}
-
-function domainElement(document: Document): Element {
-  const root = document.documentElement
-  if (!root || root.localName !== 'domain') throw xmlError(`its root element is <${root?.nodeName}>, not <domain>`)
-  return root
-}
-
-function children(parent: Element, localName: string, namespace: string | null = null): Element[] {
-  const found: Element[] = []
-  for (let node = parent.firstChild; node; node = node.nextSibling) {
-    const element = node as Element
-    if (node.nodeType === 1 && element.localName === localName && (element.namespaceURI ?? null) === namespace) {
-      found.push(element)
-    }
-  }
-  return found
-}
-
-function child(parent: Element, localName: string): Element | undefined {
-  return children(parent, localName)[0]
-}
-
-function descend(from: Element | undefined, ...path: string[]): Element | undefined {
-  return path.reduce<Element | undefined>((element, name) => element && child(element, name), from)
-}
-
-function attribute(element: Element | undefined, name: string): string | undefined {
-  return element?.getAttribute(name) ?? undefined
-}
-
-function number(element: Element, name: string): number | undefined {
-  const value = attribute(element, name)
-  if (value === undefined) return undefined
-  if (!/^-?\d{1,15}$/.test(value)) throw xmlError(`${name}="${value}" is not a whole number`)
-  return Number(value)
-}
-
-function textOf(element: Element | undefined): string | undefined {
-  return element?.textContent?.trim() || undefined
-}
-
-function required<T>(value: T | undefined, what: string): T {
-  if (value === undefined) throw xmlError(`it names no ${what}`)
-  return value
 }
 
 function readChannel(element: Element): DomainChannel {
@@ -204,7 +109,7 @@ function readChannel(element: Element): DomainChannel {
 
 function readGraphics(element: Element): DomainGraphics {
   const port = (name: string) => {
-    const value = number(element, name)
+    const value = wholeNumber(element, name)
     // −1 stands for a port that is chosen at start.
     return value === undefined || value < 0 ? undefined : value
   }
@@ -215,19 +120,6 @@ function readGraphics(element: Element): DomainGraphics {
     tlsPort: port('tlsPort'),
     listen: attribute(element, 'listen') ?? attribute(listen, 'address'),
     socketPath: attribute(element, 'socket') ?? attribute(listen, 'socket'),
-  }
-}
-
-function setOwner(element: Element, { run, lease, pid, expires }: OwnerFields): void {
-  for (const [name, value] of Object.entries({ run, lease, pid, expires })) element.setAttribute(name, String(value))
-}
-
-function readOwner(element: Element): OwnerFields {
-  return {
-    run: required(attribute(element, 'run'), 'owner’s run'),
-    lease: required(attribute(element, 'lease'), 'owner’s lease'),
-    pid: required(number(element, 'pid'), 'owner’s pid'),
-    expires: required(number(element, 'expires'), 'owner’s expiry'),
   }
 }
 
@@ -263,8 +155,4 @@ function qemuOptions(text: string): { first: string; values: Map<string, string>
     if (at > 0) values.set(part.slice(0, at), part.slice(at + 1))
   }
   return { first: parts[0] ?? '', values }
-}
-
-function xmlError(message: string, cause?: unknown): Error {
-  return protocolError('ATP_LIBVIRT_XML', `the domain XML cannot be read: ${message}`, { cause })
 }

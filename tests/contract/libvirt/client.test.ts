@@ -179,7 +179,9 @@ describe.skipIf(missing)('a real libvirt daemon', () => {
     const target = await host.target(vm.name)
     const events: string[] = []
     const unsubscribe = await target.onMonitorEvent(({ event }) => events.push(event))
-    expect(JSON.parse(await target.monitorCommand('{"execute":"stop"}'))).toEqual(expect.objectContaining({ return: {} }))
+    expect(JSON.parse(await target.monitorCommand('{"execute":"stop"}'))).toEqual(
+      expect.objectContaining({ return: {} }),
+    )
     expect(await target.humanMonitorCommand('cont')).toBe('')
     await expect.poll(() => events).toEqual(['STOP', 'RESUME'])
     await unsubscribe()

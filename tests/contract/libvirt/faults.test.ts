@@ -54,7 +54,10 @@ describe.skipIf(missing)('when things break', () => {
     const client = await open()
     const hanging = await client.createXml(tinyDomain('hanging'), { paused: true })
     process.kill(daemon.qemuPid('hanging'), 'SIGSTOP')
-    const stuck = Promise.allSettled([client.monitorCommand(hanging, '{"execute":"query-status"}'), client.screenshot(hanging)])
+    const stuck = Promise.allSettled([
+      client.monitorCommand(hanging, '{"execute":"query-status"}'),
+      client.screenshot(hanging),
+    ])
     await client.destroy(hanging)
     for (const outcome of await stuck) expect(outcome.status).toBe('rejected')
     await client.close()
@@ -68,7 +71,9 @@ describe.skipIf(missing)('when things break', () => {
     expect(await client.getState(vm)).toMatchObject({ state: 'paused' })
     // Reopened on another connection, so that nothing but the daemon's own release counts.
     const second = await open()
-    const reopened = await pollUntil('the channel’s release', { timeoutMs: 10_000 }, () => second.openChannel(vm, CHANNEL))
+    const reopened = await pollUntil('the channel’s release', { timeoutMs: 10_000 }, () =>
+      second.openChannel(vm, CHANNEL),
+    )
     reopened.destroy()
     await reopened.released
     expect(daemon.pid).toBe(pid)
@@ -84,10 +89,14 @@ describe.skipIf(missing)('when things break', () => {
     const client = await open()
     const mortal = await client.lookupByName('mortal')
     child.kill('SIGKILL')
-    await pollUntil('the end of the VM', { timeoutMs: 10_000 }, async () =>
-      (await client.listDomains()).every(({ uuid }) => uuid !== mortal.uuid) || undefined,
+    await pollUntil(
+      'the end of the VM',
+      { timeoutMs: 10_000 },
+      async () => (await client.listDomains()).every(({ uuid }) => uuid !== mortal.uuid) || undefined,
     )
-    const channel = await pollUntil('the channel’s release', { timeoutMs: 10_000 }, () => client.openChannel(vm, CHANNEL))
+    const channel = await pollUntil('the channel’s release', { timeoutMs: 10_000 }, () =>
+      client.openChannel(vm, CHANNEL),
+    )
     channel.destroy()
     await client.close()
   })
@@ -113,7 +122,9 @@ describe.skipIf(missing)('when things break', () => {
   it('a daemon that is killed rejects what is pending; after its restart a new connection has calls and events', async () => {
     const client = await open()
     process.kill(daemon.qemuPid('vm'), 'SIGSTOP')
-    const pending = Promise.allSettled(Array.from({ length: 10 }, () => client.monitorCommand(vm, '{"execute":"query-status"}')))
+    const pending = Promise.allSettled(
+      Array.from({ length: 10 }, () => client.monitorCommand(vm, '{"execute":"query-status"}')),
+    )
     await client.getState(other)
     const started = performance.now()
     await daemon.kill('SIGKILL')

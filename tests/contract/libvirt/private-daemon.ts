@@ -1,16 +1,27 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { once } from 'node:events'
 import { pollUntil } from '../../../framework/core/index.ts'
 
 /** `nobody`: a root user's daemon must not be root itself. */
 const UNPRIVILEGED_ID = 65_534
 const LIBVIRTD = '/usr/sbin/libvirtd'
+const VIRSH = '/usr/bin/virsh'
 const QEMU = '/usr/bin/qemu-system-x86_64'
 
 /** Why no private daemon can run here; undefined when one can. */
 export function missingPart(): string | undefined {
-  for (const program of [LIBVIRTD, QEMU, '/usr/bin/virsh']) if (!existsSync(program)) return `${program} is not installed`
+  for (const program of [LIBVIRTD, QEMU, VIRSH]) if (!existsSync(program)) return `${program} is not installed`
   return undefined
 }
 
@@ -70,7 +81,15 @@ export class PrivateDaemon {
   /** Starts the daemon process (again). */
   async launch(): Promise<void> {
     const command = [LIBVIRTD, '-p', `${this.root}/libvirtd.pid`, '--timeout', '600']
-    const drop = ['setpriv', '--reuid', `${UNPRIVILEGED_ID}`, '--regid', `${UNPRIVILEGED_ID}`, '--clear-groups', '--']
+    const drop = [
+      '/usr/bin/setpriv',
+      '--reuid',
+      `${UNPRIVILEGED_ID}`,
+      '--regid',
+      `${UNPRIVILEGED_ID}`,
+      '--clear-groups',
+      '--',
+    ]
     const argv = process.getuid?.() === 0 ? [...drop, ...command] : command
     // setpriv replaces itself by the daemon, so the child's pid is the daemon's.
     const child = spawn(argv[0] as string, argv.slice(1), { env: this.#env, stdio: ['ignore', 'ignore', 'pipe'] })
@@ -89,7 +108,7 @@ export class PrivateDaemon {
   }
 
   virsh(...args: string[]): string {
-    return execFileSync('virsh', ['-c', `qemu+unix:///session?socket=${this.socketPath}`, ...args], {
+    return execFileSync(VIRSH, ['-c', `qemu+unix:///session?socket=${this.socketPath}`, ...args], {
       env: this.#env,
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],

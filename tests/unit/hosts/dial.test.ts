@@ -24,9 +24,12 @@ describe('the socket of a local daemon', () => {
 })
 
 describe('dialling', () => {
-  it.each(['qemu+ssh://host/system', 'qemu+tcp://host/system', 'qemu://host/system'])('%s is refused as not supported', async (uri) => {
-    await expect(dial(parseLibvirtUri(uri))).rejects.toMatchObject({ code: 'ATP_LIBVIRT_TRANSPORT_UNSUPPORTED' })
-  })
+  it.each(['qemu+ssh://host/system', 'qemu+tcp://host/system', 'qemu://host/system'])(
+    '%s is refused as not supported',
+    async (uri) => {
+      await expect(dial(parseLibvirtUri(uri))).rejects.toMatchObject({ code: 'ATP_LIBVIRT_TRANSPORT_UNSUPPORTED' })
+    },
+  )
 
   it('a host that is down says so, with its socket', async () => {
     const opening = HostConnection.open({ id: 'h1', uri: 'qemu+unix:///session?socket=/nonexistent/sock' })

@@ -10,7 +10,7 @@ interface Opened {
   channel: ChannelStream
   call: Call
   /** Sends data, or with no payload the end, as the daemon. */
-  data(payload: Uint8Array, status?: number): Buffer
+  data: (payload: Uint8Array, status?: number) => Buffer
 }
 
 async function open(options: OpenChannelOptions = {}, firstData?: Buffer): Promise<Opened> {
@@ -46,7 +46,11 @@ describe('a channel stream', () => {
   it('joins small writes and keeps at most 4 KiB in 8 frames ahead of the guest', async () => {
     const { client, daemon, channel } = await open({ acknowledgement: 'explicit' })
     listen(channel)
-    await Promise.all([channel.write(Buffer.from('a')), channel.write(Buffer.from('b')), channel.write(Buffer.from('c'))])
+    await Promise.all([
+      channel.write(Buffer.from('a')),
+      channel.write(Buffer.from('b')),
+      channel.write(Buffer.from('c')),
+    ])
     await turn()
     expect(daemon.streamFrames.map(({ payload }) => payload.toString())).toEqual(['abc'])
     for (let count = 0; count < 7; count++) await channel.write(Buffer.from('x'))

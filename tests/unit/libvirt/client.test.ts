@@ -54,7 +54,11 @@ describe('calls', () => {
     const { client, daemon } = await ScriptedDaemon.open()
     const asked = client.getState(VM)
     daemon.send((await daemon.waitForCalls(1))[0]!.refuse(libvirtCode, '不行'))
-    await expect(asked).rejects.toMatchObject({ code, message: expect.stringContaining('不行'), context: { libvirtCode } })
+    await expect(asked).rejects.toMatchObject({
+      code,
+      message: expect.stringContaining('不行'),
+      context: { libvirtCode },
+    })
     await client.close()
   })
 
@@ -73,7 +77,11 @@ describe('calls', () => {
     const late = client.monitorCommand(VM, '{}', { timeoutMs: 20 })
     await expect(late).rejects.toMatchObject({ code: 'ATP_LIBVIRT_TIMEOUT', context: { sent: true }, retryable: false })
     const second = client.monitorCommand(VM, '{}', { timeoutMs: 20 })
-    await expect(second).rejects.toMatchObject({ code: 'ATP_LIBVIRT_TIMEOUT', context: { sent: false }, retryable: true })
+    await expect(second).rejects.toMatchObject({
+      code: 'ATP_LIBVIRT_TIMEOUT',
+      context: { sent: false },
+      retryable: true,
+    })
     expect(client.stats()).toMatchObject({ inFlight: 1, pending: 0, queued: 0 })
     expect(daemon.calls).toHaveLength(1)
     const third = client.monitorCommand(VM, '{}')
@@ -90,7 +98,10 @@ describe('calls', () => {
     const asked = client.hostname({ signal: controller.signal })
     const [call] = await daemon.waitForCalls(1)
     controller.abort(new Error('enough'))
-    await expect(asked).rejects.toMatchObject({ code: 'ATP_INTERRUPTED', cause: expect.objectContaining({ message: 'enough' }) })
+    await expect(asked).rejects.toMatchObject({
+      code: 'ATP_INTERRUPTED',
+      cause: expect.objectContaining({ message: 'enough' }),
+    })
     expect(client.stats()).toMatchObject({ pending: 0, inFlight: 1 })
     daemon.send(call!.reply((writer) => writer.string('late')))
     await expect.poll(() => client.stats().inFlight).toBe(0)
@@ -100,7 +111,9 @@ describe('calls', () => {
   it('of different VMs and of high priority go around a VM that does not answer', async () => {
     const { client, daemon } = await ScriptedDaemon.open()
     const other = { ...VM, uuid: '11111111-89ab-cdef-0123-456789abcdef' }
-    const stuck = Array.from({ length: 20 }, () => client.monitorCommand(VM, '{}', { timeoutMs: 100 }).catch(() => 'late'))
+    const stuck = Array.from({ length: 20 }, () =>
+      client.monitorCommand(VM, '{}', { timeoutMs: 100 }).catch(() => 'late'),
+    )
     await daemon.waitForCalls(1)
     daemon.onCall = (call) =>
       daemon.send(call.reply((writer) => (call.program === PROGRAM.QEMU ? writer.string('{}') : writer.i32(1).i32(0))))
@@ -176,7 +189,12 @@ describe('events', () => {
   it('that come in the same packet as the registration’s reply are delivered', async () => {
     const { client, daemon } = await ScriptedDaemon.open()
     const seen: string[] = []
-    daemon.onCall = (call) => daemon.send(call.reply((writer) => writer.i32(7)), lifecycle(7, 3), lifecycle(7, 4))
+    daemon.onCall = (call) =>
+      daemon.send(
+        call.reply((writer) => writer.i32(7)),
+        lifecycle(7, 3),
+        lifecycle(7, 4),
+      )
     await client.onLifecycle(VM, ({ event, domain }) => seen.push(`${domain.name} ${event}`))
     expect(seen).toEqual(['虚拟机 suspended', '虚拟机 resumed'])
     await client.close()
@@ -185,7 +203,12 @@ describe('events', () => {
   it('that overtake the registration’s reply are delivered too', async () => {
     const { client, daemon } = await ScriptedDaemon.open()
     const seen: string[] = []
-    daemon.onCall = (call) => daemon.send(lifecycle(7, 2), lifecycle(8, 2), call.reply((writer) => writer.i32(7)))
+    daemon.onCall = (call) =>
+      daemon.send(
+        lifecycle(7, 2),
+        lifecycle(8, 2),
+        call.reply((writer) => writer.i32(7)),
+      )
     await client.onLifecycle(VM, ({ event }) => seen.push(event))
     expect(seen).toEqual(['started'])
     expect(client.stats().stray).toBe(1)
@@ -200,7 +223,11 @@ describe('events', () => {
       if (call.procedure === REMOTE.CONNECT_DOMAIN_EVENT_CALLBACK_DEREGISTER_ANY) {
         told.push(call.body.i32())
         daemon.send(lifecycle(7, 5), call.reply())
-      } else daemon.send(call.reply((writer) => writer.i32(7)), lifecycle(7, 2))
+      } else
+        daemon.send(
+          call.reply((writer) => writer.i32(7)),
+          lifecycle(7, 2),
+        )
     }
     const unsubscribe = await client.onLifecycle(undefined, ({ event }) => seen.push(event))
     await unsubscribe()
@@ -214,7 +241,12 @@ describe('events', () => {
   it('survive a handler that throws', async () => {
     const { client, daemon } = await ScriptedDaemon.open()
     let calls = 0
-    daemon.onCall = (call) => daemon.send(call.reply((writer) => writer.i32(1)), lifecycle(1, 2), lifecycle(1, 5))
+    daemon.onCall = (call) =>
+      daemon.send(
+        call.reply((writer) => writer.i32(1)),
+        lifecycle(1, 2),
+        lifecycle(1, 5),
+      )
     await client.onLifecycle(undefined, () => {
       calls++
       throw new Error('mine')

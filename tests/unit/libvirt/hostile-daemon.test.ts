@@ -9,7 +9,10 @@ import { PROGRAM, REMOTE, STATUS, TYPE, VERSION } from '../../../framework/proto
 import { message, ScriptedDaemon, VM, writeVm } from './scripted-daemon.ts'
 
 /** A frame with anything in its header. */
-function frame(fields: Partial<Record<'length' | 'program' | 'version' | 'procedure' | 'type' | 'serial' | 'status', number>>, body = Buffer.alloc(0)): Buffer {
+function frame(
+  fields: Partial<Record<'length' | 'program' | 'version' | 'procedure' | 'type' | 'serial' | 'status', number>>,
+  body = Buffer.alloc(0),
+): Buffer {
   const header = Buffer.alloc(28)
   header.writeUInt32BE(fields.length ?? 28 + body.length, 0)
   header.writeUInt32BE(fields.program ?? PROGRAM.REMOTE, 4)
@@ -21,11 +24,14 @@ function frame(fields: Partial<Record<'length' | 'program' | 'version' | 'proced
   return Buffer.concat([header, body])
 }
 
-const words = (...values: number[]) => Buffer.concat(values.map((value) => {
-  const word = Buffer.alloc(4)
-  word.writeUInt32BE(value >>> 0)
-  return word
-}))
+const words = (...values: number[]) =>
+  Buffer.concat(
+    values.map((value) => {
+      const word = Buffer.alloc(4)
+      word.writeUInt32BE(value >>> 0)
+      return word
+    }),
+  )
 
 /** What the daemon sends instead of the answer to the call with this serial. */
 const LIES: Record<string, (serial: number) => Buffer> = {

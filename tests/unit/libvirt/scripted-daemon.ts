@@ -1,11 +1,6 @@
 import { memoryPair } from '../../../framework/transport/index.ts'
 import { LengthFramer, XdrReader, XdrWriter, type ByteStream } from '../../../framework/wire/index.ts'
-import {
-  beginFrame,
-  finishFrame,
-  readHeader,
-  type FrameHeader,
-} from '../../../framework/protocols/libvirt/codec.ts'
+import { beginFrame, finishFrame, readHeader, type FrameHeader } from '../../../framework/protocols/libvirt/codec.ts'
 import { LibvirtClient, type Domain, type OpenOptions } from '../../../framework/protocols/libvirt/index.ts'
 import { KEEPALIVE, PROGRAM, REMOTE, STATUS, TYPE } from '../../../framework/protocols/libvirt/protocol-numbers.ts'
 
@@ -38,7 +33,9 @@ export class ScriptedDaemon {
   constructor(stream: ByteStream, auth: number[] = [0]) {
     this.stream = stream
     this.#auth = auth
-    const framer = new LengthFramer({ minBytes: 28, maxBytes: 40_000_000 }, (frame) => this.#receive(Buffer.from(frame)))
+    const framer = new LengthFramer({ minBytes: 28, maxBytes: 40_000_000 }, (frame) =>
+      this.#receive(Buffer.from(frame)),
+    )
     stream.start({ onData: (chunk) => framer.push(chunk), onClose: () => (this.ended = true) })
   }
 
@@ -73,11 +70,14 @@ export class ScriptedDaemon {
       ...header,
       body,
       reply: (write) => replyFrame(header, STATUS.OK, write),
-      refuse: (code, message = 'refused') => replyFrame(header, STATUS.ERROR, (writer) => writeError(writer, code, message)),
+      refuse: (code, message = 'refused') =>
+        replyFrame(header, STATUS.ERROR, (writer) => writeError(writer, code, message)),
     }
     if (header.program === PROGRAM.REMOTE) {
       if (header.procedure === REMOTE.AUTH_LIST) {
-        return this.send(call.reply((writer) => this.#auth.reduce((list, kind) => list.i32(kind), writer.u32(this.#auth.length))))
+        return this.send(
+          call.reply((writer) => this.#auth.reduce((list, kind) => list.i32(kind), writer.u32(this.#auth.length))),
+        )
       }
       if (header.procedure === REMOTE.CONNECT_SUPPORTS_FEATURE) return this.send(call.reply((writer) => writer.i32(1)))
       if (header.procedure === REMOTE.CONNECT_OPEN) {
@@ -117,7 +117,10 @@ export function message(program: number, procedure: number, write?: (writer: Xdr
 }
 
 export function writeVm(writer: XdrWriter, domain: Domain = VM): XdrWriter {
-  return writer.string(domain.name).opaque(Buffer.from(domain.uuid.replaceAll('-', ''), 'hex')).i32(domain.id)
+  return writer
+    .string(domain.name)
+    .opaque(Buffer.from(domain.uuid.replaceAll('-', ''), 'hex'))
+    .i32(domain.id)
 }
 
 export function writeError(writer: XdrWriter, code: number, text: string): XdrWriter {

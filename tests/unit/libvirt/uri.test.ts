@@ -7,8 +7,14 @@ describe('libvirt URI', () => {
   it.each([
     ['qemu:///session', { ...none, transport: 'unix', path: '/session' }],
     ['qemu:///system', { ...none, transport: 'unix', path: '/system' }],
-    ['qemu+unix:///session?socket=/run/a%20b', { ...none, transport: 'unix', path: '/session', socketPath: '/run/a b' }],
-    ['qemu+ssh://root@host:2222/system', { ...none, transport: 'ssh', path: '/system', user: 'root', host: 'host', port: 2222 }],
+    [
+      'qemu+unix:///session?socket=/run/a%20b',
+      { ...none, transport: 'unix', path: '/session', socketPath: '/run/a b' },
+    ],
+    [
+      'qemu+ssh://root@host:2222/system',
+      { ...none, transport: 'ssh', path: '/system', user: 'root', host: 'host', port: 2222 },
+    ],
     ['qemu://host.example/system', { ...none, transport: 'tls', path: '/system', host: 'host.example' }],
     ['qemu+tcp://[::1]/system', { ...none, transport: 'tcp', path: '/system', host: '[::1]' }],
   ])('%s is understood', (text, expected) => {

@@ -48,8 +48,20 @@ describe('domain XML', () => {
       emulator: '/usr/bin/qemu-system-x86_64',
       os: { type: 'hvm', arch: 'x86_64', machine: 'pc-q35-7.2' },
       channels: [
-        { type: 'unix', targetType: 'virtio', name: 'org.qemu.guest_agent.0', state: 'connected', sourcePath: '/run/a.sock' },
-        { type: 'spicevmc', targetType: 'virtio', name: 'com.redhat.spice.0', state: 'disconnected', sourcePath: undefined },
+        {
+          type: 'unix',
+          targetType: 'virtio',
+          name: 'org.qemu.guest_agent.0',
+          state: 'connected',
+          sourcePath: '/run/a.sock',
+        },
+        {
+          type: 'spicevmc',
+          targetType: 'virtio',
+          name: 'com.redhat.spice.0',
+          state: 'disconnected',
+          sourcePath: undefined,
+        },
         { type: 'unix', targetType: 'virtio', name: 'com.example.new', state: undefined, sourcePath: undefined },
       ],
       inputs: [
@@ -86,7 +98,10 @@ describe('domain XML', () => {
     ['an undeclared prefix', "<domain type='qemu'><name>x</name><a:b/></domain>"],
     ['a document type', "<!DOCTYPE d [<!ENTITY e 'x'>]><domain type='qemu'><name>&e;</name></domain>"],
     ['no name', "<domain type='qemu'></domain>"],
-    ['a port that is no number', "<domain type='qemu'><name>x</name><devices><graphics type='spice' port='a'/></devices></domain>"],
+    [
+      'a port that is no number',
+      "<domain type='qemu'><name>x</name><devices><graphics type='spice' port='a'/></devices></domain>",
+    ],
   ])('that is %s is refused', (_, text) => {
     expect(() => parseDomainXml(text)).toThrow(expect.objectContaining({ code: 'ATP_LIBVIRT_XML' }))
   })

@@ -57,7 +57,8 @@ function socketStream(socket: Socket): ByteStream {
       socket.on('close', () => sink.onClose())
       socket.resume()
     },
-    write: (bytes) => new Promise((resolve, reject) => socket.write(bytes, (error) => (error ? reject(error) : resolve()))),
+    write: (bytes) =>
+      new Promise((resolve, reject) => socket.write(bytes, (error) => (error ? reject(error) : resolve()))),
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     destroy: () => socket.destroy(),

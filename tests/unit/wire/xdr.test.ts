@@ -49,7 +49,13 @@ describe('XDR', () => {
         const reader = new XdrReader(bytes)
         const values = fields.map((item) => read(reader, item))
         reader.end()
-        return bytes.length % 4 === 0 && isDeepStrictEqual(values, fields.map((item) => item.value))
+        return (
+          bytes.length % 4 === 0 &&
+          isDeepStrictEqual(
+            values,
+            fields.map((item) => item.value),
+          )
+        )
       }),
       { numRuns: 10_000 },
     )
@@ -71,8 +77,16 @@ describe('XDR', () => {
   })
 
   it('writes the bytes of RFC 4506', () => {
-    const bytes = new XdrWriter().i32(-2).u64(1n).string('测').optionalString(undefined).opaque(Uint8Array.of(9)).finish()
-    expect(bytes.toString('hex')).toBe(['fffffffe', '0000000000000001', '00000003', 'e6b58b00', '00000000', '09000000'].join(''))
+    const bytes = new XdrWriter()
+      .i32(-2)
+      .u64(1n)
+      .string('测')
+      .optionalString(undefined)
+      .opaque(Uint8Array.of(9))
+      .finish()
+    expect(bytes.toString('hex')).toBe(
+      ['fffffffe', '0000000000000001', '00000003', 'e6b58b00', '00000000', '09000000'].join(''),
+    )
   })
 
   it('refuses what it cannot express, before anything is sent', () => {
