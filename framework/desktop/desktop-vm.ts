@@ -128,9 +128,14 @@ export class DesktopVm implements Vm {
     return this.#machine.shutdown(options)
   }
 
-  /** The VM's QMP session. One for all callers; do not close it. */
-  qmp(options?: CallOptions): Promise<QmpClient> {
-    return this.#sessions.qmp(options)
+  /**
+   * The VM's QMP session through libvirt, one for all callers: do not close it. With `via: 'socket'` a new one on
+   * QEMU's own socket, whose path the domain XML must name and which must be on this machine.
+   *
+   * @throws `ATP_QMP_NO_SOCKET`.
+   */
+  qmp({ via = 'libvirt', ...options }: CallOptions & { via?: 'libvirt' | 'socket' } = {}): Promise<QmpClient> {
+    return via === 'socket' ? this.#sessions.qmpSocket(options) : this.#sessions.qmp(options)
   }
 
   /** The guest agent's session, once the agent answers. One for all callers; do not close it. */

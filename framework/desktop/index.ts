@@ -1,6 +1,4 @@
 export type * from './api.ts'
 export type { Pool, PoolOptions, VmOptions } from './pool.ts'
-export { createVm, type CreateVmOptions } from './create-vm.ts'
+export { createVm } from './create-vm.ts'
 export { DesktopVm } from './desktop-vm.ts'
-export type { Attach } from './evidence.ts'
-export { imageSize, toPng, type Screenshot } from './screenshot.ts'

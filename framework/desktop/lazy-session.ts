@@ -3,10 +3,10 @@ import { withDeadline, type CallOptions } from '../core/index.ts'
 export interface LazySessionOptions<T> {
   /** For messages: `QMP of vm-001`. */
   what: string
-  open(): Promise<T>
-  close(session: T, reason: unknown): Promise<void> | void
+  open: () => Promise<T>
+  close: (session: T, reason: unknown) => Promise<void> | void
   /** Whether it can still be used; one that cannot is replaced at the next request. Default: always. */
-  alive?(session: T): boolean
+  alive?: (session: T) => boolean
 }
 
 /**

@@ -2,7 +2,7 @@ import { stateError, type CallOptions } from '../core/index.ts'
 import { parseDomainXml, type DomainXml } from '../protocols/libvirt/index.ts'
 import type { Protocol, ProtocolRegistry, ProtocolTarget, ProtocolType } from '../protocols/protocol.ts'
 import { QgaClient } from '../protocols/qga/index.ts'
-import { QmpClient } from '../protocols/qmp/index.ts'
+import { QmpClient, qmpNoSocketError } from '../protocols/qmp/index.ts'
 import type { TranscriptRecorder } from '../protocols/transcript.ts'
 import {
   findPort,
@@ -12,6 +12,7 @@ import {
   type VirtioSerialOptions,
   type VirtioSerialPort,
 } from '../protocols/virtio-serial/index.ts'
+import { connectUnix } from '../transport/index.ts'
 import type { ByteStream } from '../wire/byte-stream.ts'
 import { LazySession } from './lazy-session.ts'
 
@@ -28,6 +29,7 @@ export class Sessions {
   readonly #qga: LazySession<QgaClient>
   /** Sessions with something in the guest: how to end each. */
   readonly #guestSide = new Set<(reason: unknown) => void>()
+  readonly #qmpSockets = new Set<QmpClient>()
   readonly #protocols = new Set<Protocol>()
   readonly #closing = new AbortController()
 
@@ -52,6 +54,27 @@ export class Sessions {
   async qmp(options?: CallOptions): Promise<QmpClient> {
     this.assertOpen()
     return this.#qmp.get(options)
+  }
+
+  /**
+   * QMP straight from QEMU's own socket, for a host on this machine. A session of its own each time.
+   *
+   * @throws `ATP_QMP_NO_SOCKET` when the XML names none.
+   */
+  async qmpSocket(options?: CallOptions): Promise<QmpClient> {
+    const { name } = this.target
+    const [path] = (await this.xml()).qmpSocketPaths
+    if (path === undefined) throw qmpNoSocketError(name)
+    const client = await QmpClient.overStream(await connectUnix(path, options), {
+      transcript: this.transcript,
+      ...options,
+    })
+    if (!this.#closing.signal.aborted) {
+      this.#qmpSockets.add(client)
+      return client
+    }
+    await client.close()
+    throw this.#closedError()
   }
 
   /** Ready: a guest that is starting is waited for, 60 s at most. */
@@ -108,6 +131,7 @@ export class Sessions {
     const results = await Promise.allSettled([
       this.#qga.drop(undefined),
       this.#qmp.drop(undefined),
+      ...[...this.#qmpSockets].map((client) => client.close()),
       ...[...this.#protocols].map((protocol) => protocol.disconnect()),
     ])
     const failed = results.find((result) => result.status === 'rejected')

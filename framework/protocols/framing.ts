@@ -1,7 +1,7 @@
 import { protocolError } from '../core/index.ts'
 
 /** Longest message a framer accepts unless told otherwise: 16 MiB. */
-export const DEFAULT_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+const DEFAULT_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
 /**
  * Cuts a byte stream into messages and back. Stateful on the reading side: one framer per stream.

@@ -1,4 +1,4 @@
-import { redact } from '../core/index.ts'
+import { logger, redact } from '../core/index.ts'
 
 /** One message as it crossed the border of this process. */
 export interface TranscriptEntry {
@@ -22,11 +22,13 @@ export interface TranscriptOptions {
   entryLimitBytes?: number
 }
 
+const log = logger('protocols')
 const WITHHELD = '••• withheld: a secret was being entered'
 
 /**
  * Records both directions of a VM's protocol sessions, bounded and redacted, so that a report can show what
- * was said. Given to protocol clients as their `transcript` option; off unless given.
+ * was said. Given to protocol clients as their `transcript` option; off unless given. `ATP_LOG=protocols=trace`
+ * prints the same while it happens.
  *
  * Entries are redacted when recorded, before they are cut, so that no half of a secret is left at the cut, and
  * once more when rendered, for secrets that became known in between.
@@ -53,6 +55,7 @@ export class TranscriptRecorder {
       entry.text = excess > 0 ? text.slice(0, this.#entryLimitBytes) : text
       if (excess > 0) entry.cutBytes = excess
     }
+    log.trace('{vm} {protocol} {direction} {text}', { vm, protocol, direction, text: entry.text })
     this.#entries.push(entry)
     this.#bytes += entry.text.length
     if (this.#bytes > this.#limitBytes) this.#makeRoom()

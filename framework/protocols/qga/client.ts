@@ -124,7 +124,7 @@ export class QgaClient {
   async osInfo(options: CallOptions = {}): Promise<GuestOsInfo> {
     const answer = await this.execute('guest-get-osinfo', undefined, { ...options, idempotent: true })
     if (typeof answer !== 'object' || answer === null) throw this.#malformed('guest-get-osinfo', answer)
-    return answer as GuestOsInfo
+    return answer
   }
 
   /** From {@link osInfo}; asked once. */

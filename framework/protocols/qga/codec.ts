@@ -91,7 +91,7 @@ export function parseReply(text: string, exactIntegers = false): QgaReply | unde
   if (!('error' in message) || typeof message.error !== 'object' || message.error === null) return undefined
   const { class: errorClass, desc } = message.error as Record<string, unknown>
   if (typeof desc !== 'string') return undefined
-  return { type: 'error', class: String(errorClass ?? 'GenericError'), desc }
+  return { type: 'error', class: typeof errorClass === 'string' ? errorClass : 'GenericError', desc }
 }
 
 function reviveExactly(_key: string, value: unknown, context?: { source?: string }): unknown {

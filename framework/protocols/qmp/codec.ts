@@ -65,7 +65,8 @@ export function parseMessage(text: string): QmpMessage {
     const error = message['error']
     if (!isObject(error) || typeof error['desc'] !== 'string')
       throw qmpProtocolError('an error without description', text)
-    return { type: 'error', id: message['id'], class: String(error['class'] ?? 'GenericError'), desc: error['desc'] }
+    const errorClass = typeof error['class'] === 'string' ? error['class'] : 'GenericError'
+    return { type: 'error', id: message['id'], class: errorClass, desc: error['desc'] }
   }
   if ('event' in message) return { type: 'event', event: parseEvent(message, text) }
   if ('QMP' in message) return { type: 'greeting', greeting: parseGreeting(message['QMP'], text) }
@@ -95,7 +96,7 @@ export function parseVersion(value: unknown): QmpVersion | undefined {
   if (!isObject(value) || !isObject(value['qemu'])) return undefined
   const { major, minor, micro } = value['qemu']
   if (typeof major !== 'number' || typeof minor !== 'number' || typeof micro !== 'number') return undefined
-  return { qemu: { major, minor, micro }, package: String(value['package'] ?? '') }
+  return { qemu: { major, minor, micro }, package: typeof value['package'] === 'string' ? value['package'] : '' }
 }
 
 function parseObject(text: string): Record<string, unknown> {

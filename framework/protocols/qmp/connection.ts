@@ -16,7 +16,7 @@ import {
 export type QmpReply = Extract<QmpMessage, { type: 'return' | 'error' }>
 
 /** Sees every message of a session, both ways, as text. */
-export type QmpTap = (direction: 'out' | 'in', text: string) => void
+type QmpTap = (direction: 'out' | 'in', text: string) => void
 
 /** What a back end tells its client. Called from the reader: must not block or throw. */
 export interface QmpListener {

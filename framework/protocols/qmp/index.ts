@@ -1,4 +1,5 @@
 export * from './client.ts'
+export { qmpNoSocketError } from './errors.ts'
 export { QmpEvents, type QmpEventsOptions } from './events.ts'
 export { QmpProtocol, QmpProtocolBuilder, type QmpProtocolOptions, type QmpSocketRoute } from './protocol.ts'
 export {

@@ -1,11 +1,4 @@
-export { GuestResponder, type ResponderGuest, type RunResult } from './client.ts'
+export { GuestResponder, type ResponderGuest } from './client.ts'
 export { VirtioSerialChannel, type ChannelOptions } from './connection.ts'
-export { findPort, guestPortPath, virtioSerialPorts, type ParsedChannel, type VirtioSerialPort } from './discovery.ts'
-export {
-  makeFramer,
-  openChannel,
-  VirtioSerialProtocol,
-  VirtioSerialProtocolBuilder,
-  type Framing,
-  type VirtioSerialOptions,
-} from './protocol.ts'
+export { findPort, guestPortPath, virtioSerialPorts, type VirtioSerialPort } from './discovery.ts'
+export { openChannel, VirtioSerialProtocolBuilder, type VirtioSerialOptions } from './protocol.ts'

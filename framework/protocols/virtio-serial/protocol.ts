@@ -6,7 +6,7 @@ import { VirtioSerialChannel } from './connection.ts'
 import { channelClosedError } from './errors.ts'
 
 /** `raw`: chunks as they come; `line`: newline at the end; `length`: big-endian u32 length first. Or one's own. */
-export type Framing = 'raw' | 'line' | 'length' | (() => Framer)
+type Framing = 'raw' | 'line' | 'length' | (() => Framer)
 
 export interface VirtioSerialOptions {
   /** Default `line`. */
@@ -18,7 +18,7 @@ export interface VirtioSerialOptions {
   transcript?: TranscriptRecorder
 }
 
-export function makeFramer(framing: Framing, maxMessageBytes?: number): Framer {
+function makeFramer(framing: Framing, maxMessageBytes?: number): Framer {
   if (typeof framing === 'function') return framing()
   if (framing === 'raw') return new RawFramer()
   return framing === 'line' ? new LineFramer(maxMessageBytes) : new LengthPrefixFramer(maxMessageBytes)

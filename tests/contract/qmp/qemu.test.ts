@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createVm } from '../../../framework/desktop/index.ts'
+import { HostConnection } from '../../../framework/hosts/index.ts'
 import { QmpClient } from '../../../framework/protocols/qmp/index.ts'
 import { connectUnix } from '../../../framework/transport/index.ts'
+import { missingPart, PrivateDaemon, tinyDomain } from '../libvirt/private-daemon.ts'
 import { StoppedQemu } from './qemu.ts'
 
 let qemu: StoppedQemu
@@ -76,5 +79,43 @@ describe('QMP with a real QEMU', () => {
     await victim.kill()
     await lost
     await expect(qmp.queryStatus()).rejects.toMatchObject({ code: 'ATP_QMP_LOST' })
+  })
+})
+
+const missing = missingPart()
+describe(`QMP of a libvirt domain${missing ? ` (skipped: ${missing})` : ''}`, { skip: missing !== undefined }, () => {
+  let daemon: PrivateDaemon
+  let host: HostConnection
+  beforeAll(async () => {
+    daemon = await PrivateDaemon.start()
+    host = await HostConnection.open({ id: 'private', uri: `qemu+unix:///session?socket=${daemon.socketPath}` })
+  })
+  afterAll(async () => {
+    await host?.close()
+    await daemon?.stop()
+  })
+
+  it('is reached both ways, the socket by the path in the XML', async () => {
+    const control = await host.client('control')
+    const args = ['-qmp', `unix:${daemon.root}/q,server=on,wait=off`].map((value) => `<qemu:arg value='${value}'/>`)
+    const xml = tinyDomain('both')
+      .replace('<domain ', "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' ")
+      .replace('</domain>', `<qemu:commandline>${args.join('')}</qemu:commandline></domain>`)
+    await control.createXml(xml, { paused: true })
+    await control.createXml(tinyDomain('one'), { paused: true })
+    const open = (name: string) =>
+      createVm({ leased: { name, uuid: '', host, ownership: 'attached', standby: false }, host })
+    const [both, one] = [await open('both'), await open('one')]
+    const [direct, indirect] = [await both.qmp({ via: 'socket' }), await both.qmp()]
+    expect(direct.greeting?.version).toEqual(await indirect.queryVersion())
+    expect(await direct.execute('query-uuid')).toEqual({ UUID: both.uuid })
+    expect(await indirect.execute('query-uuid')).toEqual({ UUID: both.uuid })
+    await expect(one.qmp({ via: 'socket' })).rejects.toMatchObject({ code: 'ATP_QMP_NO_SOCKET' })
+    const resets = [direct.waitForEvent('RESET'), indirect.waitForEvent('RESET')]
+    await direct.execute('system_reset')
+    expect((await Promise.all(resets)).map(({ event }) => event)).toEqual(['RESET', 'RESET'])
+    await both.close()
+    expect(direct.closed).toBe(true)
+    await one.close()
   })
 })

@@ -183,7 +183,7 @@ describe('DesktopVm evidence', () => {
   })
 
   it('keeps the keystrokes of a secret out of it', async () => {
-    await vm.keyboard.type(new Secret('desk', 'zq7') as never, { verify: 'off' })
+    await vm.keyboard.type(new Secret('desk', 'zq7'), { verify: 'off' })
     await vm.keyboard.type('k', { verify: 'off' })
     const transcript = String((await collect()).get('protocol transcript'))
     expect(transcript).not.toMatch(/\\"data\\":\\"(z|q|7)\\"/)
