@@ -6,6 +6,12 @@ import type { TestScope } from './test-scope.ts'
 
 type Handler = (context: TestContext) => unknown
 
+interface Collector {
+  file: { filepath: string }
+  tasks: { location?: { line: number; column: number } }[]
+  test: { fn: (this: unknown, ...args: unknown[]) => void }
+}
+
 const scopes = new AsyncLocalStorage<TestScope>()
 
 /** The scope of the test whose body is running, also with concurrent tests. */
@@ -35,9 +41,34 @@ export function createBaseTest(): TestAPI {
     const { lease, setup } = inject('atp').timeouts
     options.timeout = lease + setup + bodyMs + MARGIN_MS
     // Vitest's own implementation of `test` does the rest: names, modes, tags, retries.
-    const collector = TestRunner.getCurrentSuite() as unknown as { test: { fn: (this: unknown, ...args: unknown[]) => void } }
-    collector.test.fn.call(this, name, options, handler && withBodyBudget(handler, bodyMs))
+    const collector = TestRunner.getCurrentSuite() as unknown as Collector
+    const place = callingPlace(collector.file.filepath)
+    collector.test.fn.call(this, name, options, handler && withBodyBudget(handler, bodyMs, place))
+    // Vitest looks only ten frames up; every fixture of the chain adds some, and the spec is further away.
+    const task = collector.tasks.at(-1)
+    if (task && place) task.location ??= { line: place.line, column: place.column }
   } as never) as unknown as TestAPI
+}
+
+interface Place {
+  file: string
+  line: number
+  column: number
+}
+
+const DEEPEST_CALL = 100
+
+/** Where in a file the running code was called from. */
+function callingPlace(file: string): Place | undefined {
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = DEEPEST_CALL
+  const { stack = '' } = new Error()
+  Error.stackTraceLimit = limit
+  for (const line of stack.split('\n')) {
+    const match = /^ +at (?:.*\()?(?:file:\/\/)?(.+):(\d+):(\d+)\)?$/.exec(line)
+    if (match?.[1] && decodeURI(match[1]) === file) return { file, line: Number(match[2]), column: Number(match[3]) }
+  }
+  return undefined
 }
 
 /** The body's limit: the test's own, else the shortest of its tags', else the suite's, else the configuration's. */
@@ -52,17 +83,18 @@ function bodyTimeout(options: TestOptions): number {
   return ofSuite ?? timeouts.test
 }
 
-function withBodyBudget(handler: Handler, timeoutMs: number): Handler {
+function withBodyBudget(handler: Handler, timeoutMs: number, place: Place | undefined): Handler {
   const bounded = async (context: TestContext): Promise<void> => {
     let timer: NodeJS.Timeout | undefined
     const expired = new Promise<never>((_, reject) => {
       timer = setTimeout(() => {
-        reject(
-          timeoutError('ATP_TEST_TIMEOUT', `the test body did not finish within ${timeoutMs} ms`, {
-            remedy: 'give the test a longer { timeout }, or find the step that hangs in the report',
-            verdict: 'product',
-          }),
-        )
+        const error = timeoutError('ATP_TEST_TIMEOUT', `the test body did not finish within ${timeoutMs} ms`, {
+          remedy: 'give the test a longer { timeout }, or find the step that hangs in the report',
+          verdict: 'product',
+        })
+        // A timer's stack says nothing; the reader wants to see the test.
+        if (place) error.stack = `${error.name}: ${error.message}\n    at ${place.file}:${place.line}:${place.column}`
+        reject(error)
       }, timeoutMs)
     })
     const { scope } = context as TestContext & { scope: TestScope }

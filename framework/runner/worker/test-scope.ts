@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { recordArtifact, type TestContext } from 'vitest'
-import { messageOf, redact, Scope, withDeadline } from '../../core/index.ts'
+import { messageOf, redact, Scope, timeoutError, withDeadline } from '../../core/index.ts'
 import { redactDeep, toErrorRecord } from '../../evidence/index.ts'
 import type { TestScopedEvent } from '../../evidence/events.ts'
 import { EVENT_ARTIFACT, type AtpContext } from '../context.ts'
@@ -59,7 +59,11 @@ export class TestScope extends Scope {
       })
   }
 
-  /** Runs `body` as a step of the report. Steps nest by call. */
+  /**
+   * Runs `body` as a step of the report. Steps nest by call.
+   *
+   * @throws `ATP_STEP_TIMEOUT` after `timeoutMs` (default: the configuration's), and what `body` throws.
+   */
   async step<T>(
     title: string,
     body: () => Promise<T> | T,
@@ -79,16 +83,23 @@ export class TestScope extends Scope {
         durationMs: performance.now() - started,
         ...(error === undefined ? {} : { error: toErrorRecord(error) }),
       })
+    // Taken here: a timer's stack does not lead to the spec.
+    const called: { stack?: string } = {}
+    Error.captureStackTrace(called, this.step)
+    const timeoutMs = options.timeoutMs ?? this.context.timeouts.step
+    const limit = new AbortController()
+    const timer = setTimeout(() => limit.abort(stepTimeout(title, timeoutMs, called.stack)), timeoutMs)
     try {
-      const timeoutMs = options.timeoutMs ?? this.context.timeouts.step
-      const result = await withDeadline(`step "${title}"`, { timeoutMs, signal: this.signal }, () =>
-        currentStep.run(id, async () => body()),
-      )
+      const signal = AbortSignal.any([this.signal, limit.signal])
+      const result = await withDeadline(`step "${title}"`, { signal }, () => currentStep.run(id, async () => body()))
       end('passed')
       return result
-    } catch (error) {
+    } catch (thrown) {
+      const error = limit.signal.aborted ? (limit.signal.reason as Error) : thrown
       end(toErrorRecord(error).verdict === 'product' ? 'failed' : 'broken', error)
       throw error
+    } finally {
+      clearTimeout(timer)
     }
   }
 
@@ -154,4 +165,14 @@ export class TestScope extends Scope {
       }),
     )
   }
+}
+
+function stepTimeout(title: string, timeoutMs: number, stack: string | undefined): Error {
+  const error = timeoutError('ATP_STEP_TIMEOUT', `step "${title}" did not finish within ${timeoutMs} ms`, {
+    context: { timeoutMs },
+    remedy: 'give the step a longer { timeoutMs }',
+    verdict: 'product',
+  })
+  error.stack = `${error.name}: ${error.message}\n${stack?.replace(/^.*\n/, '') ?? ''}`
+  return error
 }
