@@ -147,7 +147,7 @@ export class ScenarioExecutor {
       ...(scenario.id === undefined ? {} : { id: scenario.id }),
       ...(scenario.description === undefined ? {} : { description: scenario.description }),
       tags: scenario.tags,
-      file: scenario.file,
+      file: run.file,
       status: end.status,
       passed: end.status === 'passed',
       startedAt: end.startedAt,

@@ -55,6 +55,11 @@ export class StepRegistry implements StepCatalog {
     return [...this.#kinds.values()]
   }
 
+  /** A text that changes whenever a file could be read differently. */
+  fingerprint(): string {
+    return JSON.stringify([this.kinds, [...this.#handlers.keys()]])
+  }
+
   /** @throws `ATP_SCENARIO_DUPLICATE_HANDLER`. */
   registerHandler(name: string, handler: StepHandler): void {
     if (this.#handlers.has(name)) {

@@ -101,6 +101,11 @@ export class ScenarioRun {
     }
   }
 
+  /** The scenario's file, relative to the root when it is below it. */
+  get file(): string {
+    return this.#relative(this.#scenario.file)
+  }
+
   /** Closes what steps opened. */
   close(): void {
     for (const port of this.#ports.values()) void port.then((open) => open.close()).catch(() => {})
@@ -231,7 +236,8 @@ export class ScenarioRun {
     const retry = step.retry ?? frame.scenario.defaults?.retry
     for (let attempt = 1; ; attempt++) {
       report.attempts = attempt
-      report.vms = []
+      // What an earlier attempt saw says nothing about this one.
+      for (const key of ['verified', 'latency', 'note', 'output'] as const) delete report[key]
       if (step.steps || step.scenario) report.steps = []
       const failed = await this.#attempt(step, frame, report)
       if (!failed || frame.signal.aborted || attempt > (retry?.times ?? 0)) return failed
@@ -257,8 +263,8 @@ export class ScenarioRun {
     } catch (error) {
       // Steps inside end with the signal; their reports must be complete before this one ends.
       if (kind.nested || step.scenario) await work?.catch(() => {})
-      if (!isAtpError(error, 'ATP_TIMEOUT') || error.context['timeoutMs'] !== timeoutMs + GRACE_MS)
-        return { error, soft: false }
+      const outOfTime = isAtpError(error, 'ATP_TIMEOUT') && error.context['timeoutMs'] === timeoutMs + GRACE_MS
+      if (!outOfTime) return { error, soft: false }
       const message = `step "${report.title}" did not finish within ${timeoutMs} ms`
       return {
         error: timeoutError('ATP_SCENARIO_STEP_TIMEOUT', message, { context: { timeoutMs }, cause: error.cause }),
@@ -279,8 +285,9 @@ export class ScenarioRun {
     soft: { first?: unknown },
   ): Promise<void> {
     const on = step.on && (revealed(frame.variables.fill(step.on)) as unknown[]).flat().map(String)
-    const vms = kind.needs.includes('vm') ? await frame.targets.forStep(on, kind.action === 'vm.connect') : [undefined]
-    report.vms = vms.flatMap((vm) => vm?.name ?? [])
+    const named = kind.needs.includes('vm') || on ? await frame.targets.forStep(on, kind.action === 'vm.connect') : []
+    const vms = kind.needs.includes('vm') || (kind.takesVm && on) ? named : [undefined]
+    report.vms = named.map((vm) => vm.name)
     const outcomes: StepOutcome[] = []
     for (const vm of vms) {
       if (frame.signal.aborted) throw interrupted(report.title, frame.signal)

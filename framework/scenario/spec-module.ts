@@ -27,7 +27,8 @@ export function specModule(
   const lines = [
     "import { test } from '@ocloudview/atp'",
     "import { runScenarioTest } from '@ocloudview/atp/scenario'",
-    `const record = ${literal(scenario)}`,
+    // Parsed, not a literal: a key like __proto__ stays a key.
+    `const record = JSON.parse(${literal(literal(scenario))})`,
   ]
   const point = (column: number, at: Position) => {
     addSegment(map, lines.length, column, scenario.file, at.line - 1, at.column - 1)

@@ -27,7 +27,7 @@ export interface VmHistory {
 /** Everything a step kind may use while it runs. */
 export interface StepContext {
   readonly step: Step
-  /** The VM to act on. The engine runs the kind once for each VM of the current set. Only for kinds that need `vm`. */
+  /** The VM to act on. The engine runs the kind once for each VM of the current set. Only for kinds that need or take a VM. */
   readonly vm: Vm
   readonly history: VmHistory
   /** Limits of the step, for every call that waits. */
@@ -72,6 +72,8 @@ export interface StepKind extends StepSpec {
   readonly opaque?: readonly string[]
   /** It only looks, so it is not the "last action" that `verify.command_success` asks about. */
   readonly passive?: boolean
+  /** It does not need a VM, but when the step names some it runs once for each. */
+  readonly takesVm?: boolean
   /** Its limit is the time an expectation may take, not the time an action may take. */
   readonly expectation?: boolean
   /** How long it takes by its own nature, milliseconds; added to the default step timeout. */

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { Plugin } from 'vite'
 import { isAtpError } from '../core/index.ts'
@@ -6,13 +7,18 @@ import { loadScenario, type LoadedScenario } from './load.ts'
 import { invalidModule, specModule } from './spec-module.ts'
 
 /** Part of the key under which translated specs are cached: changes whenever the translation does. */
-export const CACHE_VERSION = 'scenario-1'
+export const CACHE_VERSION = 'scenario-2'
 
 const SPEC = /\.spec\.(?:ya?ml|json)(?:$|\?)/
 
-/** A file whose translation depends on other files must not be cached under its own content alone. */
-export function includesFiles(id: string, sourceCode: string): boolean {
-  return SPEC.test(id) && /scenario\.run\b/.test(sourceCode)
+/**
+ * What the translation of a file depends on beside its content: this program and the step kinds it knows.
+ * `false` for a file that also depends on other files and so must not be cached.
+ */
+export function cacheKey(id: string, sourceCode: string): string | false {
+  if (!SPEC.test(id)) return CACHE_VERSION
+  if (/scenario\.run\b/.test(sourceCode)) return false
+  return `${CACHE_VERSION} ${createHash('sha256').update(stepRegistry.fingerprint()).digest('base64url')}`
 }
 
 /** Turns `*.spec.yaml`, `*.spec.yml` and `*.spec.json` into test modules. */
@@ -25,7 +31,7 @@ export function scenarioPlugin(): Plugin {
     }: {
       defineCacheKeyGenerator(make: (file: { id: string; sourceCode: string }) => string | false): void
     }) {
-      defineCacheKeyGenerator(({ id, sourceCode }) => (includesFiles(id, sourceCode) ? false : CACHE_VERSION))
+      defineCacheKeyGenerator(({ id, sourceCode }) => cacheKey(id, sourceCode))
     },
     configResolved({ plugins }: { plugins: readonly Plugin[] }) {
       // Vite's own JSON plugin would take a JSON spec for data, and what became of it for broken JSON.

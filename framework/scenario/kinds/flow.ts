@@ -107,6 +107,7 @@ export const [custom, verifyCustom] = (['custom', 'verify.custom'] as const).map
         data: { description: 'What the handler gets' },
       },
     },
+    takesVm: true,
     passive: action === 'verify.custom',
     check(params, checks) {
       const { handler } = params

@@ -185,7 +185,7 @@ function readInput(reading: Reading, scenario: Scenario, value: unknown, pointer
       else badValue(reading, at, `input.${key} is ${JSON.stringify(inner)}; it must be auto, qmp or spice`)
     } else if (key === 'layout') input.layout = readText(reading, inner, at, 'input.layout') ?? 'us'
     else if (key === 'key_delay' || key === 'key_hold' || key === 'key_delay_ms' || key === 'key_hold_ms') {
-      const duration = readDuration(reading, inner, at, key.endsWith('_ms') ? 'ms' : 's')
+      const duration = readDuration(reading, inner, at, { bareUnit: key.endsWith('_ms') ? 'ms' : 's' })
       if (duration) input[key.startsWith('key_delay') ? 'key_delay' : 'key_hold'] = duration
     } else
       unknownKey(

@@ -17,23 +17,38 @@ export interface Reading {
   checks: TextChecks | undefined
 }
 
-/** A duration as text with a unit; `undefined` after reporting what is wrong. Bare numbers are seconds. */
+// Timers count to 2^31 - 1 milliseconds.
+const LONGEST_MS = 2_147_000_000
+
+/**
+ * A duration as text with a unit; `undefined` after reporting what is wrong. Bare numbers are seconds.
+ *
+ * @param late the value is needed only when the step runs, so that it may hold expressions.
+ */
 export function readDuration(
   reading: Reading,
   value: unknown,
   pointer: string,
-  bareUnit: 's' | 'ms' = 's',
+  { bareUnit = 's', late = false }: { bareUnit?: 's' | 'ms'; late?: boolean } = {},
 ): string | undefined {
-  if (isTemplate(value)) return value
   const at = reading.source.value(pointer)
+  if (isTemplate(value)) {
+    if (late) return value
+    badValue(reading, pointer, 'this duration must be known before the run', 'write it without ${…}')
+    return undefined
+  }
+  const text = String(value).trim()
+  const bare = /^[\d.]+$/.test(text)
   try {
-    parseDuration(value, 's')
+    if (parseDuration(value, bareUnit) > LONGEST_MS) {
+      reading.problems.error('ATP_DURATION', at, `${text} is longer than the 24 days a timer can count`)
+      return undefined
+    }
   } catch (error) {
     reading.problems.thrown(error, at)
     return undefined
   }
-  const text = String(value).trim()
-  if (!/^[\d.]+$/.test(text)) return text
+  if (!bare) return text
   if (bareUnit === 's') {
     reading.problems.note('ATP_SCENARIO_BARE_SECONDS', at, `${text} is read as ${text} seconds`, `write ${text}s`)
   }

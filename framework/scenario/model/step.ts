@@ -95,7 +95,7 @@ function readEntry(reading: Reading, spec: StepSpec, step: Step, entry: Entry): 
   if (canonical === 'steps') step.steps = readSteps(reading, value, pointer, true)
   else if (meta) readMeta(reading, spec, step, meta, entry)
   else if (isDuration(spec.params.properties[param])) {
-    step.params[param] = readDuration(reading, value, pointer) ?? value
+    step.params[param] = readDuration(reading, value, pointer, { late: true }) ?? value
   } else step.params[param] = value
   return true
 }
@@ -125,7 +125,7 @@ function readMeta(
       return
     }
     case 'timeout': {
-      const timeout = readDuration(reading, value, pointer)
+      const timeout = readDuration(reading, value, pointer, { late: true })
       if (timeout) step.timeout = timeout
       return
     }

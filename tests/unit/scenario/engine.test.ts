@@ -193,6 +193,7 @@ describe('failures', () => {
     )
     expect((ran.report.failure as Error).stack?.split('\n')[1]).toBe('    at command.exec false (/p/x.spec.yaml:5:5)')
     expect(step(ran, 1)?.location).toEqual({ file: 'x.spec.yaml', line: 5, column: 5 })
+    expect(ran.report.file).toBe('x.spec.yaml')
     expect(JSON.stringify(ran.report)).not.toContain('"failure"')
   })
 
@@ -563,6 +564,21 @@ describe('step kinds', () => {
     await expect(loadScenario({ text }, { registry })).rejects.toThrow(
       /ATP_SCENARIO_UNKNOWN_ACTION there is no action "greet"/,
     )
+  })
+
+  it('custom steps get the VMs that the step names, and a step that names VMs makes them current', async () => {
+    const registry = new StepRegistry()
+    for (const kind of stepRegistry.kinds) registry.register(kind)
+    registry.registerHandler('touch', async ({ vm }) => ({ note: `touched ${vm.name}` }))
+    const ran = await run(
+      scenario(`  - { action: custom, handler: touch, on: [b, a] }
+  - { action: group, on: b, steps: [{ action: keyboard.press, key: x }] }
+  - { action: custom, handler: touch }`),
+      { services: { registry } },
+    )
+    expect(step(ran, 0)).toMatchObject({ vms: ['a', 'b'], note: 'a: touched a; b: touched b' })
+    expect(ran.calls).toEqual(['b press x'])
+    expect(ran.report.error?.code).toBe('ATP_SCENARIO_NO_TARGET')
   })
 
   it('cannot take a name that is taken', () => {

@@ -236,6 +236,12 @@ steps:
       'name: n\nsteps: [{ action: { type: custom, data: 1 } }]',
       '2:9 ATP_SCENARIO_NO_HANDLER',
     ],
+    ['a duration no timer can count', 'name: n\nsteps: [{ wait: 1000h }]', '2:17 ATP_DURATION'],
+    [
+      'a limit that is not known yet',
+      'name: n\ntimeout: "${vars.t}"\nvars: { t: 1s }\nsteps: [{ wait: 1s }]',
+      '2:10 ATP_SCENARIO_VALUE',
+    ],
     ['an unknown version', 'atp: 2\nname: n\nsteps: [{ wait: 1s }]', '1:6 ATP_SCENARIO_VALUE'],
     ['an open expression', 'name: n\nsteps: [{ action: log, message: "${vars.x" }]', '2:33 ATP_SCENARIO_EXPRESSION'],
     [

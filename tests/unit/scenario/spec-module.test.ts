@@ -3,9 +3,17 @@ import { tmpdir } from 'node:os'
 import { SourceMap } from 'node:module'
 import { describe, expect, it } from 'vitest'
 import { isAtpError } from '../../../framework/core/index.ts'
-import { loadScenario, runScenarioTest, stepRegistry, throwInvalidScenario } from '../../../framework/scenario/index.ts'
+import {
+  defineStep,
+  loadScenario,
+  registerStep,
+  registerStepHandler,
+  runScenarioTest,
+  stepRegistry,
+  throwInvalidScenario,
+} from '../../../framework/scenario/index.ts'
 import { invalidModule, specModule } from '../../../framework/scenario/spec-module.ts'
-import { CACHE_VERSION, includesFiles, scenarioPlugin } from '../../../framework/scenario/vite-plugin.ts'
+import { CACHE_VERSION, cacheKey, scenarioPlugin } from '../../../framework/scenario/vite-plugin.ts'
 import { memoryVm } from './memory-vm.ts'
 
 const TEXT = `# 注释
@@ -110,26 +118,24 @@ describe('the Vite plugin', () => {
     expect((await transform('a.spec.yaml', 'name: [')).code).toContain('throwInvalidScenario(')
   })
 
-  it('takes only spec files, and keeps those that include others out of the cache', () => {
+  it('takes only spec files', () => {
     const { id } = (scenarioPlugin().transform as unknown as { filter: { id: RegExp } }).filter
-    expect(
-      ['a.spec.yaml', 'a.spec.yml', 'a.spec.json', 'a.spec.yaml?x=1', 'a.yaml', 'package.json', 'a.spec.ts'].map(
-        (name) => id.test(name),
-      ),
-    ).toEqual([true, true, true, true, false, false, false])
-    const keys: unknown[] = []
-    const defineCacheKeyGenerator = (make: (file: { id: string; sourceCode: string }) => unknown) => {
-      keys.push(
-        make({ id: '/a.spec.yaml', sourceCode: 'action: wait' }),
-        make({ id: '/a.spec.yaml', sourceCode: 'action: scenario.run' }),
-        make({ id: '/a.ts', sourceCode: 'scenario.run' }),
-      )
-    }
-    ;(scenarioPlugin() as unknown as { configureVitest(context: object): void }).configureVitest({
-      defineCacheKeyGenerator,
-    })
-    expect(keys).toEqual([CACHE_VERSION, false, CACHE_VERSION])
-    expect(includesFiles('/x/a.spec.json', '"scenario.run"')).toBe(true)
+    const names = ['a.spec.yaml', 'a.spec.yml', 'a.spec.json', 'a.spec.yaml?x=1', 'a.yaml', 'package.json', 'a.spec.ts']
+    expect(names.map((name) => id.test(name))).toEqual([true, true, true, true, false, false, false])
+  })
+
+  it('is cached by what it depends on: content, step kinds, and no other files', () => {
+    const before = cacheKey('/a.spec.yaml', 'action: wait')
+    expect(before).toMatch(new RegExp(`^${CACHE_VERSION} `))
+    const remove = registerStep(defineStep({ action: 'demo.cached', summary: 'x', run: async () => {} }))
+    expect(cacheKey('/a.spec.yaml', 'action: wait')).not.toBe(before)
+    remove()
+    const forget = registerStepHandler('h', () => {})
+    expect(cacheKey('/a.spec.yaml', 'action: wait')).not.toBe(before)
+    forget()
+    expect(cacheKey('/a.spec.yaml', 'action: wait')).toBe(before)
+    expect(cacheKey('/a.spec.json', '"scenario.run"')).toBe(false)
+    expect(cacheKey('/a.ts', 'scenario.run')).toBe(CACHE_VERSION)
   })
 })
 
