@@ -81,7 +81,7 @@ export class ActionQueue {
    */
   async run(action: Action, body: ActionBody): Promise<Delivery> {
     const { timeoutMs, signal: outer } = action.options
-    const timer = timeoutMs === undefined ? undefined : AbortSignal.timeout(timeoutMs)
+    const timer = timeoutMs !== undefined && Number.isFinite(timeoutMs) ? AbortSignal.timeout(timeoutMs) : undefined
     const signals = [outer, timer].filter((signal) => signal !== undefined)
     const signal = signals.length > 0 ? AbortSignal.any(signals) : new AbortController().signal
     try {

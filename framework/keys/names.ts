@@ -94,7 +94,7 @@ export function keyNamed(name: string): Key {
 }
 
 /** The known name with the fewest edits from `name`, if any is near enough to be meant. */
-export function nearestKeyName(name: string): string | undefined {
+function nearestKeyName(name: string): string | undefined {
   const lower = name.toLowerCase()
   let best: string | undefined
   let bestDistance = Math.min(3, Math.ceil(lower.length / 2)) + 1

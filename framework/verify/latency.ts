@@ -10,7 +10,7 @@ export interface LatencySample {
 }
 
 /** Reason under which {@link summarizeLatency} leaves out samples that cannot be true. */
-export const CLOCK_MOVED = 'the guest clock moved: seen before it was sent, or after the report of it arrived'
+const CLOCK_MOVED = 'the guest clock moved: seen before it was sent, or after the report of it arrived'
 
 /**
  * Summarises samples. A sample before its own injection, or after its observation was back on the host, by more
@@ -49,7 +49,7 @@ export function summarizeLatency(
 }
 
 /** Nearest-rank percentile: the smallest value that at least `percent` % of the sorted values do not exceed. */
-export function percentile(sorted: readonly number[], percent: number): number {
+function percentile(sorted: readonly number[], percent: number): number {
   const value = sorted[Math.max(0, Math.ceil((percent / 100) * sorted.length) - 1)]
   if (value === undefined) throw new RangeError('a percentile of no values')
   return value

@@ -158,7 +158,10 @@ function reconcileRelative(sent: readonly SentEvent[], seen: readonly ObservedEv
   return { pairs, differences, lost, duplicated }
 }
 
-/** One sample a press, a position or a motion: releases say nothing new. */
+/**
+ * One sample a press, a position or a motion: releases say nothing new. Strokes that left in one call share its time,
+ * so that the latency of the later ones includes the guest's work on those before.
+ */
 function samplesOf(pairs: readonly [SentEvent, ObservedEvent][], observer: InputObserver): LatencySample[] {
   const samples: LatencySample[] = []
   let lastMoveAtNs: bigint | undefined

@@ -132,6 +132,14 @@ describe('verification', () => {
     expect(guest.deliveries[0]).toMatchObject({ outcome: 'unverified', reason: 'SYN_DROPPED', lost: 0 })
   })
 
+  it('does not blame the guest for a dead observer', async () => {
+    const keyboard = keyboardOf(dropKey('x'))
+    guest.observerFault = 'the reader has ended'
+    expect(await keyboard.type('x')).toMatchObject({ outcome: 'unverified', reason: 'the reader has ended', lost: 0 })
+    expect(await keyboard.type('y', { verify: 'require' })).toMatchObject({ outcome: 'delivered' })
+    expect((await errorOf(keyboard.type('x', { verify: 'require' }))).code).toBe('ATP_VERIFY_IMPOSSIBLE')
+  })
+
   it('does not take what an unobserved action left in the device for new input', async () => {
     const keyboard = keyboardOf({ pollMs: 20, perPoll: 1 })
     await keyboard.type('abc', { verify: 'off', delayMs: 0 })

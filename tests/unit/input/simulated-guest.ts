@@ -29,6 +29,8 @@ export class SimulatedGuest implements InputPath, InputObserver {
   readonly deliveries: Delivery[] = []
   overflowed = 0
   calibrations = 0
+  /** What the observer says when it is asked why events are missing. */
+  observerFault: string | undefined
   /** Inject calls fail from now on. */
   broken: Error | undefined
   /** The guest takes nothing while true. */
@@ -89,6 +91,10 @@ export class SimulatedGuest implements InputPath, InputObserver {
 
   async calibrate(): Promise<void> {
     this.calibrations++
+  }
+
+  async fault(): Promise<string | undefined> {
+    return this.observerFault
   }
 
   /** Text the guest's shell would have read: the qcodes of unshifted presses. */
