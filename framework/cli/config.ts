@@ -1,7 +1,6 @@
 import { existsSync, writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Command } from 'commander'
-import { loadConfig } from '../config/index.ts'
 import { configError } from '../core/index.ts'
 
 const STARTER = `import { defineConfig } from '@ocloudview/atp/config'
@@ -35,6 +34,7 @@ export function configCommand(): Command {
     .description('print the effective configuration as JSON')
     .option('-c, --config <file>', 'configuration file')
     .action(async (options: { config?: string }) => {
+      const { loadConfig } = await import('../config/index.ts')
       process.stdout.write(`${JSON.stringify(await loadConfig(process.cwd(), options.config), null, 2)}\n`)
     })
   return command

@@ -1,6 +1,6 @@
 import type { ResolvedConfig } from '../config/index.ts'
 import { BrokerClient } from '../leases/index.ts'
-import { newRunId } from '../runner/plugin.ts'
+import { newRunId } from '../runner/run-id.ts'
 import { brokerStart } from '../runner/session.ts'
 import { stateDir } from '../runner/state-dir.ts'
 

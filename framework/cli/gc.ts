@@ -1,6 +1,4 @@
 import { Command } from 'commander'
-import { loadConfig } from '../config/index.ts'
-import { connectCli } from './connect.ts'
 
 /** `atp gc` */
 export function gcCommand(): Command {
@@ -10,6 +8,7 @@ export function gcCommand(): Command {
     .option('--json', 'print JSON')
     .addHelpText('after', '\nOnly VMs that carry an owner mark of ATP are touched; those of runs that still live stay.')
     .action(async (options: { config?: string; json?: boolean }) => {
+      const [{ loadConfig }, { connectCli }] = await Promise.all([import('../config/index.ts'), import('./connect.ts')])
       const config = await loadConfig(process.cwd(), options.config)
       await connectCli(config, async (broker) => {
         const result = await broker.sweep()

@@ -1,13 +1,4 @@
-import { globSync, readFileSync, writeFileSync } from 'node:fs'
-import { relative } from 'node:path'
 import { Command } from 'commander'
-import { loadConfig } from '../config/index.ts'
-import { configError, isAtpError } from '../core/index.ts'
-import { runTests } from '../runner/run.ts'
-import { formatProblem, loadScenario, printScenario, type Problem } from '../scenario/index.ts'
-import { EXIT } from '../runner/exit-code.ts'
-
-const SCENARIO_FILE = /\.(ya?ml|json)$/
 
 /** `atp scenario` */
 export function scenarioCommand(): Command {
@@ -18,78 +9,24 @@ export function scenarioCommand(): Command {
     .argument('[globs...]', 'files (default: the specs of the configuration)')
     .option('--tags <names>', 'only those with one of these tags, separated by commas')
     .option('--json', 'print JSON')
-    .action(list)
+    .action(async (globs: string[], options) => (await import('./scenario-files.ts')).list(globs, options))
   command
     .command('validate')
     .description('check scenarios without running them; prints every problem with its place')
     .argument('[globs...]', 'files (default: the specs of the configuration)')
     .option('--lenient', 'unknown keys are notes instead of errors')
-    .action(validate)
+    .action(async (globs: string[], options) => (await import('./scenario-files.ts')).validate(globs, options))
   command
     .command('convert')
     .description('print a scenario of any dialect in canonical form')
     .argument('<file>', 'YAML or JSON file')
     .option('--write', 'replace the file')
-    .action(convert)
+    .action(async (file: string, options) => (await import('./scenario-files.ts')).convert(file, options))
   command
     .command('run')
     .description('run scenarios, as "atp test" does')
     .argument('<globs...>', 'files named *.spec.yaml, *.spec.yml or *.spec.json')
     .option('-c, --config <file>', 'configuration file')
-    .action(async (globs: string[], options: { config?: string }) => {
-      const root = process.cwd()
-      const config = await loadConfig(root, options.config)
-      const files = filesOf(globs, root)
-      process.exitCode = await runTests({ ...config, specs: files.map((file) => relative(root, file)) }, {})
-    })
+    .action(async (globs: string[], options) => (await import('./scenario-files.ts')).run(globs, options))
   return command
-}
-
-function filesOf(globs: string[], root: string): string[] {
-  const files = [...new Set(globs.flatMap((glob) => globSync(glob, { cwd: root })))].filter((file) => SCENARIO_FILE.test(file))
-  if (files.length === 0) throw configError('ATP_SCENARIO_NO_FILES', `no YAML or JSON file matches ${globs.join(' ')}`)
-  return files.toSorted()
-}
-
-async function globsOrConfigured(globs: string[]): Promise<string[]> {
-  return globs.length > 0 ? globs : (await loadConfig(process.cwd())).specs
-}
-
-async function list(globs: string[], options: { tags?: string; json?: boolean }): Promise<void> {
-  const wanted = options.tags?.split(',').map((tag) => tag.trim())
-  const rows: { file: string; id?: string; name: string; tags: string[]; steps: number }[] = []
-  for (const file of filesOf(await globsOrConfigured(globs), process.cwd())) {
-    const { scenario } = await loadScenario(file, { checkNeeds: false })
-    if (wanted && !wanted.some((tag) => scenario.tags.includes(tag))) continue
-    const { id, name, tags, steps } = scenario
-    rows.push({ file, ...(id === undefined ? {} : { id }), name, tags: [...tags], steps: steps.length })
-  }
-  if (options.json) process.stdout.write(`${JSON.stringify(rows)}\n`)
-  else for (const row of rows) process.stdout.write(`${row.file}  ${row.name}${row.tags.length > 0 ? `  [${row.tags.join(', ')}]` : ''}\n`)
-}
-
-async function validate(globs: string[], options: { lenient?: boolean }): Promise<void> {
-  let bad = 0
-  for (const file of filesOf(await globsOrConfigured(globs), process.cwd())) {
-    try {
-      const { notes, text, scenario } = await loadScenario(file, { lenient: options.lenient === true })
-      process.stdout.write(`ok   ${file}  ${scenario.name}\n`)
-      for (const note of notes) process.stdout.write(`     note: ${formatProblem(note, file, text)}\n`)
-    } catch (error) {
-      if (!isAtpError(error, 'ATP_SCENARIO_INVALID')) throw error
-      bad++
-      const problems = error.context['problems'] as Problem[]
-      const text = readFileSync(file, 'utf8')
-      process.stdout.write(`bad  ${file}\n`)
-      for (const problem of problems) process.stdout.write(`${formatProblem(problem, file, text)}\n\n`)
-    }
-  }
-  if (bad > 0) process.exitCode = EXIT.usage
-}
-
-async function convert(file: string, options: { write?: boolean }): Promise<void> {
-  const { scenario } = await loadScenario(file, { checkNeeds: false })
-  const text = printScenario(scenario)
-  if (options.write) writeFileSync(file, text)
-  else process.stdout.write(text)
 }

@@ -1,6 +1,4 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { loadConfig } from '../config/index.ts'
-import { runTests } from '../runner/run.ts'
 
 function count(text: string): number {
   if (!/^\d+$/.test(text)) throw new InvalidArgumentError('give a whole number.')
@@ -34,6 +32,8 @@ The lab starts by itself when the configuration names it, and its VMs end with t
 Environment: ATP_LOG=debug or ATP_LOG=leases=debug,protocols=info prints logs; ATP_HOME moves the lab's files.`,
     )
     .action(async (filters: string[], options: Record<string, unknown>) => {
+      // What a command needs is loaded when it runs: every other command starts without it.
+      const [{ loadConfig }, { runTests }] = await Promise.all([import('../config/index.ts'), import('../runner/run.ts')])
       const root = process.cwd()
       const config = await loadConfig(root, options['config'] as string | undefined)
       process.exitCode = await runTests(config, {

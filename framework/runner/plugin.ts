@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { totalmem } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,6 +10,7 @@ import { VitestAdapter } from './adapter.ts'
 import type { AtpContext } from './context.ts'
 import { fileReporters } from './reporting.ts'
 import { EventHub } from './event-hub.ts'
+import { newRunId } from './run-id.ts'
 import { ownModule } from './own-module.ts'
 import { stateDir } from './state-dir.ts'
 
@@ -23,12 +23,6 @@ export interface DrivenBy {
 const PACKAGE = '@ocloudview/atp'
 const WORKER_MEMORY_BYTES = 100 * 2 ** 20
 const MOST_WORKERS = 16
-
-/** A new run id: sortable by time, unique across machines. */
-export function newRunId(): string {
-  const stamp = new Date().toISOString().replaceAll(/[-:]/g, '').slice(0, 15)
-  return `${stamp}-${randomBytes(3).toString('hex')}`
-}
 
 /**
  * The Vite plugin that lets Vitest run ATP specs, exported as `@ocloudview/atp/vitest` for the stock `vitest`
