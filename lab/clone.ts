@@ -90,16 +90,24 @@ export async function resetClone(client: LibvirtClient, domain: Domain, options:
 async function channelsReleased(client: LibvirtClient, domain: Domain, options: CallOptions): Promise<void> {
   let held: string[] = []
   try {
-    await pollUntil(`the release of the channels of "${domain.name}"`, { timeoutMs: CHANNELS_TIMEOUT_MS, signal: options.signal }, async (signal) => {
-      held = await heldChannels(client, domain, { signal })
-      return held.length === 0 || undefined
-    })
+    await pollUntil(
+      `the release of the channels of "${domain.name}"`,
+      { timeoutMs: CHANNELS_TIMEOUT_MS, signal: options.signal },
+      async (signal) => {
+        held = await heldChannels(client, domain, { signal })
+        return held.length === 0 || undefined
+      },
+    )
   } catch (error) {
     if (held.length === 0) throw error
-    throw stateError('ATP_LAB_CHANNEL_HELD', `"${domain.name}" cannot be reset: a client still holds ${held.join(', ')}`, {
-      cause: error,
-      verdict: 'infrastructure',
-    })
+    throw stateError(
+      'ATP_LAB_CHANNEL_HELD',
+      `"${domain.name}" cannot be reset: a client still holds ${held.join(', ')}`,
+      {
+        cause: error,
+        verdict: 'infrastructure',
+      },
+    )
   }
 }
 
@@ -109,7 +117,9 @@ async function heldChannels(client: LibvirtClient, domain: Domain, options: Call
   const { return: devices } = JSON.parse(text) as { return: { label: string; filename: string }[] }
   const agentLabel = `charchannel${GUEST_PORTS.indexOf('org.qemu.guest_agent.0')}`
   return devices
-    .filter(({ label, filename }) => label.startsWith('charchannel') && label !== agentLabel && filename.includes('<->'))
+    .filter(
+      ({ label, filename }) => label.startsWith('charchannel') && label !== agentLabel && filename.includes('<->'),
+    )
     .map(({ label }) => label)
 }
 

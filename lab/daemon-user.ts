@@ -38,7 +38,16 @@ async function lookUp(options: CallOptions): Promise<{ uid: number; gid: number 
 async function makeAccount(options: CallOptions): Promise<{ uid: number; gid: number }> {
   let said: string
   try {
-    const args = ['--system', '--user-group', '--no-create-home', '--home-dir', '/nonexistent', '--shell', '/usr/sbin/nologin', LAB_USER]
+    const args = [
+      '--system',
+      '--user-group',
+      '--no-create-home',
+      '--home-dir',
+      '/nonexistent',
+      '--shell',
+      '/usr/sbin/nologin',
+      LAB_USER,
+    ]
     said = (await runProgram('useradd', args, options)).stderr.trim()
     // Whoever else made it in the meantime is welcome.
     const made = await lookUp(options)

@@ -28,17 +28,23 @@ export class GuestAgent {
    * @throws `ATP_LAB_GUEST_GONE` as soon as the VM is gone, else `ATP_TIMEOUT`, `ATP_INTERRUPTED`.
    */
   async ready(options: CallOptions): Promise<void> {
-    const gone = await pollUntil(`the guest agent of "${this.#domain.name}"`, { intervalMs: 4, maxIntervalMs: 16, ...options }, async (signal) => {
-      try {
-        await this.#call('guest-ping', {}, { signal })
-        return false as const
-      } catch (error) {
-        if (isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) return error
-        throw error
-      }
-    })
+    const gone = await pollUntil(
+      `the guest agent of "${this.#domain.name}"`,
+      { intervalMs: 4, maxIntervalMs: 16, ...options },
+      async (signal) => {
+        try {
+          await this.#call('guest-ping', {}, { signal })
+          return false as const
+        } catch (error) {
+          if (isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) return error
+          throw error
+        }
+      },
+    )
     if (gone) {
-      throw connectError('ATP_LAB_GUEST_GONE', `"${this.#domain.name}" ended before its guest agent answered`, { cause: gone })
+      throw connectError('ATP_LAB_GUEST_GONE', `"${this.#domain.name}" ended before its guest agent answered`, {
+        cause: gone,
+      })
     }
   }
 
@@ -94,7 +100,10 @@ export class GuestAgent {
     try {
       return (JSON.parse(text) as { return: unknown }).return
     } catch (error) {
-      throw remoteError('ATP_LAB_GUEST_COMMAND', `${execute} in "${this.#domain.name}" answered no JSON: ${messageOf(error)}`)
+      throw remoteError(
+        'ATP_LAB_GUEST_COMMAND',
+        `${execute} in "${this.#domain.name}" answered no JSON: ${messageOf(error)}`,
+      )
     }
   }
 }

@@ -138,10 +138,21 @@ async function prepareFolder(host: LabHost, user: DaemonUser): Promise<void> {
  * The daemon's parent collects what the daemon leaves behind: a stopped QEMU belongs to the first process of the
  * machine, and where that one collects late or never (containers), every destroy waits seconds for a zombie.
  */
-const REAPER = 'syscall(157, 36, 1, 0, 0, 0); my $daemon = fork; exec @ARGV unless $daemon; 1 until wait == $daemon; exit $? >> 8'
+const REAPER =
+  'syscall(157, 36, 1, 0, 0, 0); my $daemon = fork; exec @ARGV unless $daemon; 1 until wait == $daemon; exit $? >> 8'
 
 async function launch(host: LabHost, user: DaemonUser, options: CallOptions): Promise<void> {
-  const [file = '', ...args] = [...user.prefix, 'perl', '-e', REAPER, 'libvirtd', '-p', host.pidFile, '--timeout', `${IDLE_S}`]
+  const [file = '', ...args] = [
+    ...user.prefix,
+    'perl',
+    '-e',
+    REAPER,
+    'libvirtd',
+    '-p',
+    host.pidFile,
+    '--timeout',
+    `${IDLE_S}`,
+  ]
   const output = await open(join(host.folder, 'daemon.out'), 'w')
   let failed: string | undefined
   try {
@@ -173,17 +184,23 @@ async function launch(host: LabHost, user: DaemonUser, options: CallOptions): Pr
   } catch (error) {
     if (isAtpError(error, 'ATP_INTERRUPTED')) throw error
     const log = await daemonLog(host)
-    throw connectError('ATP_LAB_HOST_START', `host ${host.id} in ${host.folder} does not start: ${messageOf(error)}\n${log}`.trimEnd(), {
-      cause: error,
-      context: { host: host.id, folder: host.folder },
-      remedy: 'the log above names the cause; "atp lab down" and "atp lab up" start afresh',
-    })
+    throw connectError(
+      'ATP_LAB_HOST_START',
+      `host ${host.id} in ${host.folder} does not start: ${messageOf(error)}\n${log}`.trimEnd(),
+      {
+        cause: error,
+        context: { host: host.id, folder: host.folder },
+        remedy: 'the log above names the cause; "atp lab down" and "atp lab up" start afresh',
+      },
+    )
   }
 }
 
 /** The end of what the daemon wrote. */
 export async function daemonLog(host: LabHost): Promise<string> {
-  const texts = await Promise.all([join(host.folder, 'daemon.out'), host.log].map((file) => readFile(file, 'utf8').catch(() => '')))
+  const texts = await Promise.all(
+    [join(host.folder, 'daemon.out'), host.log].map((file) => readFile(file, 'utf8').catch(() => '')),
+  )
   return texts.join('').slice(-LOG_TAIL_BYTES)
 }
 
@@ -199,7 +216,9 @@ export async function stopHost(host: LabHost, options: CallOptions = {}): Promis
     try {
       process.kill(pid, 'SIGTERM')
       await withDeadline(`stopping ${host.id}`, { signal: options.signal, timeoutMs: STOP_TIMEOUT_MS }, (signal) =>
-        pollUntil(`the end of ${host.id}`, { signal }, async () => ((await daemonPid(host)) === undefined ? true : undefined)),
+        pollUntil(`the end of ${host.id}`, { signal }, async () =>
+          (await daemonPid(host)) === undefined ? true : undefined,
+        ),
       ).catch((error: unknown) => {
         if (!isAtpError(error, 'ATP_TIMEOUT')) throw error
         process.kill(pid, 'SIGKILL')

@@ -55,7 +55,14 @@ async function probe(image: GuestImage, options: CallOptions): Promise<KvmVerdic
   const args = ['-accel', 'kvm', '-m', '128', '-nodefaults', '-display', 'none', '-no-reboot', '-serial', 'stdio']
   const boot = ['-kernel', image.kernel, '-initrd', image.initrd, '-append', 'console=ttyS0 quiet']
   // The guest reports only after it found the agent's port.
-  const port = ['-device', 'virtio-serial-pci', '-chardev', 'null,id=agent', '-device', 'virtserialport,chardev=agent,name=org.qemu.guest_agent.0']
+  const port = [
+    '-device',
+    'virtio-serial-pci',
+    '-chardev',
+    'null,id=agent',
+    '-device',
+    'virtserialport,chardev=agent,name=org.qemu.guest_agent.0',
+  ]
   const [file = '', ...rest] = [...prefix, 'qemu-system-x86_64', ...args, ...boot, ...port]
   const qemu = spawn(file, rest, {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -78,5 +85,9 @@ async function probe(image: GuestImage, options: CallOptions): Promise<KvmVerdic
   await once(qemu, 'close')
   if (booted) return { works: true, reason: 'hardware virtualisation boots the guest' }
   const cause = said.trim().split('\n')[0]
-  return { works: false, reason: cause || `/dev/kvm is there, but a guest of user "${name}" did not boot with it within ${DEADLINE_MS / 1000} s` }
+  return {
+    works: false,
+    reason:
+      cause || `/dev/kvm is there, but a guest of user "${name}" did not boot with it within ${DEADLINE_MS / 1000} s`,
+  }
 }

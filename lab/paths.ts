@@ -43,5 +43,11 @@ export function labPaths(env: NodeJS.ProcessEnv = process.env, uid = userInfo().
       { remedy: `set ATP_HOME to a path that is at least ${longest - SOCKET_PATH_BYTES} bytes shorter` },
     )
   }
-  return { home, images: join(home, 'images'), snapshots: join(home, 'snapshots'), hosts, facts: join(home, 'facts.json') }
+  return {
+    home,
+    images: join(home, 'images'),
+    snapshots: join(home, 'snapshots'),
+    hosts,
+    facts: join(home, 'facts.json'),
+  }
 }

@@ -58,7 +58,13 @@ export function profileOf(name: string = DEFAULT_PROFILE): MachineProfile {
  * virtio-serial ports of every profile: one per input device for its evdev records (they carry no device id),
  * one free for specs, and the guest agent's. The agent's is last: the guest relies on it.
  */
-export const GUEST_PORTS = ['atp.evdev.0', 'atp.evdev.1', 'atp.evdev.2', 'atp.channel.0', 'org.qemu.guest_agent.0'] as const
+export const GUEST_PORTS = [
+  'atp.evdev.0',
+  'atp.evdev.1',
+  'atp.evdev.2',
+  'atp.channel.0',
+  'org.qemu.guest_agent.0',
+] as const
 
 /** Files of one VM on its host. */
 export interface VmFiles {

@@ -210,9 +210,18 @@ export class LabProvider implements VmProvider {
   async #makeSnapshot(host: LabHost, profileName: string, options: CallOptions): Promise<Snapshot> {
     const profile = profileOf(profileName)
     const ground = await this.#prepare(options)
-    const [client, user, known] = await Promise.all([this.#client(host, options), daemonUser(options), knownHosts(this.#paths)])
+    const [client, user, known] = await Promise.all([
+      this.#client(host, options),
+      daemonUser(options),
+      knownHosts(this.#paths),
+    ])
     const others = known.filter((other) => other.id !== host.id)
-    return await ensureSnapshot(host, { profile, ...ground }, { client, user, others }, { ...options, onProgress: this.#onProgress })
+    return await ensureSnapshot(
+      host,
+      { profile, ...ground },
+      { client, user, others },
+      { ...options, onProgress: this.#onProgress },
+    )
   }
 
   #tag(client: LibvirtClient, domain: Domain, owner: OwnerTag): Promise<void> {

@@ -28,7 +28,11 @@ export function programEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.Process
  *
  * @throws the spawn error (`ENOENT`: not installed), `ATP_TIMEOUT`, `ATP_INTERRUPTED`.
  */
-export function runProgram(file: string, args: readonly string[], options: ProgramOptions = {}): Promise<ProgramResult> {
+export function runProgram(
+  file: string,
+  args: readonly string[],
+  options: ProgramOptions = {},
+): Promise<ProgramResult> {
   const { signal, timeoutMs, cwd } = options
   const env = programEnv(options.env)
   return new Promise((resolve, reject) => {
@@ -44,7 +48,10 @@ export function runProgram(file: string, args: readonly string[], options: Progr
     const timer =
       timeoutMs === undefined
         ? undefined
-        : setTimeout(() => kill(timeoutError('ATP_TIMEOUT', `${file} did not finish within ${timeoutMs} ms`)), timeoutMs)
+        : setTimeout(
+            () => kill(timeoutError('ATP_TIMEOUT', `${file} did not finish within ${timeoutMs} ms`)),
+            timeoutMs,
+          )
     const out: Buffer[] = []
     let outBytes = 0
     let errTail = Buffer.alloc(0)

@@ -26,13 +26,15 @@ export async function readSaveHeader(path: string): Promise<SaveHeader> {
   try {
     const raw = Buffer.alloc(HEADER_BYTES)
     const { bytesRead } = await file.read(raw, 0, HEADER_BYTES, 0)
-    if (bytesRead < HEADER_BYTES || raw.toString('latin1', 0, MAGIC.length) !== MAGIC) throw malformed(path, 'no such header')
+    if (bytesRead < HEADER_BYTES || raw.toString('latin1', 0, MAGIC.length) !== MAGIC)
+      throw malformed(path, 'no such header')
     if (raw.readUInt32LE(AT.version) !== VERSION) throw malformed(path, `version ${raw.readUInt32LE(AT.version)}`)
     const roomBytes = raw.readUInt32LE(AT.dataLength)
     const cookieOffset = raw.readUInt32LE(AT.cookieOffset)
     if (roomBytes > MAX_DATA_BYTES || cookieOffset > roomBytes) throw malformed(path, 'lengths out of range')
     const data = Buffer.alloc(roomBytes)
-    if ((await file.read(data, 0, roomBytes, HEADER_BYTES)).bytesRead < roomBytes) throw malformed(path, 'it is cut short')
+    if ((await file.read(data, 0, roomBytes, HEADER_BYTES)).bytesRead < roomBytes)
+      throw malformed(path, 'it is cut short')
     const xml = cString(data.subarray(0, cookieOffset || roomBytes))
     return { xml, cookie: cookieOffset ? cString(data.subarray(cookieOffset)) : '', roomBytes, raw }
   } finally {

@@ -70,12 +70,18 @@ export async function ensureSnapshot(
   const found = await load(host, name)
   if (found) return found
   const { onProgress, ...bounds } = options
-  const lock = { timeoutMs: SHARED_TIMEOUT_MS, ...bounds, onWait: () => onProgress?.(`waiting for the snapshot ${name}`) }
+  const lock = {
+    timeoutMs: SHARED_TIMEOUT_MS,
+    ...bounds,
+    onWait: () => onProgress?.(`waiting for the snapshot ${name}`),
+  }
   // One lock for all hosts: the second host copies what the first one made.
   return await withLock(`snapshot ${dirname(host.folder)} ${name}`, lock, async () => {
     const meanwhile = await load(host, name)
     if (meanwhile) return meanwhile
-    const other = (await Promise.all(make.others.map(async (host) => ((await load(host, name)) ? host : undefined)))).find(Boolean)
+    const other = (
+      await Promise.all(make.others.map(async (host) => ((await load(host, name)) ? host : undefined)))
+    ).find(Boolean)
     if (other) await copy(other, host, name, make.user)
     else await build(host, source, name, make, options)
     await removeOutdated(host, source.profile, name)
@@ -83,7 +89,8 @@ export async function ensureSnapshot(
   })
 }
 
-const saveFile = (host: LabHost, name: string) => join(host.folder, 's', `${name}.save`)
+/** The memory itself. */
+export const saveFile = (host: LabHost, name: string) => join(host.folder, 's', `${name}.save`)
 /** Written last: a snapshot without it does not count. */
 const notesFile = (host: LabHost, name: string) => join(host.folder, 's', `${name}.json`)
 
@@ -111,7 +118,8 @@ async function copy(from: LabHost, to: LabHost, name: string, user: DaemonUser):
 async function removeOutdated(host: LabHost, profile: MachineProfile, name: string): Promise<void> {
   const folder = join(host.folder, 's')
   for (const file of await readdir(folder)) {
-    if (file.startsWith(`${profile.name}-`) && !file.startsWith(`${name}.`)) await rm(join(folder, file), { force: true })
+    if (file.startsWith(`${profile.name}-`) && !file.startsWith(`${name}.`))
+      await rm(join(folder, file), { force: true })
   }
 }
 
@@ -134,7 +142,10 @@ async function build(
   try {
     const agent = new GuestAgent(client, domain)
     await agent.ready(bounds)
-    await agent.shell(`until [ -e ${GUEST_READY_FILE} ]; do usleep 20000; done; sync; echo 3 > /proc/sys/vm/drop_caches`, bounds)
+    await agent.shell(
+      `until [ -e ${GUEST_READY_FILE} ]; do usleep 20000; done; sync; echo 3 > /proc/sys/vm/drop_caches`,
+      bounds,
+    )
     await client.save(domain, next, bounds)
   } catch (error) {
     await client.destroy(domain).catch(() => {})

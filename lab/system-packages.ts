@@ -26,21 +26,29 @@ async function query(names: readonly string[], options: CallOptions): Promise<{ 
     return await runProgram('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\n', ...names], options)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    throw unsupportedError('ATP_LAB_SYSTEM', 'the lab needs Debian, or a system made from it: dpkg-query is not installed', {
-      cause: error,
-      remedy: 'run the lab on Debian 12, or name hypervisor hosts of your own under "hosts" in atp.config.ts',
-    })
+    throw unsupportedError(
+      'ATP_LAB_SYSTEM',
+      'the lab needs Debian, or a system made from it: dpkg-query is not installed',
+      {
+        cause: error,
+        remedy: 'run the lab on Debian 12, or name hypervisor hosts of your own under "hosts" in atp.config.ts',
+      },
+    )
   }
 }
 
 /** The error for a system that lacks packages; its remedy is the command to type. */
 export function packagesError(names: readonly string[], cause?: unknown): AtpError {
-  return unsupportedError('ATP_LAB_PACKAGES', `the lab needs Debian packages that are not installed: ${names.join(', ')}`, {
-    cause,
-    context: { packages: names },
-    remedy: `type: ${installCommand(names)}`,
-    verdict: 'infrastructure',
-  })
+  return unsupportedError(
+    'ATP_LAB_PACKAGES',
+    `the lab needs Debian packages that are not installed: ${names.join(', ')}`,
+    {
+      cause,
+      context: { packages: names },
+      remedy: `type: ${installCommand(names)}`,
+      verdict: 'infrastructure',
+    },
+  )
 }
 
 function installCommand(names: readonly string[]): string {

@@ -132,7 +132,8 @@ async function guestTree(root: string, signal?: AbortSignal): Promise<CpioEntry[
     // All modules sit in one folder in the guest: it loads them by name, in a fixed order.
     const path = item.name.endsWith('.ko') ? `lib/modules/${item.name}` : file.slice(root.length + 1)
     if (item.isSymbolicLink()) add({ path, type: 'symlink', target: await readlink(file) })
-    else if (item.isFile()) add({ path, type: 'file', mode: (await stat(file)).mode & 0o777, content: await readFile(file) })
+    else if (item.isFile())
+      add({ path, type: 'file', mode: (await stat(file)).mode & 0o777, content: await readFile(file) })
   }
   const applets = await runProgram(join(root, 'bin/busybox'), ['--list-full'], { signal, timeoutMs: 10_000 })
   for (const path of applets.stdout.split('\n').filter(Boolean)) {

@@ -56,7 +56,8 @@ async function download(
   const files = await readdir(folder)
   return uses.map((use, index) => {
     const file = files.find((candidate) => candidate.startsWith(`${names[index]}_`))
-    if (!file) throw remoteError('ATP_LAB_IMAGE_PACKAGE', `apt-get download left no file of ${names[index]} in ${folder}`)
+    if (!file)
+      throw remoteError('ATP_LAB_IMAGE_PACKAGE', `apt-get download left no file of ${names[index]} in ${folder}`)
     return { use, file: join(folder, file) }
   })
 }
@@ -79,10 +80,14 @@ async function apt(program: string, args: string[], options: CallOptions & { cwd
     })
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    throw unsupportedError('ATP_LAB_IMAGE_APT', `${program} is not installed: the guest image is made of Debian packages`, {
-      cause: error,
-      remedy: 'run the lab on Debian or a distribution made from it',
-    })
+    throw unsupportedError(
+      'ATP_LAB_IMAGE_APT',
+      `${program} is not installed: the guest image is made of Debian packages`,
+      {
+        cause: error,
+        remedy: 'run the lab on Debian or a distribution made from it',
+      },
+    )
   }
 }
 
