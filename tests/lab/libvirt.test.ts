@@ -117,4 +117,13 @@ describe.skipIf(missing.length > 0)('libvirt client and a guest', () => {
     await close(channel)
     expect(client.stats()).toMatchObject({ streams: 0, pending: 0, inFlight: 0 })
   })
+
+  it('shows the serial console', async () => {
+    const console = await client.openConsole(domain, undefined)
+    const chunks: Uint8Array[] = []
+    console.start({ onData: (chunk) => chunks.push(chunk), onClose: () => {} })
+    await shell('echo 串口 > /dev/ttyS0')
+    await expect.poll(() => Buffer.concat(chunks).toString(), { timeout: 10_000 }).toContain('串口')
+    await close(console)
+  })
 })

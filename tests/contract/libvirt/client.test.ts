@@ -96,14 +96,16 @@ describe.skipIf(missing)('a real libvirt daemon', () => {
     expect(client.stats()).toMatchObject({ eventHandlers: 0, pending: 0 })
   })
 
-  it('delivers monitor events of one name only where asked', async () => {
+  it('tells of resets, and delivers monitor events of one name only where asked', async () => {
     const seen: string[] = []
     const unsubscribe = await client.onMonitorEvent(undefined, ({ event }) => seen.push(event), { event: 'RESET' })
+    const unsubscribeReboot = await client.onReboot(vm, ({ domain }) => seen.push(`reboot of ${domain.name}`))
     await client.suspend(vm)
     await client.resume(vm)
     await client.reset(vm)
-    await expect.poll(() => seen).toEqual(['RESET'])
+    await expect.poll(() => seen.toSorted()).toEqual(['RESET', `reboot of ${vm.name}`])
     await unsubscribe()
+    await unsubscribeReboot()
   })
 
   it('keeps the owner tag of a VM', async () => {
