@@ -46,6 +46,8 @@ export function atp(options: { config?: string } = {}, drivenBy?: DrivenBy): Plu
       async config(userConfig) {
         const root = userConfig.root ?? process.cwd()
         const config = (resolved = drivenBy?.config ?? (await loadConfig(root, options.config)))
+        // YAML is translated in this process and needs the step kinds they register; workers load them as well.
+        for (const plugin of config.plugins) await import(/* @vite-ignore */ plugin)
         return {
           test: {
             include: config.specs,

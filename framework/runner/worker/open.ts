@@ -1,6 +1,8 @@
 import type { DesktopVm, Pool, PoolOptions, VmOptions } from '../../desktop/index.ts'
 import type { VmRequest } from '../../leases/index.ts'
-import { keyOf, type ScenarioFixtures, type ScenarioTestMeta } from '../../scenario/index.ts'
+import type { ScenarioFixtures, ScenarioTestMeta } from '../../scenario/index.ts'
+// Not from the index: it brings YAML, schemas and all step kinds, which TypeScript specs never need.
+import { keyOf } from '../../scenario/model/needs.ts'
 import { workerRuntime } from './runtime.ts'
 import type { TestScope } from './test-scope.ts'
 
