@@ -48,6 +48,8 @@ protocolContract(
       target: await host.target(domain),
       make: () => new QmpProtocolBuilder().build(),
       end: async () => {
+        // A daemon whose VM was reset ends only half a minute after it was told to.
+        await control.destroy(domain)
         await host.close()
         await daemon.stop()
       },

@@ -91,6 +91,9 @@ describe(`QMP of a libvirt domain${missing ? ` (skipped: ${missing})` : ''}`, { 
     host = await HostConnection.open({ id: 'private', uri: `qemu+unix:///session?socket=${daemon.socketPath}` })
   })
   afterAll(async () => {
+    // A daemon whose VM was reset ends only half a minute after it was told to.
+    const control = await host?.client('control')
+    for (const domain of (await control?.listDomains()) ?? []) await control.destroy(domain)
     await host?.close()
     await daemon?.stop()
   })
