@@ -24,7 +24,7 @@ describe.skipIf(missing)('a real libvirt daemon', () => {
   beforeAll(async () => {
     daemon = await PrivateDaemon.start()
     client = await LibvirtClient.open(await connectUnix(daemon.socketPath), { path: '/session' })
-    vm = await client.createXml(tinyDomain('vm-测试'))
+    vm = await client.createXml(tinyDomain('vm-测试'), { autodestroy: true })
   })
   afterAll(async () => {
     await client?.close()
@@ -110,7 +110,7 @@ describe.skipIf(missing)('a real libvirt daemon', () => {
 
   it('keeps the owner tag of a VM', async () => {
     const owner = { run: '运行 "1"', lease: 'l-1', pid: 42, expires: 1_795_170_178_123 }
-    const tagged = await client.createXml(withOwner(tinyDomain('tagged'), owner), { paused: true })
+    const tagged = await client.createXml(withOwner(tinyDomain('tagged'), owner), { paused: true, autodestroy: true })
     expect(await client.getState(tagged)).toEqual({ state: 'paused', reason: 1 })
     expect(ownerOf(await client.getXml(tagged))).toEqual(owner)
     const next = { ...owner, run: 'next' }
@@ -124,7 +124,7 @@ describe.skipIf(missing)('a real libvirt daemon', () => {
   })
 
   it('saves a VM and restores it paused or running', async () => {
-    const saved = await client.createXml(tinyDomain('saved'))
+    const saved = await client.createXml(tinyDomain('saved'), { autodestroy: true })
     const file = `${daemon.root}/home/saved`
     await client.save(saved, file)
     await expect(client.getState(saved)).rejects.toMatchObject({ code: 'ATP_LIBVIRT_NO_DOMAIN' })
@@ -167,7 +167,7 @@ describe.skipIf(missing)('a real libvirt daemon', () => {
   })
 
   it('tells a channel’s reader that the VM is gone', async () => {
-    const doomed = await client.createXml(tinyDomain('doomed'))
+    const doomed = await client.createXml(tinyDomain('doomed'), { autodestroy: true })
     const channel = await client.openChannel(doomed, CHANNEL)
     const ended = new Promise<Error | undefined>((resolve) => channel.start({ onData: () => {}, onClose: resolve }))
     await client.destroy(doomed)

@@ -11,6 +11,7 @@ if (missing) console.warn(`libvirt fault tests are skipped: ${missing}`)
 
 describe.skipIf(missing)('when things break', () => {
   let daemon: PrivateDaemon
+  let owner: LibvirtClient
   let vm: Domain
   let other: Domain
 
@@ -19,12 +20,14 @@ describe.skipIf(missing)('when things break', () => {
 
   beforeAll(async () => {
     daemon = await PrivateDaemon.start()
-    const client = await open()
-    vm = await client.createXml(tinyDomain('vm'), { paused: true })
-    other = await client.createXml(tinyDomain('other'), { paused: true })
-    await client.close()
+    owner = await open()
+    vm = await owner.createXml(tinyDomain('vm'), { paused: true, autodestroy: true })
+    other = await owner.createXml(tinyDomain('other'), { paused: true, autodestroy: true })
   })
-  afterAll(async () => daemon?.stop())
+  afterAll(async () => {
+    await owner?.close()
+    await daemon?.stop()
+  })
 
   it('a VM whose QEMU hangs delays nobody else, and its calls settle when it goes on', async () => {
     const client = await open()
@@ -52,7 +55,7 @@ describe.skipIf(missing)('when things break', () => {
 
   it('a VM whose QEMU hangs can still be destroyed, and its calls then settle', async () => {
     const client = await open()
-    const hanging = await client.createXml(tinyDomain('hanging'), { paused: true })
+    const hanging = await client.createXml(tinyDomain('hanging'), { paused: true, autodestroy: true })
     process.kill(daemon.qemuPid('hanging'), 'SIGSTOP')
     const stuck = Promise.allSettled([
       client.monitorCommand(hanging, '{"execute":"query-status"}'),

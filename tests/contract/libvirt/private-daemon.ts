@@ -80,7 +80,8 @@ export class PrivateDaemon {
 
   /** Starts the daemon process (again). */
   async launch(): Promise<void> {
-    const command = [LIBVIRTD, '-p', `${this.root}/libvirtd.pid`, '--timeout', '600']
+    // A test run that is killed leaves nothing: its VMs go with their connection, then the daemon.
+    const command = [LIBVIRTD, '-p', `${this.root}/libvirtd.pid`, '--timeout', '30']
     const drop = [
       '/usr/bin/setpriv',
       '--reuid',
@@ -144,7 +145,7 @@ export class PrivateDaemon {
         if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
       }
     }
-    rmSync(this.root, { recursive: true, force: true })
+    rmSync(this.root, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 
