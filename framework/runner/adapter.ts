@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import type { TestArtifact, TestError, UserConsoleLog } from 'vitest'
-import type { Reporter, TestCase, TestModule, TestSpecification } from 'vitest/node'
+import type { Reporter, TestCase, TestModule, TestSpecification, TestSuite } from 'vitest/node'
 import { redact, type ErrorBranch, type Verdict } from '../core/index.ts'
 import { codeFrame } from '../evidence/index.ts'
 import {
@@ -11,7 +11,7 @@ import {
   type SourceLocation,
   type TestStatus,
 } from '../evidence/events.ts'
-import { EVENT_ARTIFACT } from './context.ts'
+import { EVENT_ARTIFACT, SKIP_MARK } from './context.ts'
 
 /** Counts that decide the exit code. */
 export interface RunTally {
@@ -33,6 +33,9 @@ interface Attempt {
   failed: boolean
 }
 
+/** Whether a run was asked for this test. */
+export type Selection = (test: { fullName: string; file: string; line: number | undefined; tags: string[] }) => boolean
+
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
 /** An event without the fields the run adds itself. */
 export type NewEvent = DistributiveOmit<RunEvent, 'v' | 'time'> & { time?: number }
@@ -52,10 +55,13 @@ export class VitestAdapter implements Reporter {
   readonly #ids = new Map<string, string>()
   #errors: ErrorRecord[] = []
   readonly #loadErrors = new Set<string>()
+  readonly #isSelected: Selection | undefined
 
-  constructor(root: string, emit: (event: RunEvent) => void) {
+  /** @param isSelected when a run leaves out tests by name, tag or line: which it wants. The others are not reported. */
+  constructor(root: string, emit: (event: RunEvent) => void, isSelected?: Selection) {
     this.#root = root
     this.#emit = emit
+    this.#isSelected = isSelected
   }
 
   tally(): RunTally {
@@ -70,6 +76,11 @@ export class VitestAdapter implements Reporter {
       if (test.verdict && !test.known) verdicts[test.verdict]++
     }
     return { counts, flaky, unverified, verdicts, loadErrors: this.#loadErrors.size, errors: this.#errors }
+  }
+
+  /** Nothing ran, and nothing was left unrun. */
+  get isEmpty(): boolean {
+    return this.#last.size === 0
   }
 
   send(event: NewEvent): void {
@@ -105,6 +116,11 @@ export class VitestAdapter implements Reporter {
     const result = testCase.result()
     const attempts = this.#attemptsOf(testCase)
     if (result.state === 'skipped' || result.state === 'pending') {
+      if (this.#isLeftOut(testCase)) return
+      const broken = isCutShort(testCase) && hookErrors(testCase)
+      if (broken) return this.#endBroken(testCase, broken)
+      // The hook that failed is reported with the suite, after its tests.
+      if (isCutShort(testCase)) return
       if (!attempts.some((attempt) => !attempt.ended)) this.#start(testCase, this.#before(testCase) + 1)
       const reason = (result.state === 'skipped' && result.note) || skipReason(testCase)
       return this.#end(testCase, 'skipped', [], { reason })
@@ -124,20 +140,57 @@ export class VitestAdapter implements Reporter {
     })
   }
 
+  onTestSuiteResult(suite: TestSuite): void {
+    this.#reportHooks(suite, suite.module.relativeModuleId, [...pathOf(suite), suite.name])
+  }
+
   onTestModuleEnd(module: TestModule): void {
-    const errors = module.errors()
+    const file = module.relativeModuleId
+    // A file whose tests were ready to run was loaded: what failed is a hook around all of them.
+    const loaded = [...module.children.allTests()].some((test) => test.options.mode === 'run')
+    if (loaded) return this.#reportHooks(module, file, [])
+    const errors = module.errors().map((error) => this.errorRecord(error))
     if (errors.length === 0) return
-    this.#loadErrors.add(module.relativeModuleId)
-    const records = errors.map((error) => this.errorRecord(error))
-    for (const record of records) {
-      if (!record.code && record.verdict === 'product') record.verdict = 'spec'
-    }
-    const test = `${module.relativeModuleId} > (load)`
-    const location = { file: module.relativeModuleId, line: 1, column: 1 }
+    for (const error of errors) if (!error.code && error.verdict === 'product') error.verdict = 'spec'
+    this.#loadErrors.add(file)
+    const noTestThere = errors.find((error) => error.message.startsWith('No test found in '))
+    if (noTestThere) delete noTestThere.stack
+    this.#reportOutside(`${file} > (load)`, file, noTestThere ? 'the line holds no test' : 'the spec file could not be loaded', [], errors)
+    this.#last.set(`${file} > (load)`, { status: 'broken', verdict: undefined, flaky: false, unverified: 0, known: false })
+  }
+
+  /** A failed `beforeAll` breaks the tests it was for; a failed `afterAll` is reported beside them. */
+  #reportHooks(suite: TestSuite | TestModule, file: string, path: string[]): void {
+    if (suite.errors().length === 0) return
+    const errors = suite.errors().map((error) => this.errorRecord(error))
+    const cut = [...suite.children.allTests()].filter((test) => isCutShort(test) && !this.#last.has(this.#idOf(test)))
+    for (const testCase of cut) this.#endBroken(testCase, suite.errors())
+    if ([...suite.children.allTests()].some(isCutShort)) return
+    const test = [file, ...path, '(hooks)'].join(' > ')
+    this.#reportOutside(test, file, path.length > 0 ? 'a hook of the suite failed' : 'a hook of the file failed', path, errors)
+    const verdict = errors[0]?.verdict ?? 'spec'
+    this.#last.set(test, { status: statusOf(errors, false), verdict, flaky: false, unverified: 0, known: false })
+  }
+
+  /** Something that failed beside the tests, as an entry of its own. */
+  #reportOutside(test: string, file: string, name: string, path: string[], errors: ErrorRecord[]): void {
+    const location = errors[0]?.location ?? { file, line: 1, column: 1 }
     const common = { test, attempt: 1 }
-    this.send({ ...common, type: 'test.start', name: 'the spec file could not be loaded', path: [], location: records[0]?.location ?? location, tags: [], meta: {}, worker: '' })
-    this.send({ ...common, type: 'test.end', status: 'broken', durationMs: 0, errors: records, verdict: records[0]?.verdict ?? 'spec', unverified: 0, willRetry: false })
-    this.#last.set(test, { status: 'broken', verdict: undefined, flaky: false, unverified: 0, known: false })
+    this.send({ ...common, type: 'test.start', name, path, location, tags: [], meta: {}, worker: '' })
+    const verdict = errors[0]?.verdict ?? 'spec'
+    this.send({ ...common, type: 'test.end', status: statusOf(errors, false), durationMs: 0, errors, verdict, unverified: 0, willRetry: false })
+  }
+
+  #endBroken(testCase: TestCase, errors: ReadonlyArray<TestError>): void {
+    if (!this.#attemptsOf(testCase).some((attempt) => !attempt.ended)) this.#start(testCase, this.#before(testCase) + 1)
+    const records = errors.map((error) => this.errorRecord(error))
+    this.#end(testCase, statusOf(records, false), records, {})
+  }
+
+  /** A filter left it out; its author did not. */
+  #isLeftOut(testCase: TestCase): boolean {
+    if (!this.#isSelected || testCase.options.mode !== 'skip') return false
+    return !isMarked(testCase) || !this.#isSelected({ fullName: testCase.fullName, file: testCase.module.relativeModuleId, line: testCase.location?.line, tags: testCase.tags })
   }
 
   /** Tests of a module that started or waited when their worker process died. Ends the running ones as broken. */
@@ -170,7 +223,9 @@ export class VitestAdapter implements Reporter {
   /** Ends tests that never ran as pending. A test without an end would vanish from the reports. */
   unrun(module: TestModule, reason: string): void {
     for (const testCase of module.children.allTests()) {
-      if (testCase.result().state !== 'pending' || this.#last.has(this.#idOf(testCase))) continue
+      const { state } = testCase.result()
+      // Cancelling turns waiting tests into skipped ones without a word.
+      if ((state !== 'pending' && state !== 'skipped') || this.#last.has(this.#idOf(testCase)) || this.#isLeftOut(testCase)) continue
       if (!this.#attemptsOf(testCase).some((attempt) => !attempt.ended)) this.#start(testCase, 1)
       this.#end(testCase, 'pending', [], { reason })
     }
@@ -217,18 +272,18 @@ export class VitestAdapter implements Reporter {
   }
 
   #start(testCase: TestCase, number: number): Attempt {
+    const known = this.#attemptsOf(testCase).find((one) => one.number === number)
+    if (known) return known
     const attempt: Attempt = { number, startedAt: Date.now(), unverified: 0, ended: false, failed: false }
     this.#attemptsOf(testCase).push(attempt)
-    const meta = { ...(testCase.meta() as Record<string, unknown>) }
-    const path: string[] = []
-    for (let parent = testCase.parent; parent.type === 'suite'; parent = parent.parent) path.unshift(parent.name)
+    const meta = metaOf(testCase)
     this.send({
       type: 'test.start',
       test: this.#idOf(testCase),
       attempt: number,
       ...(typeof meta['id'] === 'string' ? { id: meta['id'] } : {}),
       name: testCase.name,
-      path,
+      path: pathOf(testCase),
       location: { file: testCase.module.relativeModuleId, line: testCase.location?.line ?? 1, column: testCase.location?.column ?? 1 },
       tags: [...testCase.tags],
       meta,
@@ -271,7 +326,7 @@ export class VitestAdapter implements Reporter {
       unverified: attempt.unverified,
       willRetry,
       // What the author's own calls of allure.* recorded.
-      ...('allureRuntimeMessages' in testCase.meta() ? { meta: { ...testCase.meta() } as Record<string, unknown> } : {}),
+      ...('allureRuntimeMessages' in testCase.meta() ? { meta: metaOf(testCase) } : {}),
       ...(more.flaky ? { flaky: true } : {}),
     })
     if (willRetry) return
@@ -309,7 +364,38 @@ export class VitestAdapter implements Reporter {
 
 function skipReason(testCase: TestCase): string {
   if (testCase.options.mode === 'todo') return 'marked as todo'
-  return testCase.options.mode === 'skip' ? 'marked as skip' : 'not selected'
+  return isMarked(testCase) ? 'marked as skip' : 'not selected'
+}
+
+/** What the author, or a tool of theirs, noted about the test. */
+function metaOf(testCase: TestCase): Record<string, unknown> {
+  const { [SKIP_MARK]: _, ...meta } = testCase.meta() as Record<string, unknown>
+  return meta
+}
+
+function isMarked(testCase: TestCase): boolean {
+  return SKIP_MARK in testCase.meta()
+}
+
+/** Skipped although it was to run, and not by its own body: a hook before it failed. */
+function isCutShort(testCase: TestCase): boolean {
+  const result = testCase.result()
+  return result.state === 'skipped' && !result.note && testCase.options.mode === 'run'
+}
+
+/** Errors of the hooks around a test. */
+function hookErrors(testCase: TestCase): ReadonlyArray<TestError> | undefined {
+  for (let around: TestSuite | TestModule = testCase.parent; ; around = around.parent) {
+    if (around.errors().length > 0) return around.errors()
+    if (around.type === 'module') return undefined
+  }
+}
+
+/** Names of the suites around a test or suite, outermost first. */
+function pathOf(inner: TestCase | TestSuite): string[] {
+  const path: string[] = []
+  for (let parent = inner.parent; parent.type === 'suite'; parent = parent.parent) path.unshift(parent.name)
+  return path
 }
 
 /** Assertions speak about the product; any other error that is not ours comes from the spec's own code. */

@@ -30,3 +30,6 @@ declare module 'vitest' {
 
 /** Type of the artifacts that carry run events from workers to the main process. */
 export const EVENT_ARTIFACT = 'atp:event'
+
+/** In a test's meta: its author marked it, or a suite around it, as skip. */
+export const SKIP_MARK = 'atp:skip'

@@ -3,9 +3,11 @@ import { createVitest, type CliOptions, type TestModule, type Vitest } from 'vit
 import { configError, isAtpError, messageOf } from '../core/index.ts'
 import type { ResolvedConfig } from '../config/index.ts'
 import { toErrorRecord } from '../evidence/index.ts'
+import type { ErrorRecord } from '../evidence/events.ts'
 import { VitestAdapter } from './adapter.ts'
 import { EventHub } from './event-hub.ts'
 import { EXIT, exitCodeOf } from './exit-code.ts'
+import { scenarioFilters, selectionOf } from './filters.ts'
 import { atp, workerCount } from './plugin.ts'
 import { newRunId } from './run-id.ts'
 import { openReporters, type ReporterChoice } from './reporting.ts'
@@ -43,7 +45,8 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   const started = performance.now()
   const reporters = openReporters(config, options.reporter ?? 'auto')
   const hub = new EventHub(reporters.all)
-  const adapter = new VitestAdapter(config.root, (event) => hub.emit(event))
+  const isSelected = selectionOf(options.filters ?? [], options.namePattern, options.tags)
+  const adapter = new VitestAdapter(config.root, (event) => hub.emit(event), isSelected)
   const signals = ownSignals()
   let session: Session | undefined
   let vitest: Vitest | undefined
@@ -63,7 +66,7 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
     adapter.send({ type: 'run.start', run, root: config.root, versions: opened.value.versions, hosts })
     engine.config.maxWorkers = workerCount(config, hosts.reduce((sum, host) => sum + host.capacity, 0))
     signals.onFirst(() => void engine.cancelCurrentRun('keyboard-input'))
-    if (!signals.received) await drive(engine, adapter, options, signals)
+    if (!signals.received) await drive(engine, adapter, config, options, signals)
   } catch (error) {
     failure = error
   }
@@ -79,7 +82,7 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   }
 
   const tally = adapter.tally()
-  if (failure !== undefined && !signals.received) tally.errors.push(toErrorRecord(failure))
+  if (failure !== undefined && !signals.received) tally.errors.push(recordOf(failure))
   const flakyFails = options.failOnFlaky === true && tally.flaky > 0
   let exitCode = failureCode(failure, tally, signals.received, flakyFails, options)
   adapter.send({
@@ -107,11 +110,19 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   return exitCode
 }
 
-async function drive(engine: Vitest, adapter: VitestAdapter, options: RunOptions, signals: ReturnType<typeof ownSignals>): Promise<void> {
+async function drive(
+  engine: Vitest,
+  adapter: VitestAdapter,
+  config: ResolvedConfig,
+  options: RunOptions,
+  signals: ReturnType<typeof ownSignals>,
+): Promise<void> {
   try {
-    await engine.start(options.filters)
+    await engine.start(await scenarioFilters(options.filters ?? [], config.root))
   } catch (error) {
-    throw asUsage(error)
+    if ((error as { code?: string }).code !== 'VITEST_FILES_NOT_FOUND') throw asUsage(error)
+    if (options.passWithNoTests) return
+    throw noTests(config, options)
   }
   const modules = engine.state.getTestModules()
   // Vitest gives up a file whose worker process died; it gets one more try.
@@ -122,6 +133,7 @@ async function drive(engine: Vitest, adapter: VitestAdapter, options: RunOptions
   }
   const reason = signals.received ? 'the run was interrupted' : 'not run: the run stopped early (bail)'
   for (const module of engine.state.getTestModules()) adapter.unrun(module, reason)
+  if (adapter.isEmpty && !signals.received && !options.passWithNoTests) throw noTests(config, options)
   if (options.watch) {
     engine.onTestsRerun((specifications) => adapter.forget(specifications.map((spec) => spec.moduleId)))
     await signals.first
@@ -194,6 +206,26 @@ function withOptions(config: ResolvedConfig, options: RunOptions): ResolvedConfi
       json: options.json === undefined ? config.report.json : resolve(config.root, options.json),
     },
   }
+}
+
+/** Where the framework noticed what the user or the machine did wrong helps nobody. */
+function recordOf(failure: unknown): ErrorRecord {
+  const { stack, cause, ...record } = toErrorRecord(failure)
+  const own = isAtpError(failure) && failure.branch !== 'internal'
+  return { ...record, ...(own || stack === undefined ? {} : { stack }), ...(own || cause === undefined ? {} : { cause }) }
+}
+
+function noTests(config: ResolvedConfig, { filters = [], namePattern, tags, shard }: RunOptions): Error {
+  const wanted = [
+    ...(filters.length > 0 ? [`file ${filters.join(' or ')}`] : []),
+    ...(namePattern === undefined ? [] : [`name /${namePattern}/`]),
+    ...(tags === undefined ? [] : [`tags "${tags}"`]),
+    ...(shard === undefined ? [] : [`shard ${shard}`]),
+  ]
+  const where = `${config.specs.join(', ')} of ${config.root}`
+  return configError('ATP_NO_TESTS', `no test found in ${where}${wanted.length > 0 ? ` with ${wanted.join(', ')}` : ''}`, {
+    remedy: 'check the filters and "specs" of the configuration; --pass-with-no-tests allows it',
+  })
 }
 
 /** What Vitest throws before any test ran is about its options or the spec files. */

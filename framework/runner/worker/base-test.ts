@@ -1,14 +1,24 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { inject, TestRunner, type TestAPI, type TestContext, type TestOptions } from 'vitest'
 import { configError, timeoutError } from '../../core/index.ts'
-import '../context.ts'
+import { SKIP_MARK } from '../context.ts'
 import type { TestScope } from './test-scope.ts'
 
 type Handler = (context: TestContext) => unknown
 
+interface Suite {
+  mode: string
+  suite?: Suite
+}
+interface Task {
+  mode: string
+  location?: { line: number; column: number }
+  meta: Record<string, unknown>
+}
 interface Collector {
   file: { filepath: string }
-  tasks: { location?: { line: number; column: number } }[]
+  suite: Suite | undefined
+  tasks: Task[]
   test: { fn: (this: unknown, ...args: unknown[]) => void }
 }
 
@@ -47,7 +57,15 @@ export function createBaseTest(): TestAPI {
     // Vitest looks only ten frames up; every fixture of the chain adds some, and the spec is further away.
     const task = collector.tasks.at(-1)
     if (task && place) task.location ??= { line: place.line, column: place.column }
+    // Filters, too, make a test skipped; later nobody could tell.
+    if (task && isMarkedSkipped(task, collector.suite)) task.meta[SKIP_MARK] = true
   } as never) as unknown as TestAPI
+}
+
+function isMarkedSkipped(task: Task, suite: Suite | undefined): boolean {
+  if (task.mode === 'skip') return true
+  for (let outer = suite; outer; outer = outer.suite) if (outer.mode === 'skip') return true
+  return false
 }
 
 interface Place {
