@@ -27,7 +27,9 @@ const AGENT_TIMEOUT_MS = 60_000
 const VM = 'vm-001'
 const PING = '{"execute":"guest-ping"}'
 
-export async function run({ log, samplesFile }: BenchContext): Promise<BenchResult> {
+export async function run(context: BenchContext): Promise<BenchResult> {
+  const { samplesFile } = context
+  const log = (text: string) => context.log(text)
   await runProgram('virsh', ['--version']).catch(() => {
     throw new Error('bench lease compares with virsh: install the package libvirt-clients')
   })

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { rm } from 'node:fs/promises'
+import { rm, truncate } from 'node:fs/promises'
 import type { CallOptions } from '../framework/core/index.ts'
-import { isAtpError, pollUntil, remoteError, stateError } from '../framework/core/index.ts'
+import { interrupted, isAtpError, pollUntil, remoteError, stateError } from '../framework/core/index.ts'
 import { withOwner, type Domain, type LibvirtClient } from '../framework/protocols/libvirt/index.ts'
 import type { OwnerTag } from '../framework/leases/api.ts'
 import type { DaemonUser } from './daemon-user.ts'
 import { GuestAgent } from './guest-agent.ts'
 import type { LabHost } from './hosts.ts'
 import { withLock } from './lock.ts'
-import { GUEST_PORTS, vmFiles } from './profile.ts'
+import { GUEST_PORTS, vmFiles, type VmFiles } from './profile.ts'
 import { cloneXml, writeSaveXml } from './save-file.ts'
 import { prepareVmFolder, type Snapshot } from './snapshot.ts'
 
@@ -16,6 +16,7 @@ import { prepareVmFolder, type Snapshot } from './snapshot.ts'
 const PRISTINE = 'pristine'
 
 const CHANNELS_TIMEOUT_MS = 2000
+const RESTORE_TIMEOUT_MS = 60_000
 
 export interface CloneRequest {
   name: string
@@ -44,8 +45,10 @@ export async function startClone(
     // libvirt restores only under the name in the file: the file speaks of one clone at a time.
     await withLock(`restore ${snapshot.file}`, options, async () => {
       await writeSaveXml(snapshot.file, snapshot.header, withOwner(xml, owner))
-      await client.restore(snapshot.file, { running: true, ...options })
+      // Without the caller's signal: the daemon would go on, and the VM appear after nobody waits for it any more.
+      await client.restore(snapshot.file, { running: true, timeoutMs: RESTORE_TIMEOUT_MS })
     })
+    if (options.signal?.aborted) throw interrupted(`making "${name}"`, options.signal)
     domain = await client.lookupByUuid(uuid, options)
     const agent = new GuestAgent(client, domain)
     await agent.ready(options)
@@ -54,14 +57,18 @@ export async function startClone(
     return domain
   } catch (error) {
     const made = domain ?? (await client.lookupByUuid(uuid).catch(() => undefined))
-    if (made) await client.destroy(made).catch(ignoreGone)
-    await rm(files.folder, { recursive: true, force: true })
+    if (made) await destroyClone(client, made, files)
+    else await rm(files.folder, { recursive: true, force: true })
     throw error
   }
 }
 
-function ignoreGone(error: unknown): void {
-  if (!isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) throw error
+/** Destroys a VM and removes its files. One that ended by itself is fine. */
+export async function destroyClone(client: LibvirtClient, domain: Domain, files: VmFiles): Promise<void> {
+  await client.destroy(domain).catch((error: unknown) => {
+    if (!isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) throw error
+  })
+  await rm(files.folder, { recursive: true, force: true })
 }
 
 async function keepPristine(client: LibvirtClient, domain: Domain, options: CallOptions): Promise<void> {
@@ -77,10 +84,17 @@ async function keepPristine(client: LibvirtClient, domain: Domain, options: Call
  * @throws `ATP_LAB_CHANNEL_HELD` when a client still holds one of the VM's channels, `ATP_LAB_RESET` when QEMU
  * refuses. The VM is in no known state then.
  */
-export async function resetClone(client: LibvirtClient, domain: Domain, options: CallOptions): Promise<void> {
+export async function resetClone(
+  client: LibvirtClient,
+  domain: Domain,
+  files: VmFiles,
+  options: CallOptions,
+): Promise<void> {
   await channelsReleased(client, domain, options)
   await monitor(client, domain, 'stop', options)
   await monitor(client, domain, `loadvm ${PRISTINE}`, options)
+  // What the serial console said belongs to the lease before.
+  await truncate(files.serialLog)
   await monitor(client, domain, 'cont', options)
   const agent = new GuestAgent(client, domain)
   await agent.ready(options)

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { chmod, mkdir, open, readdir, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import {
   connectError,
@@ -130,6 +130,7 @@ async function prepareFolder(host: LabHost, user: DaemonUser): Promise<void> {
   const daemonConf = join(host.folder, 'c/libvirt/libvirtd.conf')
   // A logging daemon of its own would outlive this one. Confinement needs the privileged daemon.
   await writeFile(qemuConf, 'stdio_handler = "file"\nsecurity_driver = "none"\n')
+  await rm(host.log, { force: true })
   await writeFile(daemonConf, `log_outputs = "3:file:${host.log}"\n`)
   await giveTo(user, ...folders, qemuConf, daemonConf)
 }
@@ -142,7 +143,7 @@ const REAPER =
   'syscall(157, 36, 1, 0, 0, 0); my $daemon = fork; exec @ARGV unless $daemon; 1 until wait == $daemon; exit $? >> 8'
 
 async function launch(host: LabHost, user: DaemonUser, options: CallOptions): Promise<void> {
-  const [file = '', ...args] = [
+  const [file, ...args] = [
     ...user.prefix,
     'perl',
     '-e',

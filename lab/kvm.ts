@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { once } from 'node:events'
-import type { CallOptions } from '../framework/core/index.ts'
+import { interrupted, type CallOptions } from '../framework/core/index.ts'
 import { daemonUser } from './daemon-user.ts'
 import { readFacts, writeFacts } from './facts.ts'
 import type { GuestImage } from './image/build.ts'
@@ -30,7 +30,7 @@ export async function knownKvmVerdict(paths: LabPaths): Promise<KvmVerdict | und
 /**
  * Whether hardware virtualisation works for the lab's VMs. A machine can have `/dev/kvm`, accept the first calls
  * and still hang every guest, so the guest's kernel is really booted once; the verdict holds until the machine
- * restarts or QEMU changes.
+ * restarts.
  */
 export async function kvmVerdict(paths: LabPaths, image: GuestImage, options: CallOptions = {}): Promise<KvmVerdict> {
   const known = await knownKvmVerdict(paths)
@@ -82,7 +82,9 @@ async function probe(image: GuestImage, options: CallOptions): Promise<KvmVerdic
       qemu.kill('SIGKILL')
     }
   })
-  await once(qemu, 'close')
+  await once(qemu, 'close').catch((error: unknown) => {
+    throw options.signal?.aborted ? interrupted('probing hardware virtualisation', options.signal) : error
+  })
   if (booted) return { works: true, reason: 'hardware virtualisation boots the guest' }
   const cause = said.trim().split('\n')[0]
   return {

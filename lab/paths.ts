@@ -12,8 +12,6 @@ export interface LabPaths {
   home: string
   /** One folder per built guest image. */
   images: string
-  /** One folder per memory snapshot. */
-  snapshots: string
   /** One folder per hypervisor host: daemon configuration, sockets, logs, files of its VMs. */
   hosts: string
   /** Verdict of the KVM probe and other remembered facts. */
@@ -46,7 +44,6 @@ export function labPaths(env: NodeJS.ProcessEnv = process.env, uid = userInfo().
   return {
     home,
     images: join(home, 'images'),
-    snapshots: join(home, 'snapshots'),
     hosts,
     facts: join(home, 'facts.json'),
   }

@@ -1,7 +1,6 @@
-import { rm } from 'node:fs/promises'
 import { totalmem } from 'node:os'
-import { configError, isAtpError, type CallOptions } from '../framework/core/index.ts'
-import { HostConnection } from '../framework/hosts/index.ts'
+import { configError, isAtpError, withDeadline, type CallOptions } from '../framework/core/index.ts'
+import { HostConnection, type HostRole } from '../framework/hosts/index.ts'
 import type { HostDescription, OwnerTag, VmProvider } from '../framework/leases/api.ts'
 import {
   OWNER_NAMESPACE,
@@ -11,13 +10,13 @@ import {
   type Domain,
   type LibvirtClient,
 } from '../framework/protocols/libvirt/index.ts'
-import { resetClone, startClone } from './clone.ts'
+import { destroyClone, resetClone, startClone } from './clone.ts'
 import { daemonUser } from './daemon-user.ts'
 import { hostInUse, knownHosts, labHost, startHost, type LabHost } from './hosts.ts'
 import { ensureImage } from './image/build.ts'
 import { kvmVerdict } from './kvm.ts'
 import { labPaths, type LabPaths } from './paths.ts'
-import { DEFAULT_PROFILE, PROFILE_NAMES, profileOf, vmFiles } from './profile.ts'
+import { PROFILE_NAMES, profileOf, vmFiles } from './profile.ts'
 import { ensureSnapshot, type Snapshot, type SnapshotSource } from './snapshot.ts'
 import { hypervisorVersions } from './versions.ts'
 
@@ -52,7 +51,8 @@ export class LabProvider implements VmProvider {
   readonly #onProgress: (text: string) => void
   readonly #connections = new Map<string, Promise<HostConnection>>()
   readonly #snapshots = new Map<string, Promise<Snapshot>>()
-  #ground: Promise<Ground> | undefined
+  readonly #grounds = new Map<string, Promise<Ground>>()
+  readonly #closing = new AbortController()
 
   /** @throws `ATP_LAB_PROFILE`, `ATP_LAB_PATH`. */
   constructor(
@@ -74,9 +74,11 @@ export class LabProvider implements VmProvider {
    */
   async hosts(options: CallOptions = {}): Promise<HostDescription[]> {
     const hosts = Array.from({ length: this.#config.hosts }, (_, index) => labHost(this.#paths, index + 1))
-    await this.#prepare(options)
-    await Promise.all(hosts.map((host) => this.#client(host, options)))
-    for (const host of hosts) await this.#snapshot(host, this.#config.profile, options)
+    await withDeadline('making the lab ready', options, async () => {
+      await this.#ground()
+      await Promise.all(hosts.map((host) => this.#client(host, 'control', {})))
+      for (const host of hosts) await this.#snapshot(host, this.#config.profile)
+    })
     return hosts.map(({ id, uri }) => ({ id, uri, capacity: this.#config.capacity, labels: ['lab'] }))
   }
 
@@ -91,10 +93,10 @@ export class LabProvider implements VmProvider {
     const host = this.#host(request.host)
     const bounds = { timeoutMs: CREATE_TIMEOUT_MS, ...options }
     const { name, owner, profile = this.#config.profile } = request
-    const [client, snapshot, user] = await Promise.all([
-      this.#client(host, bounds),
-      this.#snapshot(host, profile, bounds),
+    const [client, user, snapshot] = await Promise.all([
+      this.#client(host, 'calls', bounds),
       daemonUser(bounds),
+      withDeadline(`the snapshot for "${name}"`, bounds, () => this.#snapshot(host, profile)),
     ])
     // A standby serves many leases; a VM made for one is not worth keeping the state of.
     const resettable = owner.run === 'standby'
@@ -103,7 +105,7 @@ export class LabProvider implements VmProvider {
   }
 
   async own(vm: { host: string; uuid: string }, owner: OwnerTag): Promise<void> {
-    const client = await this.#client(this.#host(vm.host), {})
+    const client = await this.#client(this.#host(vm.host), 'control', {})
     await this.#tag(client, await client.lookupByUuid(vm.uuid), owner)
   }
 
@@ -112,19 +114,19 @@ export class LabProvider implements VmProvider {
     owner: OwnerTag,
     options: CallOptions = {},
   ): Promise<void> {
-    const client = await this.#client(this.#host(vm.host), options)
+    const host = this.#host(vm.host)
+    const client = await this.#client(host, 'calls', options)
     const domain = await client.lookupByUuid(vm.uuid, options)
-    await resetClone(client, domain, { timeoutMs: CALL_TIMEOUT_MS, ...options })
+    await resetClone(client, domain, vmFiles(host.folder, domain.name), { timeoutMs: CALL_TIMEOUT_MS, ...options })
     await this.#tag(client, domain, owner)
   }
 
   async destroy(vm: { host: string; uuid: string }): Promise<void> {
     const host = this.#host(vm.host)
-    const client = await this.#client(host, {})
+    const client = await this.#client(host, 'control', {})
     try {
       const domain = await client.lookupByUuid(vm.uuid)
-      await client.destroy(domain)
-      await rm(vmFiles(host.folder, domain.name).folder, { recursive: true, force: true })
+      await destroyClone(client, domain, vmFiles(host.folder, domain.name))
     } catch (error) {
       if (!isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) throw error
     }
@@ -134,17 +136,18 @@ export class LabProvider implements VmProvider {
     const found = await Promise.all(
       (await knownHosts(this.#paths)).map(async (host) => {
         if (!(await hostInUse(host))) return []
-        const client = await this.#client(host, {})
-        return await ownedDomains(host, client)
+        return await ownedDomains(host, await this.#client(host, 'control', {}))
       }),
     )
     return found.flat()
   }
 
   async close(): Promise<void> {
+    this.#closing.abort()
+    // What was under way undoes itself; a process that ended before that would leave it half done.
+    await Promise.allSettled([...this.#grounds.values(), ...this.#snapshots.values()])
     const opened = await Promise.allSettled(this.#connections.values())
-    this.#connections.clear()
-    await Promise.all(opened.map((result) => (result.status === 'fulfilled' ? result.value.close() : undefined)))
+    await Promise.all(opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value.close()] : [])))
   }
 
   /** The host with this id: configured, or left from another configuration. */
@@ -156,77 +159,70 @@ export class LabProvider implements VmProvider {
     })
   }
 
-  /** The host's control connection; its daemon is started if need be, also again after it died. */
-  async #client(host: LabHost, options: CallOptions): Promise<LibvirtClient> {
-    const known = this.#connections.get(host.id)
-    if (known) {
-      try {
-        return await (await known).client('control', options)
-      } catch (error) {
-        if (!isAtpError(error, 'ATP_TRANSPORT_CONNECT')) throw error
+  /** A client of the host's daemon, which is started if need be, also again after it died. */
+  async #client(host: LabHost, role: HostRole, options: CallOptions): Promise<LibvirtClient> {
+    const known = this.#connect(host)
+    try {
+      return await this.#clientOf(host, known, role, options)
+    } catch (error) {
+      if (!isAtpError(error, 'ATP_TRANSPORT_CONNECT')) throw error
+      if (this.#connections.get(host.id) === known) {
+        this.#connections.delete(host.id)
+        await (await known).close()
       }
+      return await this.#clientOf(host, this.#connect(host), role, options)
     }
-    const opening = this.#open(host, options)
-    this.#connections.set(host.id, opening)
-    opening.catch(() => {
-      if (this.#connections.get(host.id) === opening) this.#connections.delete(host.id)
+  }
+
+  /** Work that several callers wait for is nobody's own: one caller's signal and time limit end its waiting only. */
+  #clientOf(host: LabHost, connection: Promise<HostConnection>, role: HostRole, options: CallOptions) {
+    return withDeadline(`connecting to host ${host.id}`, options, async () => (await connection).client(role))
+  }
+
+  #connect(host: LabHost): Promise<HostConnection> {
+    return remembered(this.#connections, host.id, async () => {
+      const { signal } = this.#closing
+      await startHost(host, { signal })
+      return await HostConnection.open(host, { signal })
     })
-    return await (await opening).client('control', options)
   }
 
-  async #open(host: LabHost, options: CallOptions): Promise<HostConnection> {
-    await startHost(host, options)
-    return await HostConnection.open(host, { connections: 'shared', ...options })
+  #ground(): Promise<Ground> {
+    return remembered(this.#grounds, '', async () => {
+      const { signal } = this.#closing
+      const versions = await hypervisorVersions({ signal })
+      const image = await ensureImage(this.#paths, { signal, onProgress: this.#onProgress })
+      const kvm = await kvmVerdict(this.#paths, image, { signal })
+      return { image, versions, domainType: kvm.works ? 'kvm' : 'qemu' }
+    })
   }
 
-  #prepare(options: CallOptions): Promise<Ground> {
-    if (!this.#ground) {
-      const making = this.#findGround(options)
-      this.#ground = making
-      // A failure is not remembered: its cause may be mended.
-      making.catch(() => (this.#ground = undefined))
-    }
-    return this.#ground
-  }
-
-  async #findGround(options: CallOptions): Promise<Ground> {
-    const versions = await hypervisorVersions(options)
-    const image = await ensureImage(this.#paths, { ...options, onProgress: this.#onProgress })
-    const kvm = await kvmVerdict(this.#paths, image, options)
-    return { image, versions, domainType: kvm.works ? 'kvm' : 'qemu' }
-  }
-
-  #snapshot(host: LabHost, profileName: string, options: CallOptions): Promise<Snapshot> {
-    const key = `${host.id} ${profileName}`
-    let snapshot = this.#snapshots.get(key)
-    if (!snapshot) {
-      snapshot = this.#makeSnapshot(host, profileName, options)
-      this.#snapshots.set(key, snapshot)
-      snapshot.catch(() => this.#snapshots.delete(key))
-    }
-    return snapshot
-  }
-
-  async #makeSnapshot(host: LabHost, profileName: string, options: CallOptions): Promise<Snapshot> {
-    const profile = profileOf(profileName)
-    const ground = await this.#prepare(options)
-    const [client, user, known] = await Promise.all([
-      this.#client(host, options),
-      daemonUser(options),
-      knownHosts(this.#paths),
-    ])
-    const others = known.filter((other) => other.id !== host.id)
-    return await ensureSnapshot(
-      host,
-      { profile, ...ground },
-      { client, user, others },
-      { ...options, onProgress: this.#onProgress },
-    )
+  #snapshot(host: LabHost, profileName: string): Promise<Snapshot> {
+    return remembered(this.#snapshots, `${host.id} ${profileName}`, async () => {
+      const { signal } = this.#closing
+      const profile = profileOf(profileName)
+      const ground = await this.#ground()
+      const client = await this.#client(host, 'calls', { signal })
+      const user = await daemonUser({ signal })
+      const others = (await knownHosts(this.#paths)).filter((other) => other.id !== host.id)
+      const options = { signal, onProgress: this.#onProgress }
+      return await ensureSnapshot(host, { profile, ...ground }, { client, user, others }, options)
+    })
   }
 
   #tag(client: LibvirtClient, domain: Domain, owner: OwnerTag): Promise<void> {
     return client.setMetadata(domain, { uri: OWNER_NAMESPACE, key: OWNER_PREFIX, xml: ownerElement(owner) })
   }
+}
+
+/** Made once for all who ask; a failure is not kept, since its cause may be mended. */
+function remembered<T>(store: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> {
+  const known = store.get(key)
+  if (known) return known
+  const made = make()
+  store.set(key, made)
+  made.catch(() => store.delete(key))
+  return made
 }
 
 /** VMs of a host that carry an owner tag. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { chmod, mkdir, mkdtemp, readdir, readFile, readlink, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { isAtpError, messageOf, remoteError, type CallOptions } from '../../framework/core/index.ts'
+import { interrupted, isAtpError, messageOf, remoteError, type CallOptions } from '../../framework/core/index.ts'
 import { withLock } from '../lock.ts'
 import type { LabPaths } from '../paths.ts'
 import { runProgram } from '../run-program.ts'
@@ -82,7 +82,7 @@ async function build(paths: LabPaths, { onProgress, signal }: ImageOptions): Pro
     await rename(made, join(paths.images, id))
     onProgress?.(`guest image ${id} built`)
   } catch (error) {
-    throw asImageError(error, paths.images)
+    throw signal?.aborted ? interrupted('building the guest image', signal) : asImageError(error, paths.images)
   } finally {
     if (staging) await rm(staging, { recursive: true, force: true })
   }

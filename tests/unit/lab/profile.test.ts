@@ -1,0 +1,38 @@
+import { describe, expect, it } from 'vitest'
+import { parseDomainXml } from '../../../framework/protocols/libvirt/index.ts'
+import { domainXml, GUEST_PORTS, PROFILE_NAMES, profileOf, vmFiles } from '../../../lab/profile.ts'
+
+const image = { id: 'i', kernel: "/a&b/<vm>'linuz", initrd: '/i', packages: [] }
+const describeVm = (name: string) =>
+  domainXml({
+    name: 'vm-001',
+    uuid: 'e496b897-3b5e-41fb-a93d-023cf4d55a14',
+    profile: profileOf(name),
+    image,
+    domainType: 'qemu',
+    files: vmFiles("/h'1", 'vm-001'),
+  })
+
+describe('machine profiles', () => {
+  it.each(PROFILE_NAMES)('%s is a domain with its inputs first to last and all ports', (name) => {
+    const xml = parseDomainXml(describeVm(name))
+    expect(xml).toMatchObject({ name: 'vm-001', uuid: 'e496b897-3b5e-41fb-a93d-023cf4d55a14', type: 'qemu' })
+    expect(xml.inputs).toEqual(profileOf(name).inputs)
+    expect(xml.channels.map((channel) => channel.name)).toEqual([...GUEST_PORTS])
+    expect(xml.channels.map((channel) => channel.sourcePath)).toEqual(
+      GUEST_PORTS.map((_, index) => `/h'1/v/vm-001/${index}`),
+    )
+  })
+
+  it('has a keyboard that loses nothing by default', () => {
+    expect(profileOf().inputs[0]).toEqual({ type: 'keyboard', bus: 'ps2' })
+  })
+
+  it('refuses an unknown one and names those there are', () => {
+    expect(() => profileOf('vista')).toThrow(/"vista"[\s\S]*ps2, virtio, usb/)
+  })
+
+  it('keeps the agent’s port last: the guest waits for it and then takes all ports as known', () => {
+    expect(GUEST_PORTS.at(-1)).toBe('org.qemu.guest_agent.0')
+  })
+})
