@@ -92,8 +92,13 @@ export class PrivateDaemon {
       '--',
     ]
     const argv = process.getuid?.() === 0 ? [...drop, ...command] : command
-    // setpriv replaces itself by the daemon, so the child's pid is the daemon's.
-    const child = spawn(argv[0] as string, argv.slice(1), { env: this.#env, stdio: ['ignore', 'ignore', 'pipe'] })
+    // setpriv replaces itself by the daemon, so the child's pid is the daemon's. It is in a session of its own:
+    // whoever kills the test run's process group leaves it alive to clean up.
+    const child = spawn(argv[0] as string, argv.slice(1), {
+      env: this.#env,
+      stdio: ['ignore', 'ignore', 'pipe'],
+      detached: true,
+    })
     this.#process = child
     let log = ''
     child.stderr?.on('data', (text) => (log = `${log}${text}`.slice(-4000)))
