@@ -69,6 +69,12 @@ export function exitCodeOfError(error: unknown): number {
   return EXIT.failed
 }
 
+// Whoever reads the output ("| head") may leave before the end; the work and its exit code go on.
+for (const stream of [process.stdout, process.stderr]) {
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+  })
+}
 try {
   await configureLogging()
   await createProgram().parseAsync(process.argv)

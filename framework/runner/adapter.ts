@@ -53,6 +53,11 @@ export class VitestAdapter implements Reporter {
   readonly #last = new Map<string, { status: TestStatus; verdict: Verdict | undefined; flaky: boolean; unverified: number; known: boolean }>()
   /** Ids by Vitest's own, which are positions in the file. */
   readonly #ids = new Map<string, string>()
+  /** How each test was meant when its file was read, by Vitest's id. Later, hooks and cancelling make tests skipped. */
+  readonly #modes = new Map<string, string>()
+  /** Files of the run that nobody has read yet. */
+  readonly #uncollected = new Set<string>()
+  readonly #finished = new Set<string>()
   #errors: ErrorRecord[] = []
   readonly #loadErrors = new Set<string>()
   readonly #isSelected: Selection | undefined
@@ -90,11 +95,17 @@ export class VitestAdapter implements Reporter {
   onTestRunStart(specifications: ReadonlyArray<TestSpecification>): void {
     this.#errors = []
     const files = [...new Set(specifications.map((spec) => this.#relative(spec.moduleId)))]
-    for (const file of files) this.#loadErrors.delete(file)
+    for (const file of files) {
+      this.#loadErrors.delete(file)
+      this.#uncollected.add(file)
+      this.#finished.delete(file)
+    }
     this.send({ type: 'run.plan', files, tests: 0 })
   }
 
   onTestModuleCollected(module: TestModule): void {
+    this.#uncollected.delete(module.relativeModuleId)
+    for (const testCase of module.children.allTests()) this.#modes.set(testCase.id, testCase.options.mode)
     this.send({ type: 'run.plan', files: [module.relativeModuleId], tests: [...module.children.allTests()].length })
   }
 
@@ -117,10 +128,8 @@ export class VitestAdapter implements Reporter {
     const attempts = this.#attemptsOf(testCase)
     if (result.state === 'skipped' || result.state === 'pending') {
       if (this.#isLeftOut(testCase)) return
-      const broken = isCutShort(testCase) && hookErrors(testCase)
-      if (broken) return this.#endBroken(testCase, broken)
-      // The hook that failed is reported with the suite, after its tests.
-      if (isCutShort(testCase)) return
+      // Its suite, or the end of the run, tells why.
+      if (this.#isCutShort(testCase)) return
       if (!attempts.some((attempt) => !attempt.ended)) this.#start(testCase, this.#before(testCase) + 1)
       const reason = (result.state === 'skipped' && result.note) || skipReason(testCase)
       return this.#end(testCase, 'skipped', [], { reason })
@@ -146,8 +155,10 @@ export class VitestAdapter implements Reporter {
 
   onTestModuleEnd(module: TestModule): void {
     const file = module.relativeModuleId
+    this.#uncollected.delete(file)
+    this.#finished.add(file)
     // A file whose tests were ready to run was loaded: what failed is a hook around all of them.
-    const loaded = [...module.children.allTests()].some((test) => test.options.mode === 'run')
+    const loaded = [...module.children.allTests()].some((test) => this.#modes.get(test.id) === 'run')
     if (loaded) return this.#reportHooks(module, file, [])
     const errors = module.errors().map((error) => this.errorRecord(error))
     if (errors.length === 0) return
@@ -155,7 +166,7 @@ export class VitestAdapter implements Reporter {
     this.#loadErrors.add(file)
     const noTestThere = errors.find((error) => error.message.startsWith('No test found in '))
     if (noTestThere) delete noTestThere.stack
-    this.#reportOutside(`${file} > (load)`, file, noTestThere ? 'the line holds no test' : 'the spec file could not be loaded', [], errors)
+    this.#reportOutside(`${file} > (load)`, file, noTestThere ? 'the line holds no test' : 'the spec file could not be loaded', [], 'broken', errors)
     this.#last.set(`${file} > (load)`, { status: 'broken', verdict: undefined, flaky: false, unverified: 0, known: false })
   }
 
@@ -163,38 +174,58 @@ export class VitestAdapter implements Reporter {
   #reportHooks(suite: TestSuite | TestModule, file: string, path: string[]): void {
     if (suite.errors().length === 0) return
     const errors = suite.errors().map((error) => this.errorRecord(error))
-    const cut = [...suite.children.allTests()].filter((test) => isCutShort(test) && !this.#last.has(this.#idOf(test)))
-    for (const testCase of cut) this.#endBroken(testCase, suite.errors())
-    if ([...suite.children.allTests()].some(isCutShort)) return
+    const cut = [...suite.children.allTests()].filter((test) => this.#isCutShort(test))
+    for (const testCase of cut) if (!this.#last.has(this.#idOf(testCase))) this.#endBroken(testCase, errors)
+    if (cut.length > 0) return
     const test = [file, ...path, '(hooks)'].join(' > ')
-    this.#reportOutside(test, file, path.length > 0 ? 'a hook of the suite failed' : 'a hook of the file failed', path, errors)
-    const verdict = errors[0]?.verdict ?? 'spec'
-    this.#last.set(test, { status: statusOf(errors, false), verdict, flaky: false, unverified: 0, known: false })
+    const status = statusOf(errors, false)
+    this.#reportOutside(test, file, path.length > 0 ? 'a hook of the suite failed' : 'a hook of the file failed', path, status, errors)
+    this.#last.set(test, { status, verdict: errors[0]?.verdict ?? 'spec', flaky: false, unverified: 0, known: false })
   }
 
-  /** Something that failed beside the tests, as an entry of its own. */
-  #reportOutside(test: string, file: string, name: string, path: string[], errors: ErrorRecord[]): void {
+  /** What happened beside the tests, as an entry of its own. */
+  #reportOutside(test: string, file: string, name: string, path: string[], status: TestStatus, errors: ErrorRecord[], reason?: string): void {
     const location = errors[0]?.location ?? { file, line: 1, column: 1 }
     const common = { test, attempt: 1 }
     this.send({ ...common, type: 'test.start', name, path, location, tags: [], meta: {}, worker: '' })
-    const verdict = errors[0]?.verdict ?? 'spec'
-    this.send({ ...common, type: 'test.end', status: statusOf(errors, false), durationMs: 0, errors, verdict, unverified: 0, willRetry: false })
+    const verdict = errors[0]?.verdict
+    this.send({
+      ...common,
+      type: 'test.end',
+      status,
+      durationMs: 0,
+      errors,
+      ...(verdict ? { verdict } : {}),
+      ...(reason ? { reason } : {}),
+      unverified: 0,
+      willRetry: false,
+    })
   }
 
-  #endBroken(testCase: TestCase, errors: ReadonlyArray<TestError>): void {
+  #endBroken(testCase: TestCase, errors: ErrorRecord[]): void {
     if (!this.#attemptsOf(testCase).some((attempt) => !attempt.ended)) this.#start(testCase, this.#before(testCase) + 1)
-    const records = errors.map((error) => this.errorRecord(error))
-    this.#end(testCase, statusOf(records, false), records, {})
+    this.#end(testCase, statusOf(errors, false), errors, {})
+  }
+
+  /** Skipped although it was to run, and not by its own body: a hook before it failed, or the run stopped. */
+  #isCutShort(testCase: TestCase): boolean {
+    const result = testCase.result()
+    if (result.state === 'pending') return true
+    return result.state === 'skipped' && (!result.note || result.note === CANCELLED) && this.#modes.get(testCase.id) === 'run'
   }
 
   /** A filter left it out; its author did not. */
   #isLeftOut(testCase: TestCase): boolean {
-    if (!this.#isSelected || testCase.options.mode !== 'skip') return false
+    if (!this.#isSelected || this.#modes.get(testCase.id) !== 'skip') return false
     return !isMarked(testCase) || !this.#isSelected({ fullName: testCase.fullName, file: testCase.module.relativeModuleId, line: testCase.location?.line, tags: testCase.tags })
   }
 
-  /** Tests of a module that started or waited when their worker process died. Ends the running ones as broken. */
+  /**
+   * Ends the tests that ran when the worker process of their file died as broken; without another try also those that
+   * waited. Whether there are any.
+   */
   crashed(module: TestModule, willRetry: boolean): boolean {
+    if (this.#finished.has(module.relativeModuleId)) return false
     let any = false
     for (const testCase of module.children.allTests()) {
       const attempts = this.#attemptsOf(testCase)
@@ -221,14 +252,20 @@ export class VitestAdapter implements Reporter {
   }
 
   /** Ends tests that never ran as pending. A test without an end would vanish from the reports. */
-  unrun(module: TestModule, reason: string): void {
-    for (const testCase of module.children.allTests()) {
+  unrun(modules: TestModule[], reason: string): void {
+    for (const testCase of modules.flatMap((module) => [...module.children.allTests()])) {
       const { state } = testCase.result()
       // Cancelling turns waiting tests into skipped ones without a word.
       if ((state !== 'pending' && state !== 'skipped') || this.#last.has(this.#idOf(testCase)) || this.#isLeftOut(testCase)) continue
       if (!this.#attemptsOf(testCase).some((attempt) => !attempt.ended)) this.#start(testCase, 1)
       this.#end(testCase, 'pending', [], { reason })
     }
+    for (const file of this.#uncollected) {
+      const test = `${file} > (all tests)`
+      this.#reportOutside(test, file, 'the tests of this file', [], 'pending', [], reason)
+      this.#last.set(test, { status: 'pending', verdict: undefined, flaky: false, unverified: 0, known: false })
+    }
+    this.#uncollected.clear()
   }
 
   onTestRunEnd(_modules: ReadonlyArray<TestModule>, unhandled: ReadonlyArray<unknown>): void {
@@ -362,6 +399,9 @@ export class VitestAdapter implements Reporter {
   }
 }
 
+/** What Vitest notes at tests that wait or run while a run is cancelled, also by "bail". */
+const CANCELLED = 'The test run was aborted by the user.'
+
 function skipReason(testCase: TestCase): string {
   if (testCase.options.mode === 'todo') return 'marked as todo'
   return isMarked(testCase) ? 'marked as skip' : 'not selected'
@@ -375,20 +415,6 @@ function metaOf(testCase: TestCase): Record<string, unknown> {
 
 function isMarked(testCase: TestCase): boolean {
   return SKIP_MARK in testCase.meta()
-}
-
-/** Skipped although it was to run, and not by its own body: a hook before it failed. */
-function isCutShort(testCase: TestCase): boolean {
-  const result = testCase.result()
-  return result.state === 'skipped' && !result.note && testCase.options.mode === 'run'
-}
-
-/** Errors of the hooks around a test. */
-function hookErrors(testCase: TestCase): ReadonlyArray<TestError> | undefined {
-  for (let around: TestSuite | TestModule = testCase.parent; ; around = around.parent) {
-    if (around.errors().length > 0) return around.errors()
-    if (around.type === 'module') return undefined
-  }
 }
 
 /** Names of the suites around a test or suite, outermost first. */

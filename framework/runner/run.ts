@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { createVitest, type CliOptions, type TestModule, type Vitest } from 'vitest/node'
+import { createVitest, type CliOptions, type Vitest } from 'vitest/node'
 import { configError, isAtpError, messageOf } from '../core/index.ts'
 import type { ResolvedConfig } from '../config/index.ts'
 import { toErrorRecord } from '../evidence/index.ts'
@@ -126,25 +126,22 @@ async function drive(
   }
   const modules = engine.state.getTestModules()
   // Vitest gives up a file whose worker process died; it gets one more try.
-  const crashed = signals.received ? [] : modules.filter((module) => isUnfinished(module) && adapter.crashed(module, true))
+  const crashed = signals.received ? [] : modules.filter((module) => adapter.crashed(module, true))
   if (crashed.length > 0) {
     await engine.runTestSpecifications(crashed.map((module) => module.toTestSpecification()))
-    for (const module of engine.state.getTestModules()) if (isUnfinished(module)) adapter.crashed(module, false)
+    for (const module of engine.state.getTestModules()) adapter.crashed(module, false)
   }
-  const reason = signals.received ? 'the run was interrupted' : 'not run: the run stopped early (bail)'
-  for (const module of engine.state.getTestModules()) adapter.unrun(module, reason)
+  const reason = signals.received
+    ? 'the run was interrupted'
+    : config.bail > 0 && engine.state.getCountOfFailedTests() >= config.bail
+      ? `the run stopped after ${config.bail} failed ${config.bail === 1 ? 'test' : 'tests'} (bail)`
+      : 'its worker process died'
+  adapter.unrun(engine.state.getTestModules(), reason)
   if (adapter.isEmpty && !signals.received && !options.passWithNoTests) throw noTests(config, options)
   if (options.watch) {
     engine.onTestsRerun((specifications) => adapter.forget(specifications.map((spec) => spec.moduleId)))
     await signals.first
   }
-}
-
-/** A file whose tests wait although nothing asked it to stop. */
-function isUnfinished(module: TestModule): boolean {
-  const tests = [...module.children.allTests()]
-  const failedBefore = tests.some((test) => test.result().state === 'failed')
-  return tests.some((test) => test.result().state === 'pending') && !failedBefore
 }
 
 function failureCode(
