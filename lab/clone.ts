@@ -132,7 +132,8 @@ async function heldChannels(client: LibvirtClient, domain: Domain, options: Call
   const agentLabel = `charchannel${GUEST_PORTS.indexOf('org.qemu.guest_agent.0')}`
   return devices
     .filter(
-      ({ label, filename }) => label.startsWith('charchannel') && label !== agentLabel && filename.includes('<->'),
+      ({ label, filename }) =>
+        label.startsWith('charchannel') && label !== agentLabel && !filename.startsWith('disconnected:'),
     )
     .map(({ label }) => label)
 }

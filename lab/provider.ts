@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { totalmem } from 'node:os'
 import { configError, isAtpError, withDeadline, type CallOptions } from '../framework/core/index.ts'
 import { HostConnection, type HostRole } from '../framework/hosts/index.ts'
@@ -197,8 +198,12 @@ export class LabProvider implements VmProvider {
     })
   }
 
-  #snapshot(host: LabHost, profileName: string): Promise<Snapshot> {
-    return remembered(this.#snapshots, `${host.id} ${profileName}`, async () => {
+  async #snapshot(host: LabHost, profileName: string): Promise<Snapshot> {
+    const key = `${host.id} ${profileName}`
+    const known = this.#snapshots.get(key)
+    // Another process with a newer recipe removes outdated ones.
+    if (known && !existsSync((await known).file)) this.#snapshots.delete(key)
+    return await remembered(this.#snapshots, key, async () => {
       const { signal } = this.#closing
       const profile = profileOf(profileName)
       const ground = await this.#ground()

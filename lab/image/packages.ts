@@ -39,7 +39,9 @@ async function freshLists(aptState: string, options: CallOptions): Promise<strin
   await mkdir(join(aptState, 'lists', 'partial'), { recursive: true })
   await mkdir(join(aptState, 'cache', 'archives', 'partial'), { recursive: true })
   const settings = ['-o', `Dir::State::Lists=${join(aptState, 'lists')}`, '-o', `Dir::Cache=${join(aptState, 'cache')}`]
-  const update = await apt('apt-get', [...settings, 'update'], options)
+  // Without this apt calls an update that reached no source a success.
+  const strict = ['-o', 'APT::Update::Error-Mode=any']
+  const update = await apt('apt-get', [...settings, ...strict, 'update'], options)
   if (update.exitCode !== 0) throw aptFailure('updating the package lists', update)
   return settings
 }
@@ -73,7 +75,7 @@ async function realName(use: PackageUse, settings: string[], options: CallOption
 
 async function apt(program: string, args: string[], options: CallOptions & { cwd?: string }): Promise<ProgramResult> {
   try {
-    return await runProgram(program, ['-q', ...args], {
+    return await runProgram(program, ['-q', '-o', 'Acquire::Retries=1', ...args], {
       timeoutMs: APT_TIMEOUT_MS,
       ...options,
       env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
