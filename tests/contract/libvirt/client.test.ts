@@ -56,7 +56,7 @@ describe.skipIf(missing)('a real libvirt daemon', () => {
     const magic = Buffer.from(bytes.subarray(0, 8))
     if (contentType === 'image/png') expect(magic.toString('hex')).toBe('89504e470d0a1a0a')
     else expect([contentType, magic.toString('latin1', 0, 2)]).toEqual(['image/x-portable-pixmap', 'P6'])
-    await expect.poll(() => client.stats().streams).toBe(0)
+    await expect.poll(() => client.stats().streams, { timeout: 10_000 }).toBe(0)
   })
 
   it('passes monitor commands and their errors through', async () => {
@@ -103,7 +103,7 @@ describe.skipIf(missing)('a real libvirt daemon', () => {
     await client.suspend(vm)
     await client.resume(vm)
     await client.reset(vm)
-    await expect.poll(() => seen.toSorted()).toEqual(['RESET', `reboot of ${vm.name}`])
+    await expect.poll(() => seen.toSorted(), { timeout: 10_000 }).toEqual(['RESET', `reboot of ${vm.name}`])
     await unsubscribe()
     await unsubscribeReboot()
   })
@@ -185,7 +185,7 @@ describe.skipIf(missing)('a real libvirt daemon', () => {
       expect.objectContaining({ return: {} }),
     )
     expect(await target.humanMonitorCommand('cont')).toBe('')
-    await expect.poll(() => events).toEqual(['STOP', 'RESUME'])
+    await expect.poll(() => events, { timeout: 10_000 }).toEqual(['STOP', 'RESUME'])
     await unsubscribe()
     expect(await target.xml()).toContain(vm.uuid)
     ;(await target.openChannel(CHANNEL)).destroy()

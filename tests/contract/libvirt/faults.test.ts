@@ -36,14 +36,16 @@ describe.skipIf(missing)('when things break', () => {
     const stuck = Array.from({ length: 20 }, () => client.monitorCommand(vm, '{"execute":"query-status"}'))
     const settled = Promise.allSettled(stuck)
     try {
-      const slowestMs: number[] = []
+      const delaysMs: number[] = []
       for (let round = 0; round < 50; round++) {
         const started = performance.now()
         await client.getState(other)
         await client.monitorCommand(other, '{"execute":"query-status"}')
-        slowestMs.push(performance.now() - started)
+        delaysMs.push(performance.now() - started)
       }
-      expect(Math.max(...slowestMs)).toBeLessThan(100)
+      // The machine may be busy; a connection that waits for the VM stands still for 30 s.
+      expect(Math.max(...delaysMs)).toBeLessThan(2000)
+      expect(delaysMs.toSorted((a, b) => a - b)[25]).toBeLessThan(100)
       expect(client.stats()).toMatchObject({ inFlight: 1, queued: 19, pending: 20 })
     } finally {
       process.kill(qemu, 'SIGCONT')
@@ -113,7 +115,7 @@ describe.skipIf(missing)('when things break', () => {
         code: 'ATP_LIBVIRT_CLOSED',
         cause: { code: 'ATP_LIBVIRT_SILENT' },
       })
-      expect(performance.now() - started).toBeLessThan(1500)
+      expect(performance.now() - started).toBeLessThan(3000)
     } finally {
       await daemon.kill('SIGCONT')
     }
@@ -144,7 +146,7 @@ describe.skipIf(missing)('when things break', () => {
     const seen: string[] = []
     await again.onLifecycle(vm, ({ event }) => seen.push(event))
     await again.resume(vm)
-    await expect.poll(() => seen).toEqual(['resumed'])
+    await expect.poll(() => seen, { timeout: 10_000 }).toEqual(['resumed'])
     expect(performance.now() - restarted).toBeLessThan(5000)
     await again.close()
   })

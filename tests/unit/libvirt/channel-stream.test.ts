@@ -66,7 +66,9 @@ describe('a channel stream', () => {
     expect(taken).toBe(false)
     channel.acknowledge()
     await waiting
-    await expect.poll(() => daemon.streamFrames.reduce((sum, { payload }) => sum + payload.length, 0)).toBe(5010)
+    await expect
+      .poll(() => daemon.streamFrames.reduce((sum, { payload }) => sum + payload.length, 0), { timeout: 10_000 })
+      .toBe(5010)
     await client.close()
   })
 
@@ -75,7 +77,7 @@ describe('a channel stream', () => {
     const heard = listen(channel)
     daemon.onStreamFrame = ({ payload }) => void (payload.length > 0 && daemon.send(data(Buffer.from('.'))))
     await channel.write(Buffer.alloc(100_000))
-    await expect.poll(() => heard.text().length).toBeGreaterThanOrEqual(25)
+    await expect.poll(() => heard.text().length, { timeout: 10_000 }).toBeGreaterThanOrEqual(25)
     expect(daemon.streamFrames.every(({ payload }) => payload.length <= 4096)).toBe(true)
     await client.close()
   })
@@ -85,7 +87,7 @@ describe('a channel stream', () => {
     const heard = listen(channel)
     await expect(channel.write(Buffer.alloc(1_048_576))).rejects.toMatchObject({ code: 'ATP_LIBVIRT_CHANNEL_STALLED' })
     expect(await heard.ended).toMatchObject({ code: 'ATP_LIBVIRT_CHANNEL_STALLED' })
-    await expect.poll(() => daemon.streamFrames.at(-1)).toMatchObject({ status: STATUS.ERROR })
+    await expect.poll(() => daemon.streamFrames.at(-1), { timeout: 10_000 }).toMatchObject({ status: STATUS.ERROR })
     expect(daemon.streamFrames.reduce((sum, { payload }) => sum + payload.length, 0)).toBe(4096)
     daemon.onCall = (call) => daemon.send(call.reply((writer) => writer.string('host')))
     expect(await client.hostname()).toBe('host')
@@ -168,7 +170,9 @@ describe('a channel stream', () => {
     const [call] = await daemon.waitForCalls(1)
     await expect(opening).rejects.toMatchObject({ code: 'ATP_LIBVIRT_TIMEOUT' })
     daemon.send(call!.reply())
-    await expect.poll(() => daemon.streamFrames).toMatchObject([{ status: STATUS.OK, payload: Buffer.alloc(0) }])
+    await expect
+      .poll(() => daemon.streamFrames, { timeout: 10_000 })
+      .toMatchObject([{ status: STATUS.OK, payload: Buffer.alloc(0) }])
     await client.close()
   })
 })

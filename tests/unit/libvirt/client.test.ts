@@ -104,7 +104,7 @@ describe('calls', () => {
     })
     expect(client.stats()).toMatchObject({ pending: 0, inFlight: 1 })
     daemon.send(call!.reply((writer) => writer.string('late')))
-    await expect.poll(() => client.stats().inFlight).toBe(0)
+    await expect.poll(() => client.stats().inFlight, { timeout: 10_000 }).toBe(0)
     await client.close()
   })
 
@@ -144,7 +144,7 @@ describe('calls', () => {
     await daemon.waitForCalls(1)
     await client.close()
     await outcome
-    await expect.poll(() => daemon.ended).toBe(true)
+    await expect.poll(() => daemon.ended, { timeout: 10_000 }).toBe(true)
   })
 })
 
@@ -163,7 +163,7 @@ describe('opening', () => {
     await expect(LibvirtClient.open(near, { path: '/session' })).rejects.toMatchObject({
       code: 'ATP_LIBVIRT_AUTH_UNSUPPORTED',
     })
-    await expect.poll(() => daemon.ended).toBe(true)
+    await expect.poll(() => daemon.ended, { timeout: 10_000 }).toBe(true)
   })
 
   it('authenticates by polkit where the daemon asks for it', async () => {
@@ -296,13 +296,13 @@ describe('keepalive', () => {
   it('answers the daemon', async () => {
     const { client, daemon } = await ScriptedDaemon.open()
     daemon.send(message(PROGRAM.KEEPALIVE, KEEPALIVE.PING))
-    await expect.poll(() => daemon.pongs).toBe(1)
+    await expect.poll(() => daemon.pongs, { timeout: 10_000 }).toBe(1)
     await client.close()
   })
 
   it('keeps a silent but living connection', async () => {
     const { client, daemon } = await ScriptedDaemon.open({ keepaliveIntervalMs: 10, keepaliveCount: 2 })
-    await expect.poll(() => daemon.pings).toBeGreaterThan(5)
+    await expect.poll(() => daemon.pings, { timeout: 10_000 }).toBeGreaterThan(5)
     expect(client.stats().pending).toBe(0)
     await client.close()
   })
@@ -313,7 +313,7 @@ describe('keepalive', () => {
     const asked = client.hostname()
     const started = performance.now()
     await expect(asked).rejects.toMatchObject({ code: 'ATP_LIBVIRT_CLOSED', cause: { code: 'ATP_LIBVIRT_SILENT' } })
-    expect(performance.now() - started).toBeLessThan(500)
+    expect(performance.now() - started).toBeLessThan(2000)
     expect(daemon.pings).toBe(3)
   })
 })

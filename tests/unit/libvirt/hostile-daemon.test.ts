@@ -69,7 +69,7 @@ describe('a daemon that breaks the protocol', () => {
     }
     expect(await client.closed).toMatchObject({ code: 'ATP_LIBVIRT_PROTOCOL' })
     expect(client.stats()).toMatchObject({ pending: 0, streams: 0 })
-    await expect.poll(() => daemon.ended).toBe(true)
+    await expect.poll(() => daemon.ended, { timeout: 10_000 }).toBe(true)
   })
 
   it('by a malformed body of an event we asked for costs the connection', async () => {

@@ -73,8 +73,8 @@ describe.each(Object.entries(TRANSPORTS))('a byte stream over %s', (_, open) => 
     const atNear = drain(near)
     const atFar = drain(far)
     await far.write(Buffer.from('后到'))
-    await expect.poll(() => atNear.bytes().toString()).toBe('先来后到')
-    await expect.poll(() => atFar.bytes().toString()).toBe('hello')
+    await expect.poll(() => atNear.bytes().toString(), { timeout: 10_000 }).toBe('先来后到')
+    await expect.poll(() => atFar.bytes().toString(), { timeout: 10_000 }).toBe('hello')
     near.destroy()
     expect(await atNear.ended).toBeUndefined()
     await atFar.ended
@@ -99,7 +99,7 @@ describe.each(Object.entries(TRANSPORTS))('a byte stream over %s', (_, open) => 
     expect(atNear.bytes().length).toBe(0)
     near.resume()
     await sent
-    await expect.poll(() => atNear.bytes().toString()).toBe('later')
+    await expect.poll(() => atNear.bytes().toString(), { timeout: 10_000 }).toBe('later')
     near.destroy()
   })
 
