@@ -97,10 +97,14 @@ export class VitestAdapter implements Reporter {
     const files = [...new Set(specifications.map((spec) => this.#relative(spec.moduleId)))]
     for (const file of files) {
       this.#loadErrors.delete(file)
-      this.#uncollected.add(file)
       this.#finished.delete(file)
     }
     this.send({ type: 'run.plan', files, tests: 0 })
+  }
+
+  /** The files that are going to run. Those nobody gets to read are reported as unrun. */
+  plan(specifications: ReadonlyArray<TestSpecification>): void {
+    for (const spec of specifications) this.#uncollected.add(this.#relative(spec.moduleId))
   }
 
   onTestModuleCollected(module: TestModule): void {

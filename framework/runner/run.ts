@@ -1,5 +1,5 @@
 import { resolve } from 'node:path'
-import { createVitest, type CliOptions, type Vitest } from 'vitest/node'
+import { BaseSequencer, createVitest, type CliOptions, type TestSpecification, type Vitest } from 'vitest/node'
 import { configError, isAtpError, messageOf } from '../core/index.ts'
 import type { ResolvedConfig } from '../config/index.ts'
 import { toErrorRecord } from '../evidence/index.ts'
@@ -56,6 +56,7 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
     // Both take a while and neither needs the other.
     const opening = startSession(config, run, (notice) => adapter.send({ type: 'notice', ...notice }), signals.aborted)
     const creating = createVitest(vitestOptions(config, options, adapter), { root: config.root, plugins: atp({}, { config, run }) })
+    creating.then(() => signals.takeBack(), () => {})
     const [opened, created] = await Promise.allSettled([opening, creating])
     if (opened.status === 'fulfilled') session = opened.value
     if (created.status === 'fulfilled') vitest = created.value
@@ -169,6 +170,15 @@ function vitestOptions(config: ResolvedConfig, options: RunOptions, adapter: Vit
     bail: config.bail,
     retry: config.retry,
     passWithNoTests: true,
+    sequence: {
+      sequencer: class extends BaseSequencer {
+        // The last word on which files run: after filters and sharding.
+        override sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+          adapter.plan(files)
+          return super.sort(files)
+        }
+      },
+    },
     ...(options.namePattern === undefined ? {} : { testNamePattern: options.namePattern }),
     ...(options.tags === undefined ? {} : { tagsFilter: [options.tags] }),
     ...(options.shard === undefined ? {} : { shard: options.shard }),

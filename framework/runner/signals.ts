@@ -5,6 +5,8 @@ export interface OwnedSignals {
   readonly first: Promise<void>
   /** Aborted at the first signal. */
   readonly aborted: AbortSignal
+  /** Takes the signals away from listeners that came later: Vitest's end the process without any teardown. */
+  takeBack(): void
   /** Called at the first signal, at once if it has arrived already. */
   onFirst(action: () => void): void
   release(): void
@@ -29,16 +31,20 @@ export function ownSignals(): OwnedSignals {
     action?.()
   }
   const handlers = { SIGINT: on('SIGINT'), SIGTERM: on('SIGTERM'), SIGHUP: on('SIGTERM') } as const
-  for (const [name, handler] of Object.entries(handlers)) {
-    process.removeAllListeners(name)
-    process.on(name, handler)
+  const take = () => {
+    for (const [name, handler] of Object.entries(handlers)) {
+      process.removeAllListeners(name)
+      process.on(name, handler)
+    }
   }
+  take()
   return {
     get received() {
       return received
     },
     first,
     aborted: abort.signal,
+    takeBack: take,
     onFirst(run) {
       action = run
       if (received) run()
