@@ -135,7 +135,7 @@ async function coldBoot(client: LibvirtClient): Promise<number> {
   const xml = domainXml({ name: VM, uuid: randomUUID(), profile: profileOf(), image, domainType, files })
   return await timed(async () => {
     await prepareVmFolder(files, await daemonUser())
-    await new GuestAgent(client, await client.createXml(xml)).ready({ timeoutMs: AGENT_TIMEOUT_MS })
+    await new GuestAgent(client, await client.createXml(xml)).ready(files.serialLog, { timeoutMs: AGENT_TIMEOUT_MS })
   })
 }
 

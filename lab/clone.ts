@@ -51,7 +51,7 @@ export async function startClone(
     if (options.signal?.aborted) throw interrupted(`making "${name}"`, options.signal)
     domain = await client.lookupByUuid(uuid, options)
     const agent = new GuestAgent(client, domain)
-    await agent.ready(options)
+    await agent.ready(files.serialLog, options)
     await agent.giveIdentity(options)
     if (resettable) await keepPristine(client, domain, options)
     return domain
@@ -97,7 +97,7 @@ export async function resetClone(
   await truncate(files.serialLog)
   await monitor(client, domain, 'cont', options)
   const agent = new GuestAgent(client, domain)
-  await agent.ready(options)
+  await agent.ready(files.serialLog, options)
   await agent.syncClock(options)
 }
 

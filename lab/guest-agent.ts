@@ -1,13 +1,16 @@
+import { readFile } from 'node:fs/promises'
 import {
   connectError,
   isAtpError,
   messageOf,
   pollUntil,
   remoteError,
+  timeoutError,
   type CallOptions,
 } from '../framework/core/index.ts'
 import type { Domain, LibvirtClient } from '../framework/protocols/libvirt/index.ts'
 
+const SERIAL_TAIL_CHARACTERS = 1000
 const COMMAND_TIMEOUT_MS = 10_000
 /** Differences below are within what reading the guest's clock through the agent can tell. */
 const CLOCK_TOLERANCE_MS = 20
@@ -25,26 +28,39 @@ export class GuestAgent {
   /**
    * Waits for the agent's first answer.
    *
-   * @throws `ATP_LAB_GUEST_GONE` as soon as the VM is gone, else `ATP_TIMEOUT`, `ATP_INTERRUPTED`.
+   * @throws `ATP_LAB_GUEST_SILENT` with the end of the serial console, `ATP_LAB_GUEST_GONE` as soon as the VM is
+   * gone, `ATP_INTERRUPTED`.
    */
-  async ready(options: CallOptions): Promise<void> {
-    const gone = await pollUntil(
-      `the guest agent of "${this.#domain.name}"`,
-      { intervalMs: 4, maxIntervalMs: 16, ...options },
-      async (signal) => {
-        try {
-          await this.#call('guest-ping', {}, { signal })
-          return false as const
-        } catch (error) {
-          if (isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) return error
-          throw error
-        }
-      },
-    )
-    if (gone) {
-      throw connectError('ATP_LAB_GUEST_GONE', `"${this.#domain.name}" ended before its guest agent answered`, {
-        cause: gone,
-      })
+  async ready(serialLog: string, options: CallOptions): Promise<void> {
+    const { name } = this.#domain
+    const bounds = { intervalMs: 4, maxIntervalMs: 16, ...options }
+    try {
+      const gone = await pollUntil(`the guest agent of "${name}"`, bounds, (signal) => this.#ping(signal))
+      if (gone)
+        throw connectError('ATP_LAB_GUEST_GONE', `"${name}" ended before its guest agent answered`, { cause: gone })
+    } catch (error) {
+      if (!isAtpError(error, 'ATP_TIMEOUT')) throw error
+      const said = (await readFile(serialLog, 'utf8').catch(() => '')).trim().slice(-SERIAL_TAIL_CHARACTERS)
+      throw timeoutError(
+        'ATP_LAB_GUEST_SILENT',
+        `the guest agent of "${name}" did not answer within ${options.timeoutMs} ms; serial console: ${said || 'empty'}`,
+        {
+          cause: error,
+          context: { vm: name, serialLog },
+          remedy: 'the serial console names the cause; an empty one on a busy machine means the guest needs more time',
+        },
+      )
+    }
+  }
+
+  /** False once the agent answers, the error once the VM is gone. */
+  async #ping(signal: AbortSignal): Promise<false | Error> {
+    try {
+      await this.#call('guest-ping', {}, { signal })
+      return false
+    } catch (error) {
+      if (isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) return error
+      throw error
     }
   }
 

@@ -12,11 +12,9 @@ import { snapshotsOf } from './snapshot.ts'
 import { missingSystemPackages } from './system-packages.ts'
 import { hypervisorVersions, type HypervisorVersions } from './versions.ts'
 
-export { labPaths, type LabPaths } from './paths.ts'
-export { DEFAULT_PROFILE, PROFILE_NAMES } from './profile.ts'
+export { labPaths } from './paths.ts'
 export { LabProvider, type LabConfig } from './provider.ts'
-export { installSystemPackages, missingSystemPackages, SYSTEM_PACKAGES } from './system-packages.ts'
-export type { KvmVerdict } from './kvm.ts'
+export { installSystemPackages } from './system-packages.ts'
 
 export interface LabOptions extends CallOptions {
   config?: LabConfig
@@ -24,7 +22,11 @@ export interface LabOptions extends CallOptions {
   onProgress?: (text: string) => void
 }
 
-/** What the lease broker calls: a provider of lab VMs. Nothing is started yet. */
+/**
+ * What the lease broker calls: a provider of lab VMs. Nothing is started yet.
+ *
+ * @public loaded by URL
+ */
 export async function createProvider(config?: LabConfig | null): Promise<VmProvider> {
   return createLabProvider(config ?? {})
 }

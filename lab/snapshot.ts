@@ -141,7 +141,7 @@ async function build(
   const domain = await client.createXml(xml, { ...bounds, autodestroy: true })
   try {
     const agent = new GuestAgent(client, domain)
-    await agent.ready(bounds)
+    await agent.ready(files.serialLog, bounds)
     await agent.shell(
       `until [ -e ${GUEST_READY_FILE} ]; do usleep 20000; done; sync; echo 3 > /proc/sys/vm/drop_caches`,
       bounds,

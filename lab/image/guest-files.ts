@@ -21,7 +21,7 @@ export const GUEST_MODULES = [
 ] as const
 
 /** Where the guest links its input devices: `/dev/input/atp/ps2-keyboard`, `virtio-tablet`, … */
-export const GUEST_INPUT_LINKS = '/dev/input/atp'
+const GUEST_INPUT_LINKS = '/dev/input/atp'
 /** Exists once all devices of the profile are there and linked. */
 export const GUEST_READY_FILE = '/run/atp-ready'
 const INITTAB = `::sysinit:/etc/boot

@@ -1,14 +1,17 @@
 import { existsSync } from 'node:fs'
-import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { pollUntil } from '../../../framework/core/index.ts'
 import type { OwnerTag } from '../../../framework/leases/api.ts'
 import type { Domain, LibvirtClient } from '../../../framework/protocols/libvirt/index.ts'
+import { daemonUser } from '../../../lab/daemon-user.ts'
 import { daemonPid, labHost, openHost, vmPids, type LabHost } from '../../../lab/hosts.ts'
+import { cpioArchive } from '../../../lab/image/cpio.ts'
 import { ensureImage } from '../../../lab/image/build.ts'
 import { createLabProvider, labDown, labPaths, labStatus, type LabProvider } from '../../../lab/index.ts'
-import { vmFiles } from '../../../lab/profile.ts'
+import { profileOf, vmFiles } from '../../../lab/profile.ts'
+import { ensureSnapshot, snapshotName, snapshotsOf } from '../../../lab/snapshot.ts'
 
 // A lab of its own, so that these tests and the user's lab do not meet. Only the image is shared.
 let home: string
@@ -210,6 +213,24 @@ describe('recycling', () => {
   it('refuses a VM that has no pristine state of its own', async () => {
     const vm = await makeVm('vm-001')
     await expect(recycle(vm)).rejects.toMatchObject({ code: 'ATP_LAB_RESET' })
+  })
+})
+
+describe('a guest that never boots', () => {
+  it('is reported with its last words, and nothing is left of it', async () => {
+    const shared = await ensureImage(labPaths())
+    const initrd = join(home, 'empty')
+    await writeFile(initrd, cpioArchive([]))
+    const image = { ...shared, id: 'broken', initrd }
+    const source = { profile: profileOf(), image, domainType: 'qemu' as const, versions: { qemu: '', libvirt: '' } }
+    const user = await daemonUser()
+    const made = ensureSnapshot(host, source, { client, user, others: [] }, { timeoutMs: 12_000 })
+    await expect(made).rejects.toMatchObject({
+      code: 'ATP_LAB_GUEST_SILENT',
+      message: expect.stringMatching(/Kernel panic|VFS|init/) as string,
+    })
+    expect((await client.listDomains()).map(({ name }) => name)).not.toContain('template-ps2')
+    expect(await snapshotsOf(host)).not.toContain(snapshotName(source))
   })
 })
 
