@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { chmod, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import {
+  configError,
   connectError,
   isAtpError,
   messageOf,
@@ -15,7 +16,7 @@ import { connectUnix } from '../framework/transport/index.ts'
 import { daemonUser, giveTo, type DaemonUser } from './daemon-user.ts'
 import { withLock } from './lock.ts'
 import type { LabPaths } from './paths.ts'
-import { programEnv } from './run-program.ts'
+import { programEnv, runProgram } from './run-program.ts'
 
 const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 10_000
@@ -103,6 +104,7 @@ export async function startHost(host: LabHost, options: CallOptions = {}): Promi
     if (await answers(host, options)) return
     const user = await daemonUser(options)
     await prepareFolder(host, user)
+    await checkReachable(host, user, options)
     await launch(host, user, options)
   })
 }
@@ -133,6 +135,15 @@ async function prepareFolder(host: LabHost, user: DaemonUser): Promise<void> {
   await rm(host.log, { force: true })
   await writeFile(daemonConf, `log_outputs = "3:file:${host.log}"\n`)
   await giveTo(user, ...folders, qemuConf, daemonConf)
+}
+
+/** @throws `ATP_LAB_PATH` when the daemons' user cannot get there: a private home of root, for example. */
+async function checkReachable(host: LabHost, user: DaemonUser, options: CallOptions): Promise<void> {
+  const [file, ...args] = [...user.prefix, 'test', '-w', host.folder]
+  if ((await runProgram(file, args, options)).exitCode === 0) return
+  throw configError('ATP_LAB_PATH', `the lab's user "${user.name}" cannot enter ${host.folder}`, {
+    remedy: 'set ATP_HOME to a folder below others that every user may enter',
+  })
 }
 
 /**

@@ -14,7 +14,7 @@ import { hypervisorVersions, type HypervisorVersions } from './versions.ts'
 
 export { labPaths } from './paths.ts'
 export { LabProvider, type LabConfig } from './provider.ts'
-export { installSystemPackages } from './system-packages.ts'
+export { installSystemPackages, missingSystemPackages } from './system-packages.ts'
 
 export interface LabOptions extends CallOptions {
   config?: LabConfig
