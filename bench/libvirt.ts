@@ -8,15 +8,13 @@ import type { Readable, Writable } from 'node:stream'
 import { HostConnection } from '../framework/hosts/index.ts'
 import { unsupportedError } from '../framework/core/index.ts'
 import { parseDomainXml, type Domain, type LibvirtClient } from '../framework/protocols/libvirt/index.ts'
-import { knownHosts, vmPids } from '../lab/hosts.ts'
-import { createLabProvider, labPaths } from '../lab/index.ts'
 import { median, percentile, type BenchContext, type BenchResult } from './result.ts'
+import { openBenchVm, type BenchVm } from './support/lab-vm.ts'
 
 /** Many short rounds: what slows the machine down then slows all sides of a round. */
 const ROUNDS = 30
 const CALLS = 60
 const WARM_UP_CALLS = 300
-const VM_NAME = 'bench'
 const OPERATIONS = ['query_status', 'guest_ping'] as const
 type Operation = (typeof OPERATIONS)[number]
 
@@ -28,29 +26,23 @@ interface Side {
 }
 
 export async function run(context: BenchContext): Promise<BenchResult> {
-  const provider = createLabProvider({}, (text) => context.log(text))
-  let vm: { host: string; uuid: string } | undefined
+  const bench = await openBenchVm('ps2', (text) => context.log(text))
   try {
-    const [host] = await provider.hosts()
-    if (!host) throw new Error('the lab has no host')
-    const owner = { run: `bench-${process.pid}`, lease: 'bench', pid: process.pid, expires: Date.now() + 600_000 }
-    vm = { host: host.id, ...(await provider.create({ host: host.id, name: VM_NAME, owner })) }
-    return await measure(context, host, vm.uuid)
+    return await measure(context, bench)
   } finally {
-    if (vm) await provider.destroy(vm)
-    await provider.close()
+    await bench.close()
   }
 }
 
-async function measure(context: BenchContext, host: { id: string; uri: string }, uuid: string): Promise<BenchResult> {
-  const connection = await HostConnection.open(host)
+async function measure(context: BenchContext, { vm, qemuPid, versions }: BenchVm): Promise<BenchResult> {
+  const connection = await HostConnection.open(vm.host)
   const sides: Record<string, Side> = {}
   try {
     const client = await connection.client('calls')
-    const domain = await client.lookupByUuid(uuid)
-    const python = await pythonSide(host.uri, uuid)
+    const domain = await client.lookupByUuid(vm.uuid)
+    const python = await pythonSide(vm.host.uri, vm.uuid)
     sides['python'] = python
-    sides['control'] = await pythonSide(host.uri, uuid)
+    sides['control'] = await pythonSide(vm.host.uri, vm.uuid)
     sides['ours'] = ourSide(client, domain)
     const qmpSocketPath = parseDomainXml(await client.getXml(domain)).qmpSocketPaths[0]
     if (qmpSocketPath !== undefined) sides['floor'] = await rawQmpSide(qmpSocketPath)
@@ -61,13 +53,8 @@ async function measure(context: BenchContext, host: { id: string; uri: string },
       name: 'libvirt',
       ...summary(samples),
       n: ROUNDS * CALLS,
-      versions: {
-        node: process.versions.node,
-        libvirt: versionText(await client.libVersion()),
-        python_libvirt: versionText(python.libVersion),
-        qemu: (await client.humanMonitorCommand(domain, 'info version')).trim(),
-      },
-      qemuPids: await pidsOf(host.id, domain.name),
+      versions: { ...versions, python_libvirt: versionText(python.libVersion) },
+      qemuPids: [qemuPid],
       samplesFile: context.samplesFile,
     }
   } finally {
@@ -194,15 +181,6 @@ async function rawQmpSide(path: string): Promise<Side> {
     run: (_, count) => time(() => ask('{"execute":"query-status"}\n'), count),
     close: async () => void socket.destroy(),
   }
-}
-
-async function pidsOf(hostId: string, vmName: string): Promise<number[]> {
-  const host = (await knownHosts(labPaths())).find(({ id }) => id === hostId)
-  const found: number[] = []
-  for (const pid of host ? await vmPids(host) : []) {
-    if ((await readFile(`/proc/${pid}/cmdline`, 'utf8')).includes(`guest=${vmName},`)) found.push(pid)
-  }
-  return found
 }
 
 function versionText(version: number): string {
