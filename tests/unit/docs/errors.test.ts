@@ -12,7 +12,9 @@ const sources = globSync('{framework,lab,fixtures,reporters}/**/*.ts', { cwd: RO
   readFileSync(join(ROOT, file), 'utf8'),
 )
 const inCode = new Set(
-  sources.flatMap((text) => [...text.matchAll(/'(ATP_[A-Z_]+)'/g)].map(([, code]) => code as string)).filter((code) => !NOT_CODES.has(code)),
+  sources
+    .flatMap((text) => [...text.matchAll(/'(ATP_[A-Z_]+)'/g)].map(([, code]) => code as string))
+    .filter((code) => !NOT_CODES.has(code)),
 )
 const rows = tableRows(pageOf('docs/errors.md').text).flatMap(([code = '', branch = '', meaning = '']) => {
   const name = /^`(ATP_[A-Z_]+)`$/.exec(code)?.[1]
@@ -29,7 +31,9 @@ it('every code of the sources is on the page, once, with its meaning', () => {
 it('the branch of each code is that of the sources', () => {
   const branches = new Map<string, Set<string>>()
   for (const text of sources) {
-    for (const [, branch, code] of text.matchAll(/\b(config|state|connect|timeout|interrupted|protocol|remote|assertion|unsupported|internal)Error\(\s*'(ATP_[A-Z_]+)'/g)) {
+    for (const [, branch, code] of text.matchAll(
+      /\b(config|state|connect|timeout|interrupted|protocol|remote|assertion|unsupported|internal)Error\(\s*'(ATP_[A-Z_]+)'/g,
+    )) {
       branches.set(code as string, (branches.get(code as string) ?? new Set()).add(branch as string))
     }
   }
@@ -45,6 +49,7 @@ it('the branch of each code is that of the sources', () => {
 it('pages speak of no other codes', () => {
   const known = new Set([...rows.map(({ code }) => code), ...NOT_CODES])
   for (const { path, text } of pages) {
-    for (const [code] of text.matchAll(/\bATP_[A-Z_]+[A-Z](?![A-Z_*…])/g)) expect(known, `${code} in ${path}`).toContain(code)
+    for (const [code] of text.matchAll(/\bATP_[A-Z_]+[A-Z](?![A-Z_*…])/g))
+      expect(known, `${code} in ${path}`).toContain(code)
   }
 })

@@ -31,30 +31,36 @@ describe('commands', () => {
   })
 
   it('"npm run" names scripts of package.json', () => {
-    const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { scripts: Record<string, string> }
+    const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      scripts: Record<string, string>
+    }
     const named = lines.flatMap(({ path, text }) =>
       [...text.matchAll(/npm run ([a-z:-]+)/g)].map(([, script]) => ({ path, script: script as string })),
     )
     expect(named.length).toBeGreaterThan(5)
-    for (const { path, script } of named) expect(Object.keys(scripts), `"npm run ${script}" in ${path}`).toContain(script)
+    for (const { path, script } of named)
+      expect(Object.keys(scripts), `"npm run ${script}" in ${path}`).toContain(script)
   })
 
   it('"atp" has the sub-commands and options that are named', () => {
     const words = commandWords()
     const named = lines.flatMap(({ path, text }) =>
-      [...text.matchAll(/(?:^|npx |"|\(|_)atp ((?:[^"|)]|\|(?! ))*)/g)].map(([, rest]) => ({ path, rest: rest as string })),
+      [...text.matchAll(/(?:^|npx )atp ([^)|]*)/g)].map(([, rest]) => ({
+        path,
+        parts: (rest as string).trim().split(/\s+/),
+      })),
     )
     expect(named.length).toBeGreaterThan(30)
-    for (const { path, rest } of named) {
-      let command = ''
-      for (const word of rest.trim().split(/\s+/)) {
-        const known = words.get(command) ?? []
-        const isOption = word.startsWith('--')
-        if (isOption || (words.has(command) && !/^[.[<'*]|[./*]|^-|^…$/.test(word) && takesSubCommand(words, command))) {
-          expect(known, `"atp ${rest}" in ${path}`).toContain(word.split('=')[0])
-        }
-        if (!isOption && words.has(`${command} ${word}`.trim())) command = `${command} ${word}`.trim()
-      }
+    for (const { path, parts } of named) {
+      const where = `"atp ${parts.join(' ')}" in ${path}`
+      const longest = [2, 1].map((count) => parts.slice(0, count).join(' ')).find((command) => words.has(command))
+      expect(longest, where).toBeDefined()
+      const command = longest as string
+      const next = parts[command.split(' ').length]
+      const isGroup = [...words.keys()].some((other) => other.startsWith(`${command} `))
+      if (isGroup && next !== undefined) expect(words.get(command), where).toContain(next)
+      for (const option of parts.filter((part) => part.startsWith('--')))
+        expect(words.get(command), where).toContain(option)
     }
   })
 })
@@ -63,12 +69,11 @@ describe('commands', () => {
 function commandWords(): Map<string, string[]> {
   const script = execFileSync(process.execPath, [join(ROOT, 'bin/atp.js'), 'completion', 'bash'], { encoding: 'utf8' })
   return new Map(
-    [...script.matchAll(/^ {4}'([a-z ]*)'\) words='([^']*)'/gm)].map(([, path, words]) => [path as string, (words as string).split(' ')]),
+    [...script.matchAll(/^ {4}'([a-z ]*)'\) words='([^']*)'/gm)].map(([, path, words]) => [
+      path as string,
+      (words as string).split(' '),
+    ]),
   )
-}
-
-function takesSubCommand(words: Map<string, string[]>, command: string): boolean {
-  return [...words.keys()].some((path) => path !== command && path.startsWith(command === '' ? '' : `${command} `))
 }
 
 describe('tables', () => {
@@ -83,17 +88,21 @@ describe('tables', () => {
 
   it('of settings has every setting of the schema, with its default', () => {
     const section = pageOf('docs/getting-started.md').text.split('<!-- checked: settings -->')[1] as string
-    const rows = new Map(tableRows(section).map(([name = '', value = '']) => [name.replaceAll('`', ''), value.replaceAll('`', '')]))
-    expect([...rows.keys()].toSorted()).toEqual(settingsOf(configSchema).toSorted())
+    const rows = new Map(
+      tableRows(section).map(([name = '', value = '']) => [name.replaceAll('`', ''), value.replaceAll('`', '')]),
+    )
+    expect([...rows.keys()].toSorted()).toEqual(settingsOf(configSchema as unknown as Schema).toSorted())
     const resolved = resolveConfig({ lab: {} }, '/') as unknown as Record<string, unknown>
     const { timeouts } = resolved as { timeouts: Record<string, number> }
     for (const [name, ms] of Object.entries(timeouts)) expect(rows.get(`timeouts.${name}`)).toBe(`${ms / 1000}s`)
     for (const name of ['retry', 'bail']) expect(rows.get(name)).toBe(String(resolved[name]))
-    for (const name of ['hosts', 'tags', 'plugins'] as const) expect([rows.get(name), resolved[name]]).toEqual(['[]', []])
+    for (const name of ['hosts', 'tags', 'plugins'] as const)
+      expect([rows.get(name), resolved[name]]).toEqual(['[]', []])
     expect(rows.get('evidence')).toBe(`'${String(resolved['evidence'])}'`)
     expect(rows.get('specs')).toBe(`['${(resolved['specs'] as string[]).join()}']`)
     const { allure } = resolved['report'] as { allure: Record<string, string> }
-    for (const name of ['results', 'report', 'history']) expect(rows.get(`report.allure.${name}`)).toBe(`'${allure[name]?.slice(1)}'`)
+    for (const name of ['results', 'report', 'history'])
+      expect(rows.get(`report.allure.${name}`)).toBe(`'${allure[name]?.slice(1)}'`)
   })
 
   it('of fixtures names each of them', () => {
@@ -119,7 +128,9 @@ function settingsOf(schema: Schema, prefix = ''): string[] {
     const below = alternatives.flatMap((one) => [
       ...settingsOf(one, `${path}.`),
       // What the elements of the quality gate hold is described where it is explained.
-      ...(path.endsWith('qualityGate') ? [] : (one.items?.oneOf ?? [one.items ?? {}]).flatMap((item) => settingsOf(item, `${path}[].`))),
+      ...(path.endsWith('qualityGate')
+        ? []
+        : (one.items?.oneOf ?? [one.items ?? {}]).flatMap((item) => settingsOf(item, `${path}[].`))),
     ])
     return value.properties ? below : [path, ...below]
   })

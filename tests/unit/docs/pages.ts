@@ -26,9 +26,12 @@ export interface Page {
   spans: string[]
 }
 
-export const pages: Page[] = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...globSync('docs/*.md', { cwd: ROOT })].map(
-  (path) => parsePage(path, readFileSync(join(ROOT, path), 'utf8')),
-)
+export const pages: Page[] = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'CHANGELOG.md',
+  ...globSync('docs/*.md', { cwd: ROOT }),
+].map((path) => parsePage(path, readFileSync(join(ROOT, path), 'utf8')))
 
 export function pageOf(path: string): Page {
   const page = pages.find((one) => one.path === path)
@@ -47,7 +50,14 @@ export function tableRows(text: string): string[][] {
   const lines = text.split('\n')
   return lines.flatMap((line, index) => {
     const isRow = line.startsWith('|') && !/^\|[-| ]+\|$/.test(line) && !/^\|[-| ]+\|$/.test(lines[index + 1] ?? '')
-    return isRow ? [line.slice(1, -1).split(/(?<!\\)\|/).map((cell) => cell.trim())] : []
+    return isRow
+      ? [
+          line
+            .slice(1, -1)
+            .split(/(?<!\\)\|/)
+            .map((cell) => cell.trim()),
+        ]
+      : []
   })
 }
 

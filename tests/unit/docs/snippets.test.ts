@@ -10,7 +10,10 @@ const folder = join(ROOT, '.atp', `docs-${process.pid}`)
 /** Where a block is written to; lines are those of the page, so that messages lead there. */
 function fileOf({ page, line, words, language }: Block): string {
   const named = words.find((word) => word.startsWith('file='))?.slice('file='.length)
-  return named ?? `${page.replaceAll(/[/.]/g, '-')}-${line}.${words.includes('spec') || language === 'yaml' ? 'spec.' : ''}${language}`
+  return (
+    named ??
+    `${page.replaceAll(/[/.]/g, '-')}-${line}.${words.includes('spec') || language === 'yaml' ? 'spec.' : ''}${language}`
+  )
 }
 
 function write(file: string, text: string): void {
@@ -28,7 +31,10 @@ describe('snippets', () => {
     // Vitest's types know no author's keys of "meta" yet.
     const typed = blocksWith('ts').filter(({ words }) => !words.includes('untyped'))
     for (const block of [...typed, ...blocksWith('yaml')]) write(fileOf(block), block.text)
-    write('tsconfig.json', JSON.stringify({ extends: '../../tsconfig.json', compilerOptions: { types: ['node'] }, include: ['**/*.ts'] }))
+    write(
+      'tsconfig.json',
+      JSON.stringify({ extends: '../../tsconfig.json', compilerOptions: { types: ['node'] }, include: ['**/*.ts'] }),
+    )
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -45,7 +51,10 @@ describe('snippets', () => {
     const files = blocksWith('yaml', 'spec').map(fileOf)
     expect(files.length).toBeGreaterThan(4)
     const checked = run([join(ROOT, 'bin/atp.js'), 'scenario', 'validate', ...files])
-    expect(checked.output.split('\n').filter((line) => /^bad|note:/.test(line)), checked.output).toEqual([])
+    expect(
+      checked.output.split('\n').filter((line) => /^bad|note:/.test(line)),
+      checked.output,
+    ).toEqual([])
     expect(checked.status, checked.output).toBe(0)
   })
 

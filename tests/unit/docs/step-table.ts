@@ -2,7 +2,9 @@ import { stepRegistry, type StepKind } from '../../../framework/scenario/index.t
 
 /** The table of step kinds in docs/writing-specs.md. */
 export function stepTable(): string {
-  const rows = stepRegistry.kinds.filter(isHere).map((kind) => `| ${[name(kind), kind.summary, params(kind)].join(' | ')} |`)
+  const rows = stepRegistry.kinds
+    .filter(isHere)
+    .map((kind) => `| ${[name(kind), kind.summary, params(kind)].join(' | ')} |`)
   return ['| Action, other spellings | Does | Parameters |', '|---|---|---|', ...rows].join('\n')
 }
 
