@@ -1,3 +1,4 @@
+import { callSite } from './call-site.ts'
 import { interruptedError, timeoutError } from './errors.ts'
 
 /** Bounds of one call. Every operation that can wait takes them. */
@@ -41,6 +42,7 @@ export async function withDeadline<T>(
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   if (signal?.aborted) throw interrupted(what, signal)
+  const site = callSite(withDeadline)
   const controller = new AbortController()
   let timer: NodeJS.Timeout | undefined
   let onAbort: (() => void) | undefined
@@ -64,6 +66,8 @@ export async function withDeadline<T>(
   })
   try {
     return await Promise.race([work(controller.signal), bound])
+  } catch (error) {
+    throw site.mark(error)
   } finally {
     clearTimeout(timer)
     if (onAbort) signal?.removeEventListener('abort', onAbort)

@@ -1,4 +1,5 @@
 export * from './errors.ts'
+export * from './call-site.ts'
 export * from './deadline.ts'
 export * from './duration.ts'
 export * from './secret.ts'

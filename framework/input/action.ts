@@ -1,5 +1,6 @@
 import {
   assertionError,
+  callSite,
   interrupted,
   logger,
   messageOf,
@@ -84,10 +85,11 @@ export class ActionQueue {
     const timer = timeoutMs !== undefined && Number.isFinite(timeoutMs) ? AbortSignal.timeout(timeoutMs) : undefined
     const signals = [outer, timer].filter((signal) => signal !== undefined)
     const signal = signals.length > 0 ? AbortSignal.any(signals) : new AbortController().signal
+    const site = callSite(this.run)
     try {
       return await this.#inTurn(signal, action, () => this.#carryOut(action, signal, body))
     } catch (error) {
-      if (!timer?.aborted || outer?.aborted) throw error
+      if (!timer?.aborted || outer?.aborted) throw site.mark(error)
       throw timeoutError('ATP_TIMEOUT', `${this.#host.vm}: ${action.name} did not finish within ${timeoutMs} ms`, {
         cause: error,
         context: { vm: this.#host.vm, timeoutMs },

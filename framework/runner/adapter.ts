@@ -430,7 +430,9 @@ function pathOf(inner: TestCase | TestSuite): string[] {
 
 /** Assertions speak about the product; any other error that is not ours comes from the spec's own code. */
 function verdictOfForeign(error: TestError): Verdict {
-  if (error.name === 'AssertionError' || error.diff !== undefined || error.expected !== undefined) return 'product'
+  // Matchers of "expect.extend" throw plain errors with a context.
+  const asserts = error.name === 'AssertionError' || '__vitest_error_context__' in error
+  if (asserts || error.diff !== undefined || error.expected !== undefined) return 'product'
   if (/^(Test|Hook) timed out in /.test(error.message ?? '')) return 'infrastructure'
   return 'spec'
 }

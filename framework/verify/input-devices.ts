@@ -12,7 +12,9 @@ export interface GuestInputDevice {
 
 // Linux BUS_* (input.h).
 const BUSES: Readonly<Record<number, GuestInputDevice['bus']>> = { 0x11: 'ps2', 0x03: 'usb', 0x06: 'virtio' }
-const KEY_A = 30
+/** Q to P, A to L, Z to M. A broken or remapped keyboard may lack some of them. */
+const LETTERS = [[16, 25], [30, 38], [44, 50]] as const
+const FEWEST_LETTERS = 13
 const BTN_LEFT = 0x110
 const X = 0
 
@@ -34,7 +36,8 @@ export function parseInputDevices(text: string): GuestInputDevice[] {
 }
 
 function kindOf(block: string): GuestInputDevice['kind'] {
-  if (hasBit(block, 'KEY', KEY_A)) return 'keyboard'
+  const letters = LETTERS.flatMap(([from, to]) => Array.from({ length: to - from + 1 }, (_, index) => from + index))
+  if (letters.filter((code) => hasBit(block, 'KEY', code)).length >= FEWEST_LETTERS) return 'keyboard'
   if (!hasBit(block, 'KEY', BTN_LEFT)) return 'other'
   if (hasBit(block, 'ABS', X)) return 'tablet'
   return hasBit(block, 'REL', X) ? 'mouse' : 'other'

@@ -123,9 +123,10 @@ function withBodyBudget(handler: Handler, timeoutMs: number, place: Place | unde
     }
     const [unawaited] = scope.unawaited
     if (unawaited !== undefined) {
-      throw configError('ATP_EXPECT_NOT_AWAITED', `the test ended while it still expected ${unawaited}`, {
+      const error = configError('ATP_EXPECT_NOT_AWAITED', `the test ended while it still expected ${unawaited.what}`, {
         remedy: 'write "await" before expect(…) of a live object',
       })
+      throw unawaited.site.mark(error)
     }
   }
   // Vitest finds the fixtures a test uses in the source text of its function, or in marks that `test.for` left.

@@ -9,12 +9,15 @@ import { inject } from 'vitest'
 import { configureLogging } from '../../core/index.ts'
 import '../../../fixtures/matchers.ts'
 
+const STACK_FRAMES = 50
 const MARK = Symbol.for('ocloudview.atp.worker')
 const process_ = process as NodeJS.Process & { [MARK]?: boolean; reallyExit(code: number): never }
 
 // Without isolation this file runs once per spec file in the same process.
 if (!process_[MARK]) {
   process_[MARK] = true
+  // The way from a protocol's error up to the line of the spec is long.
+  Error.stackTraceLimit = Math.max(Error.stackTraceLimit, STACK_FRAMES)
   process.on('SIGINT', () => {})
   process.on('SIGTERM', () => {})
   process.on('disconnect', () => process_.reallyExit(1))

@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { recordArtifact, type TestContext } from 'vitest'
-import { messageOf, redact, Scope, timeoutError, withDeadline } from '../../core/index.ts'
+import { callSite, messageOf, redact, Scope, timeoutError, withDeadline, type CallSite } from '../../core/index.ts'
 import { redactDeep, toErrorRecord } from '../../evidence/index.ts'
 import type { TestScopedEvent } from '../../evidence/events.ts'
 import { EVENT_ARTIFACT, type AtpContext } from '../context.ts'
@@ -14,6 +14,12 @@ export interface EvidenceSource {
   /** Prefix of the attachment names, e.g. the VM's name. */
   name: string
   collect(attach: (name: string, contentType: string, content: string | Uint8Array) => void, signal: AbortSignal): Promise<void>
+}
+
+/** An `expect(live)`: what it waits for, and where it stands in the spec. */
+export interface PendingExpectation {
+  what: string
+  site: CallSite
 }
 
 const currentStep = new AsyncLocalStorage<string>()
@@ -30,7 +36,7 @@ export class TestScope extends Scope {
   readonly context: AtpContext
   readonly #task: Task
   readonly #evidence: EvidenceSource[] = []
-  readonly #pendingExpectations = new Map<Promise<unknown>, string>()
+  readonly #pendingExpectations = new Map<Promise<unknown>, PendingExpectation>()
   #sent: Promise<unknown> = Promise.resolve()
   #steps = 0
   #files = 0
@@ -83,12 +89,10 @@ export class TestScope extends Scope {
         durationMs: performance.now() - started,
         ...(error === undefined ? {} : { error: toErrorRecord(error) }),
       })
-    // Taken here: a timer's stack does not lead to the spec.
-    const called: { stack?: string } = {}
-    Error.captureStackTrace(called, this.step)
+    const site = callSite(this.step)
     const timeoutMs = options.timeoutMs ?? this.context.timeouts.step
     const limit = new AbortController()
-    const timer = setTimeout(() => limit.abort(stepTimeout(title, timeoutMs, called.stack)), timeoutMs)
+    const timer = setTimeout(() => limit.abort(site.mark(stepTimeout(title, timeoutMs))), timeoutMs)
     try {
       const signal = AbortSignal.any([this.signal, limit.signal])
       const result = await withDeadline(`step "${title}"`, { signal }, () => currentStep.run(id, async () => body()))
@@ -129,15 +133,15 @@ export class TestScope extends Scope {
   }
 
   /** Remembers an `await expect(live)` so that one nobody awaited fails the test instead of passing unseen. */
-  trackExpectation<T>(what: string, promise: Promise<T>): Promise<T> {
-    this.#pendingExpectations.set(promise, what)
+  trackExpectation<T>(expectation: PendingExpectation, promise: Promise<T>): Promise<T> {
+    this.#pendingExpectations.set(promise, expectation)
     const forget = () => this.#pendingExpectations.delete(promise)
     promise.then(forget, forget)
     return promise
   }
 
-  /** Descriptions of live expectations still under way. */
-  get unawaited(): string[] {
+  /** Live expectations still under way. */
+  get unawaited(): PendingExpectation[] {
     return [...this.#pendingExpectations.values()]
   }
 
@@ -167,12 +171,10 @@ export class TestScope extends Scope {
   }
 }
 
-function stepTimeout(title: string, timeoutMs: number, stack: string | undefined): Error {
-  const error = timeoutError('ATP_STEP_TIMEOUT', `step "${title}" did not finish within ${timeoutMs} ms`, {
+function stepTimeout(title: string, timeoutMs: number): Error {
+  return timeoutError('ATP_STEP_TIMEOUT', `step "${title}" did not finish within ${timeoutMs} ms`, {
     context: { timeoutMs },
     remedy: 'give the step a longer { timeoutMs }',
     verdict: 'product',
   })
-  error.stack = `${error.name}: ${error.message}\n${stack?.replace(/^.*\n/, '') ?? ''}`
-  return error
 }

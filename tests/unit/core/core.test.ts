@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import {
   AtpError,
+  callSite,
   configError,
   isAtpError,
   nearest,
@@ -84,5 +85,19 @@ describe('nearest', () => {
     expect(nearest('durration', ['duration', 'domain'])).toBe('duration')
     expect(nearest('tiemout', ['timeout', 'text'])).toBe('timeout')
     expect(nearest('xyz', ['timeout', 'text'])).toBeUndefined()
+  })
+})
+
+describe('callSite', () => {
+  it('leads an error from a timer back to the call, once', async () => {
+    async function wanted() {
+      await withDeadline('something', { timeoutMs: 1 }, () => new Promise(() => {}))
+    }
+    const error = await wanted().then(undefined, (reason: Error) => reason)
+    expect(error?.stack?.match(/wanted/g)).toHaveLength(1)
+  })
+
+  it('leaves what is no error alone', () => {
+    expect(callSite(describe).mark('text')).toBe('text')
   })
 })

@@ -89,6 +89,14 @@ H: Handlers=js0
     ])
   })
 
+  it('knows a keyboard that lacks a key', () => {
+    const words = /^B: KEY=(.+)$/m.exec(text)?.[1]?.split(' ') as string[]
+    const withoutA = (BigInt(`0x${words.at(-1)}`) & ~(1n << 30n)).toString(16)
+    const broken = text.replace(words.join(' '), [...words.slice(0, -1), withoutA].join(' '))
+    expect(broken).not.toBe(text)
+    expect(parseInputDevices(broken)[0]).toMatchObject({ bus: 'ps2', kind: 'keyboard' })
+  })
+
   it('survives anything', () => {
     fc.assert(
       fc.property(fc.string(), (any) => {
