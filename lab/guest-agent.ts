@@ -72,7 +72,7 @@ export class GuestAgent {
     const { name, uuid } = this.#domain
     await this.#write('/proc/sys/kernel/hostname', name, options)
     await this.#write('/etc/machine-id', `${uuid.replaceAll('-', '')}\n`, options)
-    await this.syncClock(options)
+    await this.#setClock(options)
   }
 
   async #write(path: string, text: string, options: CallOptions): Promise<void> {
@@ -105,6 +105,10 @@ export class GuestAgent {
     const guestMs = Number(await this.#call('guest-get-time', {}, options)) / 1e6
     const after = Date.now()
     if (guestMs > before - CLOCK_TOLERANCE_MS && guestMs < after + CLOCK_TOLERANCE_MS) return
+    await this.#setClock(options)
+  }
+
+  async #setClock(options: CallOptions): Promise<void> {
     await this.#call('guest-set-time', { time: Date.now() * 1e6 }, options)
   }
 

@@ -12,7 +12,7 @@ import {
   type LibvirtClient,
 } from '../framework/protocols/libvirt/index.ts'
 import { destroyClone, resetClone, startClone } from './clone.ts'
-import { daemonUser } from './daemon-user.ts'
+import { daemonUser, type DaemonUser } from './daemon-user.ts'
 import { hostInUse, knownHosts, labHost, startHost, type LabHost } from './hosts.ts'
 import { ensureImage } from './image/build.ts'
 import { kvmVerdict } from './kvm.ts'
@@ -53,6 +53,7 @@ export class LabProvider implements VmProvider {
   readonly #connections = new Map<string, Promise<HostConnection>>()
   readonly #snapshots = new Map<string, Promise<Snapshot>>()
   readonly #grounds = new Map<string, Promise<Ground>>()
+  readonly #users = new Map<string, Promise<DaemonUser>>()
   readonly #closing = new AbortController()
 
   /** @throws `ATP_LAB_PROFILE`, `ATP_LAB_PATH`. */
@@ -96,7 +97,7 @@ export class LabProvider implements VmProvider {
     const { name, owner, profile = this.#config.profile } = request
     const [client, user, snapshot] = await Promise.all([
       this.#client(host, 'calls', bounds),
-      daemonUser(bounds),
+      this.#user(),
       withDeadline(`the snapshot for "${name}"`, bounds, () => this.#snapshot(host, profile)),
     ])
     // A standby serves many leases; a VM made for one is not worth keeping the state of.
@@ -188,6 +189,10 @@ export class LabProvider implements VmProvider {
     })
   }
 
+  #user(): Promise<DaemonUser> {
+    return remembered(this.#users, '', () => daemonUser({ signal: this.#closing.signal }))
+  }
+
   #ground(): Promise<Ground> {
     return remembered(this.#grounds, '', async () => {
       const { signal } = this.#closing
@@ -208,7 +213,7 @@ export class LabProvider implements VmProvider {
       const profile = profileOf(profileName)
       const ground = await this.#ground()
       const client = await this.#client(host, 'calls', { signal })
-      const user = await daemonUser({ signal })
+      const user = await this.#user()
       const others = (await knownHosts(this.#paths)).filter((other) => other.id !== host.id)
       const options = { signal, onProgress: this.#onProgress }
       return await ensureSnapshot(host, { profile, ...ground }, { client, user, others }, options)
