@@ -1,4 +1,4 @@
-import { connectError, interrupted, timeoutError, type CallOptions } from '../../core/index.ts'
+import { callSite, connectError, interrupted, timeoutError, type CallOptions } from '../../core/index.ts'
 import { LengthFramer, XdrReader, type ByteStream, type XdrWriter } from '../../wire/index.ts'
 import { CallScheduler, type ScheduledCall } from './call-scheduler.ts'
 import { beginFrame, finishFrame, rawFrame, readHeader, readRemoteError, type FrameHeader } from './codec.ts'
@@ -128,6 +128,7 @@ export class RpcConnection {
    *   `ATP_WIRE_ENCODE`, or what the daemon's refusal maps to.
    */
   call<T>(spec: CallSpec<T>, options?: CallOptions): Promise<T> {
+    const site = callSite(this.call)
     return new Promise<T>((resolve, reject) => {
       if (this.#end) throw this.#closedError(spec.what)
       const signal = options?.signal
@@ -146,7 +147,7 @@ export class RpcConnection {
         expiresAtMs: performance.now() + timeoutMs,
         expire: () => this.#giveUp(call, callTimeout(spec.what, timeoutMs, call.state === 'sent')),
         resolve,
-        reject,
+        reject: (error) => reject(site.mark(error)),
         settled: false,
         signal,
         onAbort: undefined,

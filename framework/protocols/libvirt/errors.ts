@@ -57,7 +57,7 @@ export function closedError(what: string, peer: string, reason: unknown): AtpErr
 export function callTimeout(what: string, timeoutMs: number, sent: boolean): AtpError {
   return timeoutError(
     'ATP_LIBVIRT_TIMEOUT',
-    `${what}: no answer within ${timeoutMs} ms` +
+    `${what}: no answer within ${Math.round(timeoutMs)} ms` +
       (sent ? '; the daemon may still carry it out' : '; it was still waiting for earlier calls and was not sent'),
     { context: { timeoutMs, sent }, retryable: !sent },
   )

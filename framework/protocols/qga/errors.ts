@@ -41,6 +41,8 @@ export function qgaClosedError(vm: string, reason?: unknown): AtpError {
   return stateError('ATP_QGA_CLOSED', `${vm}: the guest agent session is closed${why}`, {
     cause: reason,
     context: { vm },
+    // Not the spec's doing when the VM went away.
+    ...(isAtpError(reason) ? { verdict: reason.verdict } : {}),
   })
 }
 

@@ -1,5 +1,6 @@
 import {
   connectError,
+  isAtpError,
   messageOf,
   protocolError,
   stateError,
@@ -10,7 +11,12 @@ import {
 /** `ATP_VIRTIO_SERIAL_CLOSED`: a call on a channel that this side closed, or never opened. */
 export function channelClosedError(peer: string, reason?: unknown): AtpError {
   const why = reason === undefined ? '' : ` (${messageOf(reason)})`
-  return stateError('ATP_VIRTIO_SERIAL_CLOSED', `${peer} is closed${why}`, { cause: reason, context: { peer } })
+  return stateError('ATP_VIRTIO_SERIAL_CLOSED', `${peer} is closed${why}`, {
+    cause: reason,
+    context: { peer },
+    // Not the spec's doing when the VM went away.
+    ...(isAtpError(reason) ? { verdict: reason.verdict } : {}),
+  })
 }
 
 /** `ATP_VIRTIO_SERIAL_LOST`: the other side, or the host, ended the channel. */
