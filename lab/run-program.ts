@@ -22,11 +22,17 @@ export function programEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.Process
   return { ...env, PATH: `${env['PATH'] ?? '/usr/bin:/bin'}:/usr/sbin:/sbin` }
 }
 
+/** Whether the program could not be found: a PATH with folders this user may not enter gives `EACCES` for that. */
+export function isNotInstalled(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException
+  return code === 'ENOENT' || code === 'EACCES'
+}
+
 /**
  * Runs a program to its end. A non-zero exit is a result, not an error. On abort or timeout the program is
  * killed before the call rejects.
  *
- * @throws the spawn error (`ENOENT`: not installed), `ATP_TIMEOUT`, `ATP_INTERRUPTED`.
+ * @throws the spawn error (see {@link isNotInstalled}), `ATP_TIMEOUT`, `ATP_INTERRUPTED`.
  */
 export function runProgram(
   file: string,

@@ -1,5 +1,5 @@
 import { remoteError, unsupportedError, type AtpError, type CallOptions } from '../framework/core/index.ts'
-import { runProgram } from './run-program.ts'
+import { isNotInstalled, runProgram } from './run-program.ts'
 
 /** What the lab runs on, besides what every Debian has. Their dependencies bring the rest. */
 export const SYSTEM_PACKAGES = ['qemu-system-x86', 'libvirt-daemon', 'libvirt-daemon-driver-qemu'] as const
@@ -25,7 +25,7 @@ async function query(names: readonly string[], options: CallOptions): Promise<{ 
   try {
     return await runProgram('dpkg-query', ['-W', '-f', '${Package} ${db:Status-Status}\n', ...names], options)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    if (!isNotInstalled(error)) throw error
     throw unsupportedError(
       'ATP_LAB_SYSTEM',
       'the lab needs Debian, or a system made from it: dpkg-query is not installed',
@@ -86,7 +86,7 @@ async function mayUseSudo(options: CallOptions): Promise<boolean> {
   try {
     return (await runProgram('sudo', ['-n', 'true'], options)).exitCode === 0
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
+    if (isNotInstalled(error)) return false
     throw error
   }
 }

@@ -1,5 +1,5 @@
 import { missingSystemPackages, packagesError, SYSTEM_PACKAGES } from './system-packages.ts'
-import { runProgram } from './run-program.ts'
+import { isNotInstalled, runProgram } from './run-program.ts'
 import type { CallOptions } from '../framework/core/index.ts'
 
 /** Programs whose versions a memory snapshot depends on. */
@@ -19,7 +19,7 @@ async function firstLine(program: string, options: CallOptions): Promise<string>
     const { stdout } = await runProgram(program, ['--version'], options)
     return stdout.split('\n')[0] as string
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    if (!isNotInstalled(error)) throw error
     const missing = await missingSystemPackages(options)
     throw packagesError(missing.length > 0 ? missing : SYSTEM_PACKAGES, error)
   }

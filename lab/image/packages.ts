@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdir, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connectError, remoteError, unsupportedError, type CallOptions } from '../../framework/core/index.ts'
-import { programEnv, runProgram, type ProgramResult } from '../run-program.ts'
+import { isNotInstalled, programEnv, runProgram, type ProgramResult } from '../run-program.ts'
 import type { PackageUse } from './recipe.ts'
 
 const APT_TIMEOUT_MS = 300_000
@@ -81,7 +81,7 @@ async function apt(program: string, args: string[], options: CallOptions & { cwd
       env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
     })
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
+    if (!isNotInstalled(error)) throw error
     throw unsupportedError(
       'ATP_LAB_IMAGE_APT',
       `${program} is not installed: the guest image is made of Debian packages`,
