@@ -10,7 +10,7 @@ const root = resolve(import.meta.dirname, '..')
 const dist = join(root, 'dist')
 rmSync(dist, { recursive: true, force: true })
 execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' })
-for (const path of ['bin/atp.js', 'schemas', 'README.md', 'docs']) cpSync(join(root, path), join(dist, path), { recursive: true })
+for (const path of ['bin/atp.js', 'schemas', 'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs']) cpSync(join(root, path), join(dist, path), { recursive: true })
 
 interface Manifest extends Record<string, unknown> {
   exports: Record<string, string>

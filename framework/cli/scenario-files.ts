@@ -1,7 +1,7 @@
 /** What the `atp scenario` commands do. */
 import { globSync, readFileSync, writeFileSync } from 'node:fs'
 import { relative } from 'node:path'
-import { loadConfig } from '../config/index.ts'
+import { loadConfig, type ResolvedConfig } from '../config/index.ts'
 import { configError, isAtpError } from '../core/index.ts'
 import { formatProblem, loadScenario, printScenario, type Problem } from '../scenario/index.ts'
 import { EXIT } from '../runner/exit-code.ts'
@@ -14,14 +14,22 @@ function filesOf(globs: string[], root: string): string[] {
   return files.toSorted()
 }
 
-async function globsOrConfigured(globs: string[]): Promise<string[]> {
-  return globs.length > 0 ? globs : (await loadConfig(process.cwd())).specs
+/** The project's configuration, with its plug-ins loaded: scenarios may use their step kinds. */
+async function loadProject(file?: string): Promise<ResolvedConfig> {
+  const config = await loadConfig(process.cwd(), file)
+  for (const plugin of config.plugins) await import(plugin)
+  return config
+}
+
+async function filesOrSpecs(globs: string[]): Promise<string[]> {
+  const { specs, root } = await loadProject()
+  return filesOf(globs.length > 0 ? globs : specs, root)
 }
 
 export async function list(globs: string[], options: { tags?: string; json?: boolean }): Promise<void> {
   const wanted = options.tags?.split(',').map((tag) => tag.trim())
   const rows: { file: string; id?: string; name: string; tags: string[]; steps: number }[] = []
-  for (const file of filesOf(await globsOrConfigured(globs), process.cwd())) {
+  for (const file of await filesOrSpecs(globs)) {
     const { scenario } = await loadScenario(file, { checkNeeds: false })
     if (wanted && !wanted.some((tag) => scenario.tags.includes(tag))) continue
     const { id, name, tags, steps } = scenario
@@ -33,7 +41,7 @@ export async function list(globs: string[], options: { tags?: string; json?: boo
 
 export async function validate(globs: string[], options: { lenient?: boolean }): Promise<void> {
   let bad = 0
-  for (const file of filesOf(await globsOrConfigured(globs), process.cwd())) {
+  for (const file of await filesOrSpecs(globs)) {
     try {
       const { notes, text, scenario } = await loadScenario(file, { lenient: options.lenient === true })
       process.stdout.write(`ok   ${file}  ${scenario.name}\n`)
@@ -51,6 +59,7 @@ export async function validate(globs: string[], options: { lenient?: boolean }):
 }
 
 export async function convert(file: string, options: { write?: boolean }): Promise<void> {
+  await loadProject()
   const { scenario } = await loadScenario(file, { checkNeeds: false })
   const text = printScenario(scenario)
   if (options.write) writeFileSync(file, text)

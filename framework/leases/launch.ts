@@ -20,9 +20,13 @@ export interface BrokerStart {
 const LARGEST_LOG_BYTES = 10 * 1024 * 1024
 const LOG_TAIL_LINES = 15
 
-/** Identity of what a broker serves. Client and broker compare it. */
+/**
+ * Identity of what a broker serves. Client and broker compare it. Of the provider's module only folder and name
+ * count: every project has a copy of its own, and their versions are compared apart.
+ */
 export function servesOf(provider: string | undefined, configJson: string): string {
-  return `${provider ?? 'none'} ${configJson}`
+  const module = provider?.replace(/\.[jt]s$/, '').split('/').slice(-2).join('/')
+  return `${module ?? 'none'} ${configJson}`
 }
 export function configJsonOf(start: BrokerStart): string {
   return JSON.stringify(start.config ?? null)

@@ -17,3 +17,6 @@ export function defaultRegistry(options: DefaultRegistryOptions = {}): ProtocolR
   registry.register(new VirtioSerialProtocolBuilder(options.virtioSerial))
   return registry
 }
+
+/** The registry VMs use: everything the framework speaks and what plug-ins register. */
+export const protocolRegistry = defaultRegistry()

@@ -23,6 +23,13 @@ export interface AtpContext {
 }
 
 declare module 'vitest' {
+  /** What authors may say about a test: `{ meta: { id: 'TC-1042', knownIssue: 'BUG-7' } }`. */
+  interface TaskMeta {
+    /** Stable across renames; travels to all reports. */
+    id?: string
+    /** URL or number of the issue that explains a red test; it stays red and breaks no gate. */
+    knownIssue?: string
+  }
   interface ProvidedContext {
     atp: AtpContext
   }
