@@ -1,7 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import { configureLogging, isAtpError, messageOf, redact } from '../core/index.ts'
 import { packageVersion } from '../runner/package-version.ts'
-import { EXIT } from '../runner/exit-code.ts'
+import { EXIT, isUsageError } from '../runner/exit-code.ts'
 import { completionCommand } from './completion.ts'
 import { configCommand } from './config.ts'
 import { doctorCommand } from './doctor.ts'
@@ -62,11 +62,8 @@ export function printError(error: unknown): void {
 
 /** Exit code for an error that ended a command. */
 export function exitCodeOfError(error: unknown): number {
-  if (isAtpError(error)) {
-    if (error.branch === 'config' || error.branch === 'unsupported') return EXIT.usage
-    if (error.verdict === 'infrastructure') return EXIT.infrastructure
-  }
-  return EXIT.failed
+  if (isUsageError(error)) return EXIT.usage
+  return isAtpError(error) && error.verdict === 'infrastructure' ? EXIT.infrastructure : EXIT.failed
 }
 
 // Whoever reads the output ("| head") may leave before the end; the work and its exit code go on.

@@ -355,6 +355,9 @@ export class VitestAdapter implements Reporter {
     attempt.failed = status === 'failed' || status === 'broken'
     const verdict = status === 'failed' || status === 'broken' ? (errors[0]?.verdict ?? 'framework') : undefined
     const willRetry = more.willRetry ?? false
+    // An error from before the body, such as no VM to be had, has no line of its own.
+    const [first] = errors
+    if (first && !first.location && first.branch !== 'internal') Object.assign(first, placeOf(testCase))
     this.send({
       type: 'test.end',
       test: this.#idOf(testCase),
@@ -409,6 +412,14 @@ const CANCELLED = 'The test run was aborted by the user.'
 function skipReason(testCase: TestCase): string {
   if (testCase.options.mode === 'todo') return 'marked as todo'
   return isMarked(testCase) ? 'marked as skip' : 'not selected'
+}
+
+/** Where a test begins. */
+function placeOf(testCase: TestCase): Pick<ErrorRecord, 'location' | 'codeFrame'> {
+  if (!testCase.location) return {}
+  const { line, column } = testCase.location
+  const frame = frameAround(testCase.module.moduleId, line, column)
+  return { location: { file: testCase.module.relativeModuleId, line, column }, ...(frame ? { codeFrame: frame } : {}) }
 }
 
 /** What the author, or a tool of theirs, noted about the test. */

@@ -1,3 +1,4 @@
+import { isAtpError } from '../core/index.ts'
 import type { RunTally } from './adapter.ts'
 
 /**
@@ -5,6 +6,11 @@ import type { RunTally } from './adapter.ts'
  * 130/143 interrupted, 2 usage or configuration, 3 infrastructure broken, 1 tests failed, 0 passed.
  */
 export const EXIT = { passed: 0, failed: 1, usage: 2, infrastructure: 3, sigint: 130, sigterm: 143 } as const
+
+/** What the user wrote is wrong, or asks for something that cannot be had here. */
+export function isUsageError(error: unknown): boolean {
+  return isAtpError(error) && (error.branch === 'config' || error.branch === 'unsupported') && error.verdict === 'spec'
+}
 
 /** The exit code that a finished run deserves. */
 export function exitCodeOf(tally: RunTally, options: { signal?: 'SIGINT' | 'SIGTERM'; qualityGateFailed?: boolean; passWithNoTests?: boolean } = {}): number {

@@ -6,7 +6,7 @@ import { toErrorRecord } from '../evidence/index.ts'
 import type { ErrorRecord } from '../evidence/events.ts'
 import { VitestAdapter } from './adapter.ts'
 import { EventHub } from './event-hub.ts'
-import { EXIT, exitCodeOf } from './exit-code.ts'
+import { EXIT, exitCodeOf, isUsageError } from './exit-code.ts'
 import { scenarioFilters, selectionOf } from './filters.ts'
 import { atp, workerCount } from './plugin.ts'
 import { newRunId } from './run-id.ts'
@@ -76,6 +76,7 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   } catch (error) {
     failure ??= error
   }
+  failure ??= session?.lost
   try {
     leaked = (await session?.end()) ?? 0
   } catch (error) {
@@ -154,8 +155,7 @@ function failureCode(
 ): number {
   if (signal) return exitCodeOf(tally, { signal })
   if (failure !== undefined) {
-    if (isAtpError(failure) && (failure.branch === 'config' || failure.branch === 'unsupported')) return EXIT.usage
-    return EXIT.infrastructure
+    return isUsageError(failure) ? EXIT.usage : EXIT.infrastructure
   }
   const code = exitCodeOf(tally, { passWithNoTests: options.passWithNoTests === true })
   return code === EXIT.passed && flakyFails ? EXIT.failed : code

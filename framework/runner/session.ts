@@ -1,5 +1,6 @@
 import { pathToFileURL } from 'node:url'
 import type { ResolvedConfig } from '../config/index.ts'
+import { configError, messageOf, type CallOptions } from '../core/index.ts'
 import { BrokerClient, type BrokerStart, type HostDescription } from '../leases/index.ts'
 import { ownModule } from './own-module.ts'
 import { packageVersion } from './package-version.ts'
@@ -14,6 +15,8 @@ export interface SessionNotice {
 export interface Session {
   hosts: HostDescription[]
   versions: Record<string, string>
+  /** Why the broker went away during the run, if it did. */
+  readonly lost: Error | undefined
   /** Ends the run: everything it still holds is destroyed. Resolves to the number of VMs that were still held. */
   end(): Promise<number>
 }
@@ -25,35 +28,62 @@ export function brokerStart(config: ResolvedConfig): BrokerStart {
   return config.lab === undefined ? {} : { provider: pathToFileURL(ownModule('lab/index')).href, config: config.lab }
 }
 
-/** Makes the hosts ready (starts the lab if one is configured) and registers the run with the broker. */
+/**
+ * Makes the hosts ready (starts the lab if one is configured) and registers the run with the broker.
+ *
+ * @throws `ATP_CONFIG_INVALID` for a host whose URI cannot be used, what starting the lab throws, `ATP_BROKER_*`.
+ */
 export async function startSession(
   config: ResolvedConfig,
   run: string,
   notify: (notice: SessionNotice) => void,
   signal?: AbortSignal,
 ): Promise<Session> {
+  if (config.hosts.length > 0) await checkHosts(config)
   if (config.lab !== undefined) {
     // Loaded only where a lab is wanted: it brings the image builder with it.
     const { labUp } = await import('../../lab/index.ts')
     await labUp({ config: config.lab, onProgress: (text) => notify({ level: 'info', text: `lab: ${text}` }), signal })
   }
-  const broker = await BrokerClient.connect({ stateDir: stateDir(), run, kind: 'run', start: brokerStart(config), signal })
-  broker.onClose((error) => {
-    if (!ended) notify({ level: 'error', text: error.message })
-  })
+  const connect = (bounds: CallOptions = {}) =>
+    BrokerClient.connect({ stateDir: stateDir(), run, kind: 'run', start: brokerStart(config), ...bounds })
+  const broker = await connect({ signal })
   let ended = false
+  let lost: Error | undefined
+  broker.onClose((error) => {
+    if (ended) return
+    lost = error
+    notify({ level: 'error', text: error.message })
+  })
   return {
     hosts: [...broker.hosts, ...config.hosts],
     versions: { atp: packageVersion(), node: process.versions.node },
+    get lost() {
+      return lost
+    },
     async end() {
       ended = true
+      // Where a broker was lost the next one removes, as it starts, what the lost one made.
+      const last = broker.closed ? await connect() : broker
       try {
-        const leaked = await broker.drain(run, { timeoutMs: DRAIN_TIMEOUT_MS })
-        await broker.end()
+        const leaked = await last.drain(run, { timeoutMs: DRAIN_TIMEOUT_MS })
+        await last.end()
         return leaked
       } finally {
-        broker.close()
+        last.close()
       }
     },
+  }
+}
+
+async function checkHosts({ hosts, file }: ResolvedConfig): Promise<void> {
+  // Loaded only where a host is configured: most projects have the lab's only.
+  const { parseLibvirtUri } = await import('../protocols/libvirt/index.ts')
+  for (const { id, uri } of hosts) {
+    try {
+      parseLibvirtUri(uri)
+    } catch (error) {
+      throw configError('ATP_CONFIG_INVALID', `${file ?? 'the configuration'}: hosts: "${id}": ${messageOf(error)}`, { cause: error })
+    }
   }
 }
