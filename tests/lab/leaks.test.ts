@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest'
-import { labVms, vmsBeyond, within } from './processes.ts'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { labVms, processesOf, vmsBeyond, within } from './processes.ts'
 import { project, spec } from './project.ts'
 
 const hangs = spec(`test('hangs', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`)
@@ -20,6 +21,46 @@ describe('nothing leaks', () => {
     await running.printed('IN BODY')
     expect(vmsBeyond(before)).toHaveLength(1)
     process.kill(-(running.child.pid as number), 'SIGKILL')
+    expect(await within(10_000, () => vmsBeyond(before).length === 0)).toBe(true)
+  })
+
+  it('after SIGKILL while the VM is being made', async () => {
+    const before = labVms()
+    const running = project({ 'specs/a.spec.ts': hangs }).start(['test'])
+    expect(await within(60_000, () => vmsBeyond(before).length > 0)).toBe(true)
+    process.kill(-(running.child.pid as number), 'SIGKILL')
+    expect((await running.finished).stdout).not.toContain('IN BODY')
+    expect(await within(10_000, () => vmsBeyond(before).length === 0)).toBe(true)
+  })
+
+  it('after Ctrl-C while the lab is being built', async () => {
+    const home = mkdtempSync('/tmp/atp-')
+    onTestFinished(() => rmSync(home, { recursive: true, force: true }))
+    const running = project({ 'specs/a.spec.ts': hangs }).start(['test'], { ATP_HOME: home })
+    await running.printed('guest image')
+    process.kill(-(running.child.pid as number), 'SIGINT')
+    const outcome = await running.finished
+    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 130 })
+    expect(processesOf(home)).toEqual([])
+    expect(readdirSync(home, { recursive: true }).filter((name) => String(name).includes('.building'))).toEqual([])
+  })
+
+  it('after a second Ctrl-C, which waits for no teardown', async () => {
+    const before = labVms()
+    const running = project({
+      'specs/a.spec.ts': spec(`
+test('hangs', async ({ scope, guest }) => {
+  scope.defer('stuck resource', () => new Promise(() => {}))
+  await guest.ping()
+  console.log('IN BODY')
+  await new Promise(() => {})
+})`),
+    }).start(['test'])
+    await running.printed('IN BODY')
+    process.kill(-(running.child.pid as number), 'SIGINT')
+    await running.printed('tearing down')
+    process.kill(-(running.child.pid as number), 'SIGINT')
+    expect((await running.finished).code).toBe(130)
     expect(await within(10_000, () => vmsBeyond(before).length === 0)).toBe(true)
   })
 
@@ -70,7 +111,7 @@ test('teardown hangs', async ({ scope, guest }) => {
   scope.defer('stuck resource', () => new Promise(() => {}))
 })`),
       },
-      { timeouts: { lease: '20s', setup: '2s', test: '2s', teardown: '1s' } },
+      { timeouts: { lease: '8s', setup: '1s', test: '2s', teardown: '1s' } },
     )
     const outcome = await home.run(['test'])
     const [setup, teardown] = home.report().reports

@@ -32,6 +32,20 @@ export function vmsBeyond(before: LabVm[]): LabVm[] {
   return labVms().filter((vm) => !known.has(vm.pid))
 }
 
+/** Command lines that name a folder. */
+export function processesOf(folder: string): string[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .flatMap((pid) => {
+      try {
+        return [readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')]
+      } catch {
+        return []
+      }
+    })
+    .filter((line) => line.includes(`${folder}/`))
+}
+
 /** Waits until a condition on the real processes holds; false when it never did. */
 export async function within(timeoutMs: number, holds: () => boolean): Promise<boolean> {
   const end = performance.now() + timeoutMs
