@@ -115,7 +115,7 @@ test('teardown hangs', async ({ scope, guest }) => {
     )
     const outcome = await home.run(['test'])
     const [setup, teardown] = home.report().reports
-    expect(setup).toMatchObject({ status: 'broken', verdict: 'infrastructure' })
+    expect(setup).toMatchObject({ status: 'broken', verdict: 'infrastructure', errors: [{ code: 'ATP_SETUP_TIMEOUT', location: { line: 5 } }] })
     expect(teardown?.attachments).toMatchObject([{ text: expect.stringContaining('stuck resource') }])
     expect(outcome.code).toBe(3)
     expect(vmsBeyond(before)).toEqual([])

@@ -116,6 +116,7 @@ function withBodyBudget(handler: Handler, timeoutMs: number, place: Place | unde
       }, timeoutMs)
     })
     const { scope } = context as TestContext & { scope: TestScope }
+    scope.setUpDone = true
     try {
       await Promise.race([scopes.run(scope, async () => handler(context)), expired])
     } finally {

@@ -34,6 +34,8 @@ const EXTENSIONS: Record<string, string> = { 'image/png': '.png', 'text/plain': 
 export class TestScope extends Scope {
   readonly attempt: number
   readonly context: AtpContext
+  /** All fixtures are there, the body has begun. */
+  setUpDone = false
   readonly #task: Task
   readonly #evidence: EvidenceSource[] = []
   readonly #pendingExpectations = new Map<Promise<unknown>, PendingExpectation>()
@@ -148,10 +150,24 @@ export class TestScope extends Scope {
   /** The end of the attempt: evidence while the VMs still exist, then teardown, then the last events. */
   async finish(): Promise<void> {
     const failed = this.#task.result?.state === 'fail'
+    if (!this.setUpDone) this.#explainSetUp()
     const mode = this.context.evidence
     if (mode === 'on' || (mode === 'on-failure' && failed)) await this.#collectEvidence()
     for (const error of await this.close()) this.attach('teardown failed', 'text/plain', error.message)
     await this.#sent
+  }
+
+  /** Vitest counts set-up and body against one limit, the sum of both, and names that. */
+  #explainSetUp(): void {
+    const error = this.#task.result?.errors?.find(({ message }) => message.startsWith('Test timed out in '))
+    if (!error) return
+    const { lease, setup } = this.context.timeouts
+    const { name, message, code, branch, verdict } = timeoutError(
+      'ATP_SETUP_TIMEOUT',
+      `the fixtures of the test were not set up in time (lease ${lease} ms, set-up ${setup} ms)`,
+      { remedy: 'find the fixture that hangs, or allow more: timeouts.setup in the configuration' },
+    )
+    Object.assign(error, { name, message, code, branch, verdict, stack: `${name}: ${message}`, stacks: [] })
   }
 
   async #collectEvidence(): Promise<void> {
