@@ -16,6 +16,8 @@ export interface AtpContext {
   tags: ResolvedConfig['tags']
   secrets: ResolvedConfig['secrets']
   plugins: string[]
+  /** Allure results are written. */
+  allure: boolean
   /** Configured hosts: their VMs are attached by name. */
   hosts: { id: string; uri: string }[]
   /** VMs can be made to order (a lab is configured). */

@@ -106,6 +106,7 @@ export function contextOf(config: ResolvedConfig, run: string): AtpContext {
     tags: config.tags,
     secrets: config.secrets,
     plugins: config.plugins,
+    allure: config.report.allure !== undefined,
     hosts: config.hosts.map(({ id, uri }) => ({ id, uri })),
     lab: config.lab !== undefined,
   }

@@ -22,5 +22,6 @@ if (!process_[MARK]) {
   process.on('SIGTERM', () => {})
   process.on('disconnect', () => process_.reallyExit(1))
   await configureLogging()
+  if (inject('atp').allure) (await import('./allure-runtime.ts')).takeAllureCalls()
   for (const plugin of inject('atp').plugins) await import(/* @vite-ignore */ plugin)
 }

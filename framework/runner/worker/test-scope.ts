@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { recordArtifact, type TestContext } from 'vitest'
 import { callSite, messageOf, redact, Scope, timeoutError, withDeadline, type CallSite } from '../../core/index.ts'
 import { redactDeep, toErrorRecord } from '../../evidence/index.ts'
-import type { TestScopedEvent } from '../../evidence/events.ts'
+import { ALLURE_MESSAGES_TYPE, type TestScopedEvent } from '../../evidence/events.ts'
 import { EVENT_ARTIFACT, type AtpContext } from '../context.ts'
 
 type Task = TestContext['task']
@@ -36,6 +36,8 @@ export class TestScope extends Scope {
   readonly context: AtpContext
   /** All fixtures are there, the body has begun. */
   setUpDone = false
+  /** What the author's own `allure.*` calls said, for the report. */
+  readonly allureMessages: unknown[] = []
   readonly #task: Task
   readonly #evidence: EvidenceSource[] = []
   readonly #pendingExpectations = new Map<Promise<unknown>, PendingExpectation>()
@@ -154,6 +156,7 @@ export class TestScope extends Scope {
     const mode = this.context.evidence
     if (mode === 'on' || (mode === 'on-failure' && failed)) await this.#collectEvidence()
     for (const error of await this.close()) this.attach('teardown failed', 'text/plain', error.message)
+    if (this.allureMessages.length > 0) this.attach('allure calls', ALLURE_MESSAGES_TYPE, JSON.stringify(this.allureMessages))
     await this.#sent
   }
 
