@@ -7,6 +7,13 @@ import { AckWindow, FIXED_PACE_MS, strokeCost } from './pacing.ts'
 
 /** How long the guest may acknowledge nothing before typing stops waiting for it, milliseconds. */
 const STALL_MS = 2000
+
+/**
+ * Strokes that leave in one call. They share its instant, so that each further one looks later by the time the
+ * guest takes for those before it; more of them type faster. Measured over libvirt on software emulation, keys/s
+ * and median latency: 1: 400, 1.8 ms; 2: 600, 2.4 ms; 4: 770, 3.8 ms. A single key press takes 2.1 ms.
+ */
+const STROKES_PER_CALL = 2
 /** Longest text shown in a report. */
 const SHOWN_CHARACTERS = 200
 
@@ -158,11 +165,12 @@ export class KeyboardDevice implements Keyboard {
         paceMs = FIXED_PACE_MS[device]
       }
       const batch: InputEvent[] = []
+      const end = paceMs === undefined ? next + STROKES_PER_CALL : next + 1
       do {
         const { events, cost, lastCode } = plan[next++] as (typeof plan)[number]
         batch.push(...events)
         window.sent(lastCode, cost)
-      } while (paceMs === undefined && next < plan.length && hasRoom())
+      } while (next < Math.min(end, plan.length) && hasRoom())
       await recording.inject(batch, { signal })
       if (paceMs !== undefined && next < plan.length) await sleep(paceMs, signal)
     }
