@@ -127,6 +127,8 @@ export interface RunPlan extends Base {
   type: 'run.plan'
   files: string[]
   tests: number
+  /** The files run anew (watch): what was known of their tests is void. */
+  again?: boolean
 }
 export interface TestStart extends OfTest {
   type: 'test.start'

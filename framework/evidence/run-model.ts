@@ -89,6 +89,9 @@ export class RunModel {
         }
         break
       case 'run.plan':
+        if (event.again) {
+          for (const [test, { file }] of this.tests) if (event.files.includes(file)) this.tests.delete(test)
+        }
         this.plan = event
         break
       case 'run.end':

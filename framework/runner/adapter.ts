@@ -282,6 +282,7 @@ export class VitestAdapter implements Reporter {
 
   /** Forgets the files that run again because somebody changed them (watch). */
   forget(files: string[]): void {
+    this.send({ type: 'run.plan', files: files.map((file) => this.#relative(file)), tests: 0, again: true })
     const prefixes = files.map((file) => `${this.#relative(file)} > `)
     for (const map of [this.#last, this.#attempts, this.#earlier]) {
       for (const key of map.keys()) if (prefixes.some((prefix) => key.startsWith(prefix))) map.delete(key)

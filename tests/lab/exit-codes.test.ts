@@ -14,15 +14,17 @@ describe('exit codes', () => {
 
   it('1: a test failed; its evidence shows the machine', async () => {
     const home = project({
-      'specs/a.spec.ts': spec(`test('fails', async ({ guest }) => { expect((await guest.shell('exit 3')).exitCode).toBe(0) })`),
+      'specs/a.spec.ts': spec(`test('fails', async ({ guest }) => { expect((await guest.shell('exit 3')).exitCode).toBe(0) })
+test('awaits nothing', ({ guest }) => { expect(guest.file('/none')).toExist() })`),
     })
     const outcome = await home.run(['test'])
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 1 })
-    const [test] = home.report().reports
+    const [test, forgotten] = home.report().reports
     expect(test).toMatchObject({ status: 'failed', verdict: 'product' })
     const names = test?.attachments.map((attachment) => attachment.name) ?? []
     expect(names).toEqual(expect.arrayContaining([expect.stringMatching(/screen$/), expect.stringMatching(/serial console/), expect.stringMatching(/transcript/)]))
     expect(outcome.stdout).toContain('specs/a.spec.ts:3')
+    expect(forgotten).toMatchObject({ status: 'broken', verdict: 'spec', errors: [{ code: 'ATP_EXPECT_NOT_AWAITED', location: { line: 4 } }] })
   })
 
   it.each([

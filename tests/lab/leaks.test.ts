@@ -111,7 +111,7 @@ test('teardown hangs', async ({ scope, guest }) => {
   scope.defer('stuck resource', () => new Promise(() => {}))
 })`),
       },
-      { timeouts: { lease: '8s', setup: '1s', test: '2s', teardown: '1s' } },
+      { timeouts: { lease: '5s', setup: '500ms', test: '1s', teardown: '500ms' } },
     )
     const outcome = await home.run(['test'])
     const [setup, teardown] = home.report().reports

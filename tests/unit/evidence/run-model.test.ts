@@ -55,6 +55,14 @@ describe('RunModel', () => {
     expect(lastAttempt(model.tests.get('TC-1042')!).attachments).toHaveLength(3)
   })
 
+  it('forgets the tests of a file that runs anew', () => {
+    const file = fold(events).tests.get('TC-1042')!.file
+    const again: RunEvent = { type: 'run.plan', v: 1, time: 1, files: [file], tests: 0, again: true }
+    const model = fold([...events, again])
+    expect([...model.tests.values()].filter((test) => test.file === file)).toEqual([])
+    expect(model.tests.size).toBeGreaterThan(0)
+  })
+
   it('keeps what a broken run sends without its beginning', () => {
     const end = events.find((event) => event.type === 'test.end' && event.status === 'failed')!
     const orphan = events.find((event) => event.type === 'attachment' && event.step === '1')!

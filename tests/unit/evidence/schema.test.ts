@@ -45,7 +45,7 @@ const samples: Samples = {
     versions: { node: '24' },
     hosts: [{ id: 'a', uri: 'u', capacity: 2, labels: ['x'] }],
   },
-  'run.plan': { ...base, type: 'run.plan', files: ['a'], tests: 1 },
+  'run.plan': { ...base, type: 'run.plan', files: ['a'], tests: 1, again: true },
   'test.start': {
     ...ofTest,
     type: 'test.start',
