@@ -5,6 +5,7 @@ import {
   messageOf,
   pollUntil,
   remoteError,
+  sleep,
   timeoutError,
   type CallOptions,
 } from '../framework/core/index.ts'
@@ -14,6 +15,8 @@ const SERIAL_TAIL_CHARACTERS = 1000
 const COMMAND_TIMEOUT_MS = 10_000
 /** Differences below are within what reading the guest's clock through the agent can tell. */
 const CLOCK_TOLERANCE_MS = 20
+const CLOCK_RATE_WINDOW_MS = 1000
+const CLOCK_READINGS = 10
 
 /** The few guest-agent commands with which the lab prepares a VM (QEMU documentation, `interop/qemu-ga-ref`). */
 export class GuestAgent {
@@ -97,6 +100,29 @@ export class GuestAgent {
     if (exitCode !== 0) {
       throw remoteError('ATP_LAB_GUEST_COMMAND', `"${line}" in "${this.#domain.name}" ended with exit code ${exitCode}`)
     }
+  }
+
+  /**
+   * How fast the guest's clock runs, 1 being right, over one second; exact to about one in a thousand. A kernel that
+   * boots on a busy machine may take its processor for a slower one, and its clock then runs away.
+   */
+  async clockRate(options: CallOptions): Promise<number> {
+    const first = await this.#readClock(options)
+    await sleep(CLOCK_RATE_WINDOW_MS, options.signal)
+    const second = await this.#readClock(options)
+    return (second.guestMs - first.guestMs) / (second.hostMs - first.hostMs)
+  }
+
+  /** The reading with the shortest round trip. */
+  async #readClock(options: CallOptions): Promise<{ guestMs: number; hostMs: number }> {
+    let best = { guestMs: 0, hostMs: 0, tripMs: Number.POSITIVE_INFINITY }
+    for (let reading = 0; reading < CLOCK_READINGS; reading++) {
+      const before = performance.now()
+      const guestMs = Number(await this.#call('guest-get-time', {}, options)) / 1e6
+      const after = performance.now()
+      if (after - before < best.tripMs) best = { guestMs, hostMs: (before + after) / 2, tripMs: after - before }
+    }
+    return best
   }
 
   /** Sets the guest's clock to the host's unless it is right already: setting it costs a process in the guest. */

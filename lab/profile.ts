@@ -109,7 +109,7 @@ export function domainXml(vm: {
       <target type='virtio' name='${port}'/>
     </channel>`,
   )
-  return `<domain type='${vm.domainType}'>
+  return `<domain type='${vm.domainType}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>${xmlText(vm.name)}</name>
   <uuid>${vm.uuid}</uuid>
   <memory unit='MiB'>${profile.memoryMiB}</memory>
@@ -139,6 +139,10 @@ export function domainXml(vm: {
     <video><model type='vga' vram='16384'/></video>
     <memballoon model='none'/>
   </devices>
+  <qemu:commandline>
+    <qemu:arg value='-qmp'/>
+    <qemu:arg value='unix:${xmlText(join(files.folder, 'qmp.sock'))},server=on,wait=off'/>
+  </qemu:commandline>
 </domain>
 `
 }

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { totalmem } from 'node:os'
+import { availableParallelism, totalmem } from 'node:os'
 import { configError, isAtpError, withDeadline, type CallOptions } from '../framework/core/index.ts'
 import { HostConnection, type HostRole } from '../framework/hosts/index.ts'
 import type { HostDescription, OwnerTag, VmProvider } from '../framework/leases/api.ts'
@@ -25,7 +25,7 @@ import { hypervisorVersions } from './versions.ts'
 export interface LabConfig {
   /** Private hypervisor hosts. Default 2. */
   hosts?: number
-  /** Leased VMs a host carries at once. Default: what its share of the machine's memory allows, at most 8. */
+  /** Leased VMs a host carries at once. Default: what its share of the machine's memory and cores allows, at most 8. */
   capacity?: number
   /** Machine profile of VMs for which none is asked. Default `ps2`. */
   profile?: string
@@ -33,6 +33,8 @@ export interface LabConfig {
 
 const DEFAULT_HOSTS = 2
 const MOST_PER_HOST = 8
+/** A VM mostly waits; more of them at once would make each slow and its latency a matter of luck. */
+const VMS_PER_CORE = 3
 /** One VM: its QEMU's memory, and its pristine state in the page cache. */
 const VM_BYTES = 400 * 1024 * 1024
 /** The rest is for the tests themselves and whatever else runs here. */
@@ -254,5 +256,6 @@ function defaultCapacity(hosts: number): number {
   // 0 or a huge number where nothing constrains this process.
   const limit = process.constrainedMemory()
   const bytes = limit > 0 ? Math.min(limit, totalmem()) : totalmem()
-  return Math.max(1, Math.min(MOST_PER_HOST, Math.floor((bytes * SHARE_OF_MEMORY) / hosts / VM_BYTES)))
+  const byMemory = Math.floor((bytes * SHARE_OF_MEMORY) / hosts / VM_BYTES)
+  return Math.max(1, Math.min(MOST_PER_HOST, byMemory, Math.ceil((availableParallelism() * VMS_PER_CORE) / hosts)))
 }

@@ -80,7 +80,7 @@ export function cloneXml(
   }
   for (const element of document.getElementsByTagName('*')) {
     for (const attribute of element.attributes) {
-      if (attribute.value.startsWith(`${from}/`)) attribute.value = to + attribute.value.slice(from.length)
+      attribute.value = attribute.value.replaceAll(`${from}/`, `${to}/`)
     }
   }
   return new XMLSerializer().serializeToString(document)

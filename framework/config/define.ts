@@ -14,7 +14,7 @@ export interface HostConfig {
 export interface LabSettings {
   /** Private hypervisor hosts on this machine. Default 2. */
   hosts?: number
-  /** Leased VMs a host carries at once. Default: what its share of the machine's memory allows, at most 8. */
+  /** Leased VMs a host carries at once. Default: what its share of the machine's memory and cores allows, at most 8. */
   capacity?: number
   /** Machine profile a test gets unless it asks for another. Default `ps2`. */
   profile?: string
