@@ -55,19 +55,27 @@ test('awaits nothing', ({ guest }) => { expect(guest.file('/none')).toExist() })
     expect(outcome.stdout).toContain('/nonexistent/libvirt-sock')
   })
 
-  it.each([
-    ['SIGINT', 130],
-    ['SIGTERM', 143],
-  ] as const)('%s: %d, teardown done, no VM left', async (signal, code) => {
+  it('130 and 143: interrupted, teardown done, reported, no VM left', async () => {
     const before = labVms()
-    const home = project({
-      'specs/a.spec.ts': spec(`test('hangs', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`),
+    const signals = { SIGINT: 130, SIGTERM: 143 } as const
+    const ran = Object.entries(signals).map(async ([signal, code]) => {
+      const home = project({
+        'specs/a.spec.ts': spec(`test('hangs', async ({ guest, scope }) => {
+  scope.defer('note', () => console.log('TORN DOWN'))
+  await guest.ping()
+  console.log('IN BODY')
+  await new Promise(() => {})
+})`),
+      })
+      const running = home.start(['test'])
+      await running.printed('IN BODY')
+      process.kill(running.child.pid as number, signal as 'SIGINT')
+      const outcome = await running.finished
+      expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code })
+      expect(outcome.stdout).toContain('TORN DOWN')
+      expect(home.report()).toMatchObject({ exit_code: code, reports: [{ status: 'pending', reason: expect.stringContaining('interrupted') }] })
     })
-    const running = home.start(['test'])
-    await running.printed('IN BODY')
-    process.kill(running.child.pid as number, signal)
-    const outcome = await running.finished
-    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code })
+    await Promise.all(ran)
     expect(await within(2_000, () => vmsBeyond(before).length === 0)).toBe(true)
   })
 })

@@ -94,17 +94,22 @@ test.skip('never', () => {})`),
     'specs/sub/b.spec.yaml': yaml('three', 'tags: [smoke]\n'),
     'specs/sub/c.spec.yaml': yaml('four'),
   }
-  it.each([
-    ['a folder', ['specs/sub'], ['three passed', 'four passed']],
-    ['a line of a TypeScript spec', ['specs/a.spec.ts:4'], ['two passed']],
-    ['a line inside a scenario', ['specs/sub/b.spec.yaml:4'], ['three passed']],
-    ['a name', ['--name', '^t(wo|hree)$'], ['two passed', 'three passed']],
-    ['a tag', ['--tags', 'smoke'], ['one passed', 'three passed']],
-  ])('%s', async (_what, args, wanted) => {
-    const home = local(files, { tags: ['smoke'] })
-    const outcome = await home.run(['test', ...args])
-    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
-    expect(ends(home).toSorted()).toEqual(wanted.toSorted())
+  it('those that filters ask for, and no others are reported', async () => {
+    const wanted: [string[], string[]][] = [
+      [['specs/sub'], ['three passed', 'four passed']],
+      [['specs/a.spec.ts:4'], ['two passed']],
+      [['specs/sub/b.spec.yaml:4'], ['three passed']],
+      [['--name', '^t(wo|hree)$'], ['two passed', 'three passed']],
+      [['--tags', 'smoke'], ['one passed', 'three passed']],
+    ]
+    // At once, as they share nothing.
+    const ran = wanted.map(async ([args, tests]) => {
+      const home = local(files, { tags: ['smoke'] })
+      const outcome = await home.run(['test', ...args])
+      expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
+      expect(ends(home).toSorted(), args.join(' ')).toEqual(tests.toSorted())
+    })
+    await Promise.all(ran)
   })
 
   it('shards cover everything once', async () => {
@@ -130,14 +135,18 @@ test.skip('never', () => {})`),
     expect(outcome.stdout).toMatch(/2 never ran/)
   })
 
-  it.each([
-    ['a name nobody has', ['--name', 'nobody'], /nobody/],
-    ['a line without a test', ['specs/a.spec.ts:1'], /a\.spec\.ts in line 1/],
-    ['a file nobody has', ['other.spec'], /other\.spec[\s\S]*ATP_|ATP_[\s\S]*other\.spec/],
-  ])('none, for %s: 2', async (_what, args, message) => {
-    const outcome = await local(files, { tags: ['smoke'] }).run(['test', ...args])
-    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 2 })
-    expect(outcome.stdout).toMatch(message)
+  it('none: 2, and what was looked for', async () => {
+    const wanted: [string[], RegExp][] = [
+      [['--name', 'nobody'], /ATP_NO_TESTS.*nobody/],
+      [['specs/a.spec.ts:1'], /a\.spec\.ts in line 1/],
+      [['other.spec'], /ATP_NO_TESTS.*other\.spec/],
+    ]
+    const ran = wanted.map(async ([args, message]) => {
+      const outcome = await local(files, { tags: ['smoke'] }).run(['test', ...args])
+      expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 2 })
+      expect(outcome.stdout).toMatch(message)
+    })
+    await Promise.all(ran)
   })
 })
 

@@ -16,6 +16,8 @@ test('observed', async ({ guest, keyboard }) => {
   await guest.shell('${BREAK_A}')
   expect(await keyboard.type('cat')).toMatchObject({ outcome: 'damaged', lost: 2 })
 })
+`),
+  'specs/c.spec.ts': spec(`
 test('matched', async ({ guest, keyboard }) => {
   await guest.shell('${BREAK_A}')
   expect(await keyboard.type('cat')).toBeDelivered()
