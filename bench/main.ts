@@ -11,7 +11,10 @@ const names = readdirSync(import.meta.dirname)
   .map((file) => file.slice(0, -3))
 
 try {
-  const { positionals, values } = parseArgs({ allowPositionals: true, options: { json: { type: 'boolean', default: false } } })
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { json: { type: 'boolean', default: false } },
+  })
   const [name] = positionals
   if (name === undefined || !names.includes(name)) {
     throw new Error(`name a benchmark: ${names.join(', ')} (npm run bench -- <name> [--json])`)

@@ -21,9 +21,15 @@ export async function run(context: BenchContext): Promise<BenchResult> {
   try {
     mkdirSync(join(dir, 'specs'))
     writeFileSync(join(dir, 'atp.config.mjs'), 'export default { lab: true, report: { allure: false } }\n')
-    const body = "process.stderr.write(`BODY ${Date.now()}\\n`)"
-    writeFileSync(join(dir, 'specs/first.spec.ts'), `import { test } from '@ocloudview/atp'\ntest('first', async ({ guest }) => { ${body}; await guest.ping() })\n`)
-    writeFileSync(join(dir, 'plain.test.mjs'), `import { test } from '${join(ROOT, 'node_modules/vitest/dist/index.js')}'\ntest('first', () => { ${body} })\n`)
+    const body = 'process.stderr.write(`BODY ${Date.now()}\\n`)'
+    writeFileSync(
+      join(dir, 'specs/first.spec.ts'),
+      `import { test } from '@ocloudview/atp'\ntest('first', async ({ guest }) => { ${body}; await guest.ping() })\n`,
+    )
+    writeFileSync(
+      join(dir, 'plain.test.mjs'),
+      `import { test } from '${join(ROOT, 'node_modules/vitest/dist/index.js')}'\ntest('first', () => { ${body} })\n`,
+    )
     context.log('making the lab warm, with a standby on each host')
     await call(['lab', 'up', '--standbys', '1'], dir)
     const samples: { atp: number[]; vitest: number[]; node: number[] } = { atp: [], vitest: [], node: [] }
@@ -82,6 +88,8 @@ function untilBody(args: string[], cwd: string): Promise<number> {
     const child = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] })
     child.stdout.setEncoding('utf8').on('data', take)
     child.stderr.setEncoding('utf8').on('data', take)
-    child.on('close', () => (reached === undefined ? fail(new Error(`no body was reached:\n${printed}`)) : done(reached)))
+    child.on('close', () =>
+      reached === undefined ? fail(new Error(`no body was reached:\n${printed}`)) : done(reached),
+    )
   })
 }

@@ -13,13 +13,19 @@ const stamp = join(root, 'node_modules', '.atp-lock-hash')
 export function ensureDependencies() {
   const major = Number(process.versions.node.split('.')[0])
   if (major < 20) fail(`Node ${process.versions.node} is too old to set the project up; install Node 20 or later`)
-  const wanted = createHash('sha256').update(readFileSync(join(root, 'package-lock.json'))).digest('hex')
+  const wanted = createHash('sha256')
+    .update(readFileSync(join(root, 'package-lock.json')))
+    .digest('hex')
   const present = existsSync(stamp) && existsSync(node) ? readFileSync(stamp, 'utf8') : ''
   if (present === wanted) return
   console.error('atp: installing npm packages …')
-  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: root, stdio: ['ignore', 2, 2] })
+  const npm = spawnSync('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+  })
   if (npm.status !== 0) fail('"npm ci" failed; its output above says why')
-  if (!existsSync(node)) fail('the npm package "node" did not install its binary; allow its install script and run "npm ci" again')
+  if (!existsSync(node))
+    fail('the npm package "node" did not install its binary; allow its install script and run "npm ci" again')
   writeFileSync(stamp, wanted)
 }
 

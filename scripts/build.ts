@@ -9,15 +9,23 @@ import { join, resolve } from 'node:path'
 const root = resolve(import.meta.dirname, '..')
 const dist = join(root, 'dist')
 rmSync(dist, { recursive: true, force: true })
-execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], { cwd: root, stdio: 'inherit' })
-for (const path of ['bin/atp.js', 'schemas', 'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs']) cpSync(join(root, path), join(dist, path), { recursive: true })
+execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], {
+  cwd: root,
+  stdio: 'inherit',
+})
+for (const path of ['bin/atp.js', 'schemas', 'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs'])
+  cpSync(join(root, path), join(dist, path), { recursive: true })
 
 interface Manifest extends Record<string, unknown> {
   exports: Record<string, string>
 }
-const { private: _private, devDependencies: _dev, scripts: _scripts, allowScripts: _allow, ...manifest } = JSON.parse(
-  readFileSync(join(root, 'package.json'), 'utf8'),
-) as Manifest
+const {
+  private: _private,
+  devDependencies: _dev,
+  scripts: _scripts,
+  allowScripts: _allow,
+  ...manifest
+} = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest
 manifest['exports'] = Object.fromEntries(
   Object.entries(manifest.exports).map(([path, file]) => [
     path,

@@ -136,7 +136,10 @@ function describe(errors: ErrorObject[]): string {
       const place = error.instancePath.slice(1).replaceAll('/', '.') || 'top level'
       if (error.keyword === 'additionalProperties') {
         const key = (error.params as { additionalProperty: string }).additionalProperty
-        const guess = nearest(key, Object.keys((error.parentSchema?.['properties'] as object | undefined) ?? knownKeys(error)))
+        const guess = nearest(
+          key,
+          Object.keys((error.parentSchema?.['properties'] as object | undefined) ?? knownKeys(error)),
+        )
         return `  ${place}: unknown setting "${key}"${guess ? `; did you mean "${guess}"?` : ''}`
       }
       return `  ${place}: ${error.message ?? error.keyword}`

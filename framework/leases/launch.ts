@@ -25,7 +25,11 @@ const LOG_TAIL_LINES = 15
  * count: every project has a copy of its own, and their versions are compared apart.
  */
 export function servesOf(provider: string | undefined, configJson: string): string {
-  const module = provider?.replace(/\.[jt]s$/, '').split('/').slice(-2).join('/')
+  const module = provider
+    ?.replace(/\.[jt]s$/, '')
+    .split('/')
+    .slice(-2)
+    .join('/')
   return `${module ?? 'none'} ${configJson}`
 }
 export function configJsonOf(start: BrokerStart): string {

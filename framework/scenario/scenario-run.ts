@@ -355,7 +355,9 @@ export class ScenarioRun {
       input: this.#input(scenario),
       serialPort: (name) => this.#port(vm, name, call),
       attach: async (name, contentType, content) => this.#attach(report.id, name, contentType, content),
-      disconnect: () => void (vm && frame.targets.disconnect(vm)),
+      disconnect: () => {
+        if (vm) frame.targets.disconnect(vm)
+      },
       runSteps: async (steps, { loop, fork } = {}) => {
         const variables = loop ? frame.variables.inLoop(loop) : frame.variables
         const targets = fork ? frame.targets.fork() : frame.targets

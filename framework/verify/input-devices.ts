@@ -13,7 +13,11 @@ export interface GuestInputDevice {
 // Linux BUS_* (input.h).
 const BUSES: Readonly<Record<number, GuestInputDevice['bus']>> = { 0x11: 'ps2', 0x03: 'usb', 0x06: 'virtio' }
 /** Q to P, A to L, Z to M. A broken or remapped keyboard may lack some of them. */
-const LETTERS = [[16, 25], [30, 38], [44, 50]] as const
+const LETTERS = [
+  [16, 25],
+  [30, 38],
+  [44, 50],
+] as const
 const FEWEST_LETTERS = 13
 const BTN_LEFT = 0x110
 const X = 0
