@@ -1,7 +1,8 @@
 /** Everything a spec needs: `import { test, expect, describe, secret } from '@ocloudview/atp'`. */
 export { afterAll, beforeAll, describe } from 'vitest'
-export { test, it } from '../fixtures/index.ts'
-export { expect } from '../fixtures/expect.ts'
+export { test, test as it } from '../fixtures/index.ts'
+export { expect, type GuestFileAssertion, type VmAssertion } from '../fixtures/expect.ts'
+export type { LatencyLimits } from '../fixtures/matchers.ts'
 export { secret } from './runner/worker/secret.ts'
 export { defineConfig } from './config/index.ts'
 export { AtpError, isAtpError, Secret, type ErrorBranch, type Verdict } from './core/index.ts'

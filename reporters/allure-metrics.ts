@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { type RunModel, allEvidence, lastAttempt, latencyByPath, metricKey } from '../framework/evidence/index.ts'
 
 /** One measured value of a run, as Allure reads it from `<id>-perf.json`. */
-export interface MetricSample {
+interface MetricSample {
   id: string
   key: string
   value: number
@@ -12,7 +12,7 @@ export interface MetricSample {
 }
 
 /** How Allure shows a metric. */
-export interface MetricDescription {
+interface MetricDescription {
   title: string
   unit: string
   /** Which way is an improvement. */

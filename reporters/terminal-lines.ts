@@ -29,7 +29,7 @@ export function painter(stream: NodeJS.WritableStream): Paint {
 }
 
 /** `1.24 s`, `2 m 05 s` */
-export function durationText(ms: number): string {
+function durationText(ms: number): string {
   if (ms < 1000) return `${Math.round(ms)} ms`
   if (ms < 60_000) return `${(ms / 1000).toFixed(2)} s`
   return `${Math.floor(ms / 60_000)} m ${String(Math.floor((ms % 60_000) / 1000)).padStart(2, '0')} s`
@@ -46,7 +46,7 @@ function oneLine(text: string): string {
 }
 
 /** `specs/a.spec.ts › 输入 › 文本完整到达` */
-export function fullTitle(test: TestView): string {
+function fullTitle(test: TestView): string {
   return oneLine([test.file, titleOf(test)].filter(Boolean).join(' › '))
 }
 

@@ -178,7 +178,7 @@ export interface StepEnd extends OfStep {
   /** One line worth showing: `exit 0`, `checked: agent answered`. */
   note?: string
 }
-export interface InputDelivered extends OfStep {
+interface InputDelivered extends OfStep {
   type: 'input'
   vm: string
   delivery: DeliveryRecord

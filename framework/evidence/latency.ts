@@ -1,7 +1,7 @@
 import type { DeliveryRecord, InputPathName, ObservationLevel } from './events.ts'
 
 /** A percentile of several actions together: exact when both ends are equal, else it lies between them. */
-export interface Range {
+interface Range {
   lowMs: number
   highMs: number
 }

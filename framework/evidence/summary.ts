@@ -23,7 +23,7 @@ export interface RunSummary {
 }
 
 /** Input actions of the attempts that count, and the events they were made of. */
-export interface InputSummary {
+interface InputSummary {
   actions: number
   delivered: number
   damaged: number
@@ -63,7 +63,7 @@ export function summarise(model: RunModel): RunSummary {
   return summary
 }
 
-export function countInputs(deliveries: readonly DeliveryRecord[]): InputSummary {
+function countInputs(deliveries: readonly DeliveryRecord[]): InputSummary {
   const sum: InputSummary = {
     actions: deliveries.length,
     delivered: 0,
