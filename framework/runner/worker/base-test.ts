@@ -118,7 +118,7 @@ function withBodyBudget(handler: Handler, timeoutMs: number, place: Place | unde
     const { scope } = context as TestContext & { scope: TestScope }
     scope.setUpDone = true
     try {
-      await Promise.race([scopes.run(scope, async () => handler(context)), expired])
+      await Promise.race([scopes.run(scope, async () => handler(context)), expired, scope.lost])
     } finally {
       clearTimeout(timer)
     }

@@ -74,6 +74,9 @@ class WorkerRuntime {
       (signal) => broker.lease(request, { signal, timeoutMs: this.context.timeouts.lease }),
       (granted) => broker.release(granted.id),
     )
+    // Its end takes the VMs away.
+    const forget = broker.onClose((error) => scope.lose(error))
+    scope.defer('watch on the broker', () => void forget())
     scope.record({ type: 'lease', time: Date.now(), state: 'granted', vms: vmRecords(lease), waitMs: lease.waitMs })
     scope.defer('lease record', () => scope.record({ type: 'lease', time: Date.now(), state: 'released', vms: vmRecords(lease) }))
     return Promise.all(

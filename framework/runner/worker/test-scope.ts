@@ -38,6 +38,7 @@ export class TestScope extends Scope {
   setUpDone = false
   /** What the author's own `allure.*` calls said, for the report. */
   readonly allureMessages: unknown[] = []
+  readonly #lost = Promise.withResolvers<never>()
   readonly #task: Task
   readonly #evidence: EvidenceSource[] = []
   readonly #pendingExpectations = new Map<Promise<unknown>, PendingExpectation>()
@@ -49,7 +50,19 @@ export class TestScope extends Scope {
     super(task.fullName, { signal, teardownTimeoutMs: context.timeouts.teardown })
     this.#task = task
     this.context = context
+    // Only a body that runs looks at it.
+    this.#lost.promise.catch(() => {})
     this.attempt = (task.result?.retryCount ?? 0) + 1
+  }
+
+  /** Rejects when what the test stands on is gone: its body need not run on. */
+  get lost(): Promise<never> {
+    return this.#lost.promise
+  }
+
+  /** Ends the body with this error, unless it is over. */
+  lose(error: Error): void {
+    this.#lost.reject(error)
   }
 
   /** Name of the test for leases and messages. */
