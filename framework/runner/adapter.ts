@@ -50,7 +50,10 @@ export class VitestAdapter implements Reporter {
   readonly #attempts = new Map<string, Attempt[]>()
   /** Attempts made before the current run of a file: its worker died and the file runs again. */
   readonly #earlier = new Map<string, number>()
-  readonly #last = new Map<string, { status: TestStatus; verdict: Verdict | undefined; flaky: boolean; unverified: number; known: boolean }>()
+  readonly #last = new Map<
+    string,
+    { status: TestStatus; verdict: Verdict | undefined; flaky: boolean; unverified: number; known: boolean }
+  >()
   /** Ids by Vitest's own, which are positions in the file. */
   readonly #ids = new Map<string, string>()
   /** How each test was meant when its file was read, by Vitest's id. Later, hooks and cancelling make tests skipped. */
@@ -170,8 +173,21 @@ export class VitestAdapter implements Reporter {
     this.#loadErrors.add(file)
     const noTestThere = errors.find((error) => error.message.startsWith('No test found in '))
     if (noTestThere) delete noTestThere.stack
-    this.#reportOutside(`${file} > (load)`, file, noTestThere ? 'the line holds no test' : 'the spec file could not be loaded', [], 'broken', errors)
-    this.#last.set(`${file} > (load)`, { status: 'broken', verdict: undefined, flaky: false, unverified: 0, known: false })
+    this.#reportOutside(
+      `${file} > (load)`,
+      file,
+      noTestThere ? 'the line holds no test' : 'the spec file could not be loaded',
+      [],
+      'broken',
+      errors,
+    )
+    this.#last.set(`${file} > (load)`, {
+      status: 'broken',
+      verdict: undefined,
+      flaky: false,
+      unverified: 0,
+      known: false,
+    })
   }
 
   /** A failed `beforeAll` breaks the tests it was for; a failed `afterAll` is reported beside them. */
@@ -183,12 +199,27 @@ export class VitestAdapter implements Reporter {
     if (cut.length > 0) return
     const test = [file, ...path, '(hooks)'].join(' > ')
     const status = statusOf(errors, false)
-    this.#reportOutside(test, file, path.length > 0 ? 'a hook of the suite failed' : 'a hook of the file failed', path, status, errors)
+    this.#reportOutside(
+      test,
+      file,
+      path.length > 0 ? 'a hook of the suite failed' : 'a hook of the file failed',
+      path,
+      status,
+      errors,
+    )
     this.#last.set(test, { status, verdict: errors[0]?.verdict ?? 'spec', flaky: false, unverified: 0, known: false })
   }
 
   /** What happened beside the tests, as an entry of its own. */
-  #reportOutside(test: string, file: string, name: string, path: string[], status: TestStatus, errors: ErrorRecord[], reason?: string): void {
+  #reportOutside(
+    test: string,
+    file: string,
+    name: string,
+    path: string[],
+    status: TestStatus,
+    errors: ErrorRecord[],
+    reason?: string,
+  ): void {
     const location = errors[0]?.location ?? { file, line: 1, column: 1 }
     const common = { test, attempt: 1 }
     this.send({ ...common, type: 'test.start', name, path, location, tags: [], meta: {}, worker: '' })
@@ -215,13 +246,25 @@ export class VitestAdapter implements Reporter {
   #isCutShort(testCase: TestCase): boolean {
     const result = testCase.result()
     if (result.state === 'pending') return true
-    return result.state === 'skipped' && (!result.note || result.note === CANCELLED) && this.#modes.get(testCase.id) === 'run'
+    return (
+      result.state === 'skipped' &&
+      (!result.note || result.note === CANCELLED) &&
+      this.#modes.get(testCase.id) === 'run'
+    )
   }
 
   /** A filter left it out; its author did not. */
   #isLeftOut(testCase: TestCase): boolean {
     if (!this.#isSelected || this.#modes.get(testCase.id) !== 'skip') return false
-    return !isMarked(testCase) || !this.#isSelected({ fullName: testCase.fullName, file: testCase.module.relativeModuleId, line: testCase.location?.line, tags: testCase.tags })
+    return (
+      !isMarked(testCase) ||
+      !this.#isSelected({
+        fullName: testCase.fullName,
+        file: testCase.module.relativeModuleId,
+        line: testCase.location?.line,
+        tags: testCase.tags,
+      })
+    )
   }
 
   /**
@@ -260,7 +303,12 @@ export class VitestAdapter implements Reporter {
     for (const testCase of modules.flatMap((module) => [...module.children.allTests()])) {
       const { state } = testCase.result()
       // Cancelling turns waiting tests into skipped ones without a word.
-      if ((state !== 'pending' && state !== 'skipped') || this.#last.has(this.#idOf(testCase)) || this.#isLeftOut(testCase)) continue
+      if (
+        (state !== 'pending' && state !== 'skipped') ||
+        this.#last.has(this.#idOf(testCase)) ||
+        this.#isLeftOut(testCase)
+      )
+        continue
       if (!this.#attemptsOf(testCase).some((attempt) => !attempt.ended)) this.#start(testCase, 1)
       this.#end(testCase, 'pending', [], { reason })
     }
@@ -277,7 +325,11 @@ export class VitestAdapter implements Reporter {
   }
 
   onUserConsoleLog(log: UserConsoleLog): void {
-    this.send({ type: 'notice', level: log.type === 'stderr' ? 'warning' : 'info', text: redact(log.content.trimEnd()) })
+    this.send({
+      type: 'notice',
+      level: log.type === 'stderr' ? 'warning' : 'info',
+      text: redact(log.content.trimEnd()),
+    })
   }
 
   /** Forgets the files that run again because somebody changed them (watch). */
@@ -326,7 +378,11 @@ export class VitestAdapter implements Reporter {
       ...(typeof meta['id'] === 'string' ? { id: meta['id'] } : {}),
       name: testCase.name,
       path: pathOf(testCase),
-      location: { file: testCase.module.relativeModuleId, line: testCase.location?.line ?? 1, column: testCase.location?.column ?? 1 },
+      location: {
+        file: testCase.module.relativeModuleId,
+        line: testCase.location?.line ?? 1,
+        column: testCase.location?.column ?? 1,
+      },
       tags: [...testCase.tags],
       meta,
       worker: '',
@@ -339,7 +395,10 @@ export class VitestAdapter implements Reporter {
     const before = testCase.attempts()[number - this.#before(testCase) - 2]
     const errors = (before?.errors ?? []).map((error) => this.errorRecord(error))
     if (this.#attemptsOf(testCase).some((attempt) => attempt.number === number - 1 && !attempt.ended)) {
-      this.#end(testCase, statusOf(errors, false), errors, { ...(before ? { durationMs: before.duration } : {}), willRetry: true })
+      this.#end(testCase, statusOf(errors, false), errors, {
+        ...(before ? { durationMs: before.duration } : {}),
+        willRetry: true,
+      })
     }
     return this.#start(testCase, number)
   }
@@ -376,7 +435,13 @@ export class VitestAdapter implements Reporter {
     })
     if (willRetry) return
     const known = 'knownIssue' in (testCase.meta() as Record<string, unknown>)
-    this.#last.set(this.#idOf(testCase), { status, verdict, flaky: more.flaky ?? false, unverified: attempt.unverified, known })
+    this.#last.set(this.#idOf(testCase), {
+      status,
+      verdict,
+      flaky: more.flaky ?? false,
+      unverified: attempt.unverified,
+      known,
+    })
   }
 
   /** An error as Vitest serialised it, as a record of ours. */
@@ -384,8 +449,11 @@ export class VitestAdapter implements Reporter {
     const own = error as unknown as Record<string, unknown>
     const code = typeof own['code'] === 'string' && own['code'].startsWith('ATP_') ? own['code'] : undefined
     const frame = error.stacks?.[0]
-    const location: SourceLocation | undefined =
-      frame && { file: this.#relative(frame.file), line: frame.line, column: frame.column }
+    const location: SourceLocation | undefined = frame && {
+      file: this.#relative(frame.file),
+      line: frame.line,
+      column: frame.column,
+    }
     const codeFrame = frame && frameAround(frame.file, frame.line, frame.column)
     return {
       message: redact(error.message ?? String(error)),

@@ -13,13 +13,17 @@ export function isUsageError(error: unknown): boolean {
 }
 
 /** The exit code that a finished run deserves. */
-export function exitCodeOf(tally: RunTally, options: { signal?: 'SIGINT' | 'SIGTERM'; qualityGateFailed?: boolean; passWithNoTests?: boolean } = {}): number {
+export function exitCodeOf(
+  tally: RunTally,
+  options: { signal?: 'SIGINT' | 'SIGTERM'; qualityGateFailed?: boolean; passWithNoTests?: boolean } = {},
+): number {
   if (options.signal) return options.signal === 'SIGINT' ? EXIT.sigint : EXIT.sigterm
   const { counts, verdicts, loadErrors, errors } = tally
   const ran = counts.passed + counts.failed + counts.broken
   const any = ran + counts.skipped + counts.pending
   if (loadErrors > 0 || (any === 0 && !options.passWithNoTests)) return EXIT.usage
-  if (verdicts.infrastructure > 0 || errors.some((error) => error.verdict === 'infrastructure')) return EXIT.infrastructure
+  if (verdicts.infrastructure > 0 || errors.some((error) => error.verdict === 'infrastructure'))
+    return EXIT.infrastructure
   const failed = verdicts.product + verdicts.spec + verdicts.framework
   // Tests that never ran because of "bail" follow a failure; without one they mean that something went wrong.
   if (failed > 0 || errors.length > 0 || counts.pending > 0 || options.qualityGateFailed) return EXIT.failed

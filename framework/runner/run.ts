@@ -55,8 +55,14 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   try {
     // Both take a while and neither needs the other.
     const opening = startSession(config, run, (notice) => adapter.send({ type: 'notice', ...notice }), signals.aborted)
-    const creating = createVitest(vitestOptions(config, options, adapter), { root: config.root, plugins: atp({}, { config, run }) })
-    creating.then(() => signals.takeBack(), () => {})
+    const creating = createVitest(vitestOptions(config, options, adapter), {
+      root: config.root,
+      plugins: atp({}, { config, run }),
+    })
+    creating.then(
+      () => signals.takeBack(),
+      () => {},
+    )
     const [opened, created] = await Promise.allSettled([opening, creating])
     if (opened.status === 'fulfilled') session = opened.value
     if (created.status === 'fulfilled') vitest = created.value
@@ -65,7 +71,10 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
     const engine = created.value
     const hosts = opened.value.hosts
     adapter.send({ type: 'run.start', run, root: config.root, versions: opened.value.versions, hosts })
-    engine.config.maxWorkers = workerCount(config, hosts.reduce((sum, host) => sum + host.capacity, 0))
+    engine.config.maxWorkers = workerCount(
+      config,
+      hosts.reduce((sum, host) => sum + host.capacity, 0),
+    )
     signals.onFirst(() => void engine.cancelCurrentRun('keyboard-input'))
     if (!signals.received) await drive(engine, adapter, config, options, signals)
   } catch (error) {
@@ -219,7 +228,11 @@ function withOptions(config: ResolvedConfig, options: RunOptions): ResolvedConfi
 function recordOf(failure: unknown): ErrorRecord {
   const { stack, cause, ...record } = toErrorRecord(failure)
   const own = isAtpError(failure) && failure.branch !== 'internal'
-  return { ...record, ...(own || stack === undefined ? {} : { stack }), ...(own || cause === undefined ? {} : { cause }) }
+  return {
+    ...record,
+    ...(own || stack === undefined ? {} : { stack }),
+    ...(own || cause === undefined ? {} : { cause }),
+  }
 }
 
 function noTests(config: ResolvedConfig, { filters = [], namePattern, tags, shard }: RunOptions): Error {
@@ -230,9 +243,13 @@ function noTests(config: ResolvedConfig, { filters = [], namePattern, tags, shar
     ...(shard === undefined ? [] : [`shard ${shard}`]),
   ]
   const where = `${config.specs.join(', ')} of ${config.root}`
-  return configError('ATP_NO_TESTS', `no test found in ${where}${wanted.length > 0 ? ` with ${wanted.join(', ')}` : ''}`, {
-    remedy: 'check the filters and "specs" of the configuration; --pass-with-no-tests allows it',
-  })
+  return configError(
+    'ATP_NO_TESTS',
+    `no test found in ${where}${wanted.length > 0 ? ` with ${wanted.join(', ')}` : ''}`,
+    {
+      remedy: 'check the filters and "specs" of the configuration; --pass-with-no-tests allows it',
+    },
+  )
 }
 
 /** What Vitest throws before any test ran is about its options or the spec files. */

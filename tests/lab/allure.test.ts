@@ -35,7 +35,10 @@ test.concurrent.for(['one', 'two'])('at once: %s', async (name) => {
       { report: { allure: {} } },
     )
     mkdirSync(join(home.dir, 'node_modules'))
-    symlinkSync(resolve(import.meta.dirname, '../../node_modules/allure-js-commons'), join(home.dir, 'node_modules/allure-js-commons'))
+    symlinkSync(
+      resolve(import.meta.dirname, '../../node_modules/allure-js-commons'),
+      join(home.dir, 'node_modules/allure-js-commons'),
+    )
     const outcome = await home.run(['test'])
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
     const folder = join(home.dir, 'allure-results')
@@ -43,7 +46,12 @@ test.concurrent.for(['one', 'two'])('at once: %s', async (name) => {
       .filter((file) => file.endsWith('-result.json'))
       .map((file) => JSON.parse(readFileSync(join(folder, file), 'utf8')) as AllureResult)
       .toSorted((a, b) => a.name.localeCompare(b.name) || a.start - b.start)
-    expect(results.map(({ name, status }) => `${name} ${status}`)).toEqual(['at once: one passed', 'at once: two passed', 'tells broken', 'tells passed'])
+    expect(results.map(({ name, status }) => `${name} ${status}`)).toEqual([
+      'at once: one passed',
+      'at once: two passed',
+      'tells broken',
+      'tells passed',
+    ])
     const [one, two, first, second] = results as [AllureResult, AllureResult, AllureResult, AllureResult]
     expect(second.historyId).toBe(first.historyId)
     for (const attempt of [first, second]) {
@@ -51,16 +59,28 @@ test.concurrent.for(['one', 'two'])('at once: %s', async (name) => {
       expect(attempt.steps.map((each) => each.name)).toEqual(expect.arrayContaining(['our step', 'their step']))
       expect(attempt.parameters.find(({ name }) => name === 'key p50')?.value).toMatch(/^[\d.]+ ± [\d.]+ ms/)
     }
-    for (const [result, name] of [[one, 'one'], [two, 'two']] as const) {
-      expect(result.parameters).toEqual(expect.arrayContaining([expect.objectContaining({ name: 'who', value: name }), expect.objectContaining({ name: 'still', value: name })]))
+    for (const [result, name] of [
+      [one, 'one'],
+      [two, 'two'],
+    ] as const) {
+      expect(result.parameters).toEqual(
+        expect.arrayContaining([
+          expect.objectContaining({ name: 'who', value: name }),
+          expect.objectContaining({ name: 'still', value: name }),
+        ]),
+      )
     }
     // Evidence of the attempt that failed only.
-    expect(first.attachments.map(({ name }) => name)).toEqual(expect.arrayContaining([expect.stringMatching(/screen$/), expect.stringMatching(/transcript/)]))
+    expect(first.attachments.map(({ name }) => name)).toEqual(
+      expect.arrayContaining([expect.stringMatching(/screen$/), expect.stringMatching(/transcript/)]),
+    )
     expect(second.attachments.map(({ name }) => name)).not.toContainEqual(expect.stringMatching(/screen$/))
     for (const { source } of first.attachments) expect(readdirSync(folder)).toContain(source)
 
     const page = readFileSync(join(home.dir, 'allure-report/index.html'), 'utf8')
-    const loaded = [...page.matchAll(/<(?:script|link|img)\b[^>]*?(?:src|href)="([^"]{1,40})/g)].map((match) => match[1])
+    const loaded = [...page.matchAll(/<(?:script|link|img)\b[^>]*?(?:src|href)="([^"]{1,40})/g)].map(
+      (match) => match[1],
+    )
     expect(loaded.filter((url) => !url?.startsWith('data:'))).toEqual([])
     expect(page).not.toMatch(/googletagmanager|google-analytics/)
   })

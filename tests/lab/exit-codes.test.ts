@@ -14,7 +14,8 @@ describe('exit codes', () => {
 
   it('1: a test failed; its evidence shows the machine', async () => {
     const home = project({
-      'specs/a.spec.ts': spec(`test('fails', async ({ guest }) => { expect((await guest.shell('exit 3')).exitCode).toBe(0) })
+      'specs/a.spec.ts':
+        spec(`test('fails', async ({ guest }) => { expect((await guest.shell('exit 3')).exitCode).toBe(0) })
 test('awaits nothing', ({ guest }) => { expect(guest.file('/none')).toExist() })`),
     })
     const outcome = await home.run(['test'])
@@ -22,16 +23,31 @@ test('awaits nothing', ({ guest }) => { expect(guest.file('/none')).toExist() })
     const [test, forgotten] = home.report().reports
     expect(test).toMatchObject({ status: 'failed', verdict: 'product' })
     const names = test?.attachments.map((attachment) => attachment.name) ?? []
-    expect(names).toEqual(expect.arrayContaining([expect.stringMatching(/screen$/), expect.stringMatching(/serial console/), expect.stringMatching(/transcript/)]))
+    expect(names).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/screen$/),
+        expect.stringMatching(/serial console/),
+        expect.stringMatching(/transcript/),
+      ]),
+    )
     expect(outcome.stdout).toContain('specs/a.spec.ts:3')
-    expect(forgotten).toMatchObject({ status: 'broken', verdict: 'spec', errors: [{ code: 'ATP_EXPECT_NOT_AWAITED', location: { line: 4 } }] })
+    expect(forgotten).toMatchObject({
+      status: 'broken',
+      verdict: 'spec',
+      errors: [{ code: 'ATP_EXPECT_NOT_AWAITED', location: { line: 4 } }],
+    })
   })
 
   it.each([
     ['no tests found', {}, ['test'], /no test/i],
     ['an unknown tag', { 'specs/a.spec.ts': spec(`test('x', { tags: ['smkoe'] }, () => {})`) }, ['test'], /smkoe/],
     ['an unknown option', {}, ['test', '--tgas', 'x'], /--tgas[\s\S]*--tags/],
-    ['a broken scenario', { 'specs/a.spec.yaml': 'name: x\nsteps:\n  - action: wait\n    durration: 1s\n' }, ['test'], /a\.spec\.yaml:4:5[\s\S]*duration/],
+    [
+      'a broken scenario',
+      { 'specs/a.spec.yaml': 'name: x\nsteps:\n  - action: wait\n    durration: 1s\n' },
+      ['test'],
+      /a\.spec\.yaml:4:5[\s\S]*duration/,
+    ],
     ['a bad shard', { 'specs/a.spec.ts': passes }, ['test', '--shard', '3'], /1\/3/],
   ])('2: %s', async (_name, files, args, message) => {
     const outcome = await project(files as Record<string, string>).run(args)
@@ -47,7 +63,11 @@ test('awaits nothing', ({ guest }) => { expect(guest.file('/none')).toExist() })
 
   it('3: infrastructure; a host that is down', async () => {
     const home = project(
-      { 'specs/a.spec.ts': spec(`test.override('vmOptions', { domain: 'desk' })\ntest('x', async ({ vm }) => { await vm.state() })`) },
+      {
+        'specs/a.spec.ts': spec(
+          `test.override('vmOptions', { domain: 'desk' })\ntest('x', async ({ vm }) => { await vm.state() })`,
+        ),
+      },
       { lab: false, hosts: [{ id: 'gone', uri: 'qemu+unix:///session?socket=/nonexistent/libvirt-sock' }] },
     )
     const outcome = await home.run(['test'])
@@ -73,7 +93,10 @@ test('awaits nothing', ({ guest }) => { expect(guest.file('/none')).toExist() })
       const outcome = await running.finished
       expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code })
       expect(outcome.stdout).toContain('TORN DOWN')
-      expect(home.report()).toMatchObject({ exit_code: code, reports: [{ status: 'pending', reason: expect.stringContaining('interrupted') }] })
+      expect(home.report()).toMatchObject({
+        exit_code: code,
+        reports: [{ status: 'pending', reason: expect.stringContaining('interrupted') }],
+      })
     })
     await Promise.all(ran)
     expect(await within(2_000, () => vmsBeyond(before).length === 0)).toBe(true)

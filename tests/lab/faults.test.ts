@@ -47,7 +47,11 @@ test('after all that', async ({ guest, keyboard }) => {
     const outcome = await home.run(['test'])
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 3 })
     const [agent, machine, daemon, after] = home.report().reports
-    const broken = (code: string) => ({ status: 'broken', verdict: 'infrastructure', errors: [{ code, location: { file: 'specs/a.spec.ts', line: expect.any(Number) } }] })
+    const broken = (code: string) => ({
+      status: 'broken',
+      verdict: 'infrastructure',
+      errors: [{ code, location: { file: 'specs/a.spec.ts', line: expect.any(Number) } }],
+    })
     expect(agent).toMatchObject(broken('ATP_QGA_UNRESPONSIVE'))
     expect(machine).toMatchObject(broken('ATP_QGA_CLOSED'))
     expect(machine?.errors[0]?.message).toMatch(/vm-\d+ (stopped|crashed)/)
@@ -61,7 +65,9 @@ test('after all that', async ({ guest, keyboard }) => {
   it('of the broker: the run says so and sweeps what it left', async () => {
     const before = labVms()
     const home = project({
-      'specs/a.spec.ts': spec(`test('holds', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`),
+      'specs/a.spec.ts': spec(
+        `test('holds', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`,
+      ),
     })
     const running = home.start(['test'])
     await running.printed('IN BODY')
@@ -75,7 +81,9 @@ test('after all that', async ({ guest, keyboard }) => {
   })
 
   it('of the disk: the lab cannot be written', async () => {
-    const outcome = await project({ 'specs/a.spec.ts': spec(`test('x', () => {})`) }).run(['test'], { ATP_HOME: '/dev/null/atp' })
+    const outcome = await project({ 'specs/a.spec.ts': spec(`test('x', () => {})`) }).run(['test'], {
+      ATP_HOME: '/dev/null/atp',
+    })
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 3 })
     expect(outcome.stdout).toMatch(/ATP_LAB_\w+: .*\/dev\/null\/atp[\s\S]*→/)
   })
@@ -89,13 +97,23 @@ test('after all that', async ({ guest, keyboard }) => {
   it('of the host: no VM of that name', async () => {
     const [office] = await labUp()
     const home = project(
-      { 'specs/a.spec.ts': spec(`test.override('vmOptions', { domain: 'desk' })\ntest('x', async ({ vm }) => { await vm.state() })`) },
+      {
+        'specs/a.spec.ts': spec(
+          `test.override('vmOptions', { domain: 'desk' })\ntest('x', async ({ vm }) => { await vm.state() })`,
+        ),
+      },
       { lab: false, hosts: [{ id: 'office', uri: office?.uri }] },
     )
     const outcome = await home.run(['test'])
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 1 })
     expect(home.report().reports).toMatchObject([
-      { status: 'broken', verdict: 'spec', errors: [{ code: 'ATP_VM_MISSING', message: expect.stringMatching(/"desk" on office[\s\S]*→/), location: { line: 4 } }] },
+      {
+        status: 'broken',
+        verdict: 'spec',
+        errors: [
+          { code: 'ATP_VM_MISSING', message: expect.stringMatching(/"desk" on office[\s\S]*→/), location: { line: 4 } },
+        ],
+      },
     ])
   })
 })

@@ -3,7 +3,9 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { labVms, processesOf, vmsBeyond, within } from './processes.ts'
 import { project, spec } from './project.ts'
 
-const hangs = spec(`test('hangs', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`)
+const hangs = spec(
+  `test('hangs', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`,
+)
 
 describe('nothing leaks', () => {
   it('after SIGKILL of the command line', async () => {
@@ -94,7 +96,11 @@ test('after it', async ({ guest }) => { await guest.ping() })`),
     const outcome = await home.run(['test'])
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
     const [first, second] = home.report().reports
-    expect(first).toMatchObject({ status: 'passed', flaky: true, attempts: [{ status: 'broken', verdict: 'framework' }, { status: 'passed' }] })
+    expect(first).toMatchObject({
+      status: 'passed',
+      flaky: true,
+      attempts: [{ status: 'broken', verdict: 'framework' }, { status: 'passed' }],
+    })
     expect(second).toMatchObject({ status: 'passed' })
     expect(vmsBeyond(before)).toEqual([])
   })
@@ -115,7 +121,11 @@ test('teardown hangs', async ({ scope, guest }) => {
     )
     const outcome = await home.run(['test'])
     const [setup, teardown] = home.report().reports
-    expect(setup).toMatchObject({ status: 'broken', verdict: 'infrastructure', errors: [{ code: 'ATP_SETUP_TIMEOUT', location: { line: 5 } }] })
+    expect(setup).toMatchObject({
+      status: 'broken',
+      verdict: 'infrastructure',
+      errors: [{ code: 'ATP_SETUP_TIMEOUT', location: { line: 5 } }],
+    })
     expect(teardown?.attachments).toMatchObject([{ text: expect.stringContaining('stuck resource') }])
     expect(outcome.code).toBe(3)
     expect(vmsBeyond(before)).toEqual([])

@@ -47,8 +47,20 @@ export function project(files: Record<string, string>, config: Record<string, un
 
   const start = (args: string[], env: Record<string, string> = {}): Running => {
     const started = performance.now()
-    const { VITEST: _, VITEST_POOL_ID: _pool, VITEST_WORKER_ID: _worker, NODE_ENV: _env, TEST: _test, ...rest } = process.env
-    const child = spawn(process.execPath, [ATP, ...args], { cwd: dir, env: { ...rest, ...env }, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
+    const {
+      VITEST: _,
+      VITEST_POOL_ID: _pool,
+      VITEST_WORKER_ID: _worker,
+      NODE_ENV: _env,
+      TEST: _test,
+      ...rest
+    } = process.env
+    const child = spawn(process.execPath, [ATP, ...args], {
+      cwd: dir,
+      env: { ...rest, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    })
     let stdout = ''
     let stderr = ''
     const watchers = new Set<() => void>()
@@ -66,8 +78,12 @@ export function project(files: Record<string, string>, config: Record<string, un
     })
     const printed = (wanted: string | RegExp, timeoutMs = 120_000) =>
       new Promise<void>((done, fail) => {
-        const holds = () => (typeof wanted === 'string' ? (stdout + stderr).includes(wanted) : wanted.test(stdout + stderr))
-        const timer = setTimeout(() => end(new Error(`"${String(wanted)}" was not printed in ${timeoutMs} ms:\n${stdout}\n${stderr}`)), timeoutMs)
+        const holds = () =>
+          typeof wanted === 'string' ? (stdout + stderr).includes(wanted) : wanted.test(stdout + stderr)
+        const timer = setTimeout(
+          () => end(new Error(`"${String(wanted)}" was not printed in ${timeoutMs} ms:\n${stdout}\n${stderr}`)),
+          timeoutMs,
+        )
         const end = (error?: Error) => {
           clearTimeout(timer)
           watchers.delete(check)
@@ -76,7 +92,8 @@ export function project(files: Record<string, string>, config: Record<string, un
         }
         const check = () => {
           if (holds()) end()
-          else if (child.exitCode !== null) end(new Error(`the command ended without printing "${String(wanted)}":\n${stdout}\n${stderr}`))
+          else if (child.exitCode !== null)
+            end(new Error(`the command ended without printing "${String(wanted)}":\n${stdout}\n${stderr}`))
         }
         watchers.add(check)
         check()

@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { project, spec, type Project } from './project.ts'
 
-const local = (files: Record<string, string>, config: Record<string, unknown> = {}) => project(files, { lab: false, ...config })
+const local = (files: Record<string, string>, config: Record<string, unknown> = {}) =>
+  project(files, { lab: false, ...config })
 const yaml = (name: string, more = '') => `name: ${name}\n${more}steps:\n  - action: wait\n    duration: 10ms\n`
 /** Titles with their ends: "row x passed". */
 const ends = (home: Project) => home.report().reports.map((test) => `${test.scenario_name} ${test.status}`)
@@ -63,9 +64,17 @@ describe('after', () => { afterAll(() => { throw new Error('cannot clean') }); t
       'marked as todo',
       'no licence here',
     ])
-    expect(named(home, 'suite limit').errors[0]).toMatchObject({ code: 'ATP_TEST_TIMEOUT', location: { line: 11 }, message: expect.stringContaining('200 ms') })
+    expect(named(home, 'suite limit').errors[0]).toMatchObject({
+      code: 'ATP_TEST_TIMEOUT',
+      location: { line: 11 },
+      message: expect.stringContaining('200 ms'),
+    })
     expect(named(home, 'own limit').errors[0]?.message).toContain('100 ms')
-    expect(named(home, 'default step').errors[0]).toMatchObject({ code: 'ATP_STEP_TIMEOUT', location: { line: 14 }, message: expect.stringMatching(/"waits".*300 ms/) })
+    expect(named(home, 'default step').errors[0]).toMatchObject({
+      code: 'ATP_STEP_TIMEOUT',
+      location: { line: 14 },
+      message: expect.stringMatching(/"waits".*300 ms/),
+    })
     expect(named(home, 'cut off').errors[0]).toMatchObject({ message: 'cannot prepare', location: { line: 17 } })
     expect(outcome.stdout).toMatch(/specs\/a\.spec\.ts:11:\d+/)
     expect(readFileSync(join(home.dir, 'junit.xml'), 'utf8').match(/<testcase/g)).toHaveLength(all.length)
@@ -78,7 +87,11 @@ test('second time', () => { if (!existsSync('once')) { writeFileSync('once', '')
     })
     const outcome = await home.run(['test', '--retry', '1'])
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
-    expect(named(home, 'second time')).toMatchObject({ status: 'passed', flaky: true, attempts: [{ status: 'broken' }, { status: 'passed' }] })
+    expect(named(home, 'second time')).toMatchObject({
+      status: 'passed',
+      flaky: true,
+      attempts: [{ status: 'broken' }, { status: 'passed' }],
+    })
     expect(outcome.stdout).toMatch(/flaky/)
     rmSync(join(home.dir, 'once'))
     const strict = await home.run(['test', '--retry', '1', '--fail-on-flaky'])
@@ -99,8 +112,14 @@ test.skip('never', () => {})`),
       [['specs/sub'], ['three passed', 'four passed']],
       [['specs/a.spec.ts:4'], ['two passed']],
       [['specs/sub/b.spec.yaml:4'], ['three passed']],
-      [['--name', '^t(wo|hree)$'], ['two passed', 'three passed']],
-      [['--tags', 'smoke'], ['one passed', 'three passed']],
+      [
+        ['--name', '^t(wo|hree)$'],
+        ['two passed', 'three passed'],
+      ],
+      [
+        ['--tags', 'smoke'],
+        ['one passed', 'three passed'],
+      ],
     ]
     // At once, as they share nothing.
     const ran = wanted.map(async ([args, tests]) => {
@@ -152,7 +171,10 @@ test.skip('never', () => {})`),
 
 describe('exit codes, where several apply', () => {
   const failing = spec(`test('fails', () => { expect(1).toBe(2) })`)
-  const noHost = spec(`test('no VM', async ({ vm }) => { await vm.state() })`).replace('test(', `test.override('vmOptions', { domain: 'desk' })\ntest(`)
+  const noHost = spec(`test('no VM', async ({ vm }) => { await vm.state() })`).replace(
+    'test(',
+    `test.override('vmOptions', { domain: 'desk' })\ntest(`,
+  )
   const hosts = { hosts: [{ id: 'gone', uri: 'qemu+unix:///session?socket=/nonexistent/sock' }] }
 
   it('3 over 1', async () => {
@@ -161,7 +183,10 @@ describe('exit codes, where several apply', () => {
   })
 
   it('2 over 3 and 1', async () => {
-    const home = local({ 'specs/a.spec.ts': failing, 'specs/b.spec.ts': noHost, 'specs/c.spec.ts': 'this is no TypeScript' }, hosts)
+    const home = local(
+      { 'specs/a.spec.ts': failing, 'specs/b.spec.ts': noHost, 'specs/c.spec.ts': 'this is no TypeScript' },
+      hosts,
+    )
     const outcome = await home.run(['test'])
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 2 })
   })
@@ -179,7 +204,10 @@ describe('exit codes, where several apply', () => {
 
 describe('watch', () => {
   it('runs again what changed, and ends with 130 on Ctrl-C', async () => {
-    const home = local({ 'specs/a.spec.ts': spec(`test('first version', () => {})`), 'specs/b.spec.ts': spec(`test('constant', () => {})`) })
+    const home = local({
+      'specs/a.spec.ts': spec(`test('first version', () => {})`),
+      'specs/b.spec.ts': spec(`test('constant', () => {})`),
+    })
     const running = home.start(['test', '--watch'])
     await running.printed('first version')
     await running.printed('constant')

@@ -34,17 +34,34 @@ const heldIn = (home: Project): Held[] =>
     .map((line) => JSON.parse(line) as Held)
 /** Pairs that were held at the same time. */
 const overlaps = (held: Held[]) =>
-  held.flatMap((one, index) => held.slice(index + 1).filter((other) => one.from < other.to && other.from < one.to).map((other) => [one, other]))
+  held.flatMap((one, index) =>
+    held
+      .slice(index + 1)
+      .filter((other) => one.from < other.to && other.from < one.to)
+      .map((other) => [one, other]),
+  )
 
 /** The stock command of Vitest, as an editor or a user would run it. */
 function stockVitest(home: Project): Promise<{ code: number | null; output: string }> {
   mkdirSync(join(home.dir, 'node_modules/@ocloudview'), { recursive: true })
   symlinkSync(ROOT, join(home.dir, 'node_modules/@ocloudview/atp'))
   home.write('vitest.config.mjs', `import { atp } from '@ocloudview/atp/vitest'\nexport default { plugins: [atp()] }\n`)
-  const { VITEST: _, VITEST_POOL_ID: _pool, VITEST_WORKER_ID: _worker, NODE_ENV: _env, TEST: _test, ...env } = process.env
-  const child = spawn(process.execPath, [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run'], { cwd: home.dir, env, stdio: ['ignore', 'pipe', 'pipe'] })
+  const {
+    VITEST: _,
+    VITEST_POOL_ID: _pool,
+    VITEST_WORKER_ID: _worker,
+    NODE_ENV: _env,
+    TEST: _test,
+    ...env
+  } = process.env
+  const child = spawn(process.execPath, [join(ROOT, 'node_modules/vitest/vitest.mjs'), 'run'], {
+    cwd: home.dir,
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (output += text))
+  for (const stream of [child.stdout, child.stderr])
+    stream.setEncoding('utf8').on('data', (text: string) => (output += text))
   return new Promise((done) => child.on('close', (code) => done({ code, output })))
 }
 
@@ -70,8 +87,12 @@ describe('the lab shared', () => {
 
   it('never holds more VMs than fit', async ({ skip }) => {
     const before = labVms()
-    const home = project(Object.fromEntries([1, 2, 3, 4].map((index) => [`specs/${index}.spec.ts`, holding(1)])), { lab: { capacity: 1 } })
-    const status = JSON.parse((await home.run(['lab', 'status', '--json'])).stdout) as { broker: { vms: unknown[] } | null }
+    const home = project(Object.fromEntries([1, 2, 3, 4].map((index) => [`specs/${index}.spec.ts`, holding(1)])), {
+      lab: { capacity: 1 },
+    })
+    const status = JSON.parse((await home.run(['lab', 'status', '--json'])).stdout) as {
+      broker: { vms: unknown[] } | null
+    }
     skip((status.broker?.vms.length ?? 0) > 0, 'a lab with standbys is up: its broker has another capacity')
     const running = home.start(['test', '--workers', '4'])
     const leased: number[] = []
@@ -94,6 +115,8 @@ describe('the lab shared', () => {
     const held = homes.flatMap(heldIn)
     expect(held.map((each) => each.name)).toEqual(Array(6).fill('vm-041'))
     expect(overlaps(held)).toEqual([])
-    expect(Math.max(...[...first.report().reports, ...second.report().reports].map((test) => test.wait_ms))).toBeGreaterThan(BODY_MS)
+    expect(
+      Math.max(...[...first.report().reports, ...second.report().reports].map((test) => test.wait_ms)),
+    ).toBeGreaterThan(BODY_MS)
   })
 })

@@ -41,14 +41,36 @@ describe('verification', () => {
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 1 })
     const test = (name: string) => home.report().reports.find((one) => one.scenario_name.endsWith(name))
     const explained = { code: 'ATP_INPUT_DAMAGED', message: expect.stringContaining('sent KEY_A press, saw nothing') }
-    expect(test('required')).toMatchObject({ status: 'failed', verdict: 'product', errors: [{ ...explained, location: { line: 6 } }] })
-    expect(test('scenario')).toMatchObject({ status: 'failed', verdict: 'product', errors: [{ ...explained, location: { file: 'specs/b.spec.yaml', line: 4 } }] })
-    expect(test('matched')).toMatchObject({ status: 'failed', verdict: 'product', errors: [{ message: expect.stringContaining('KEY_A') }] })
-    expect(test('observed')).toMatchObject({ status: 'passed', unverified: 0, deliveries: [{ outcome: 'damaged', sent: 6, seen: 4, lost: 2 }] })
-    expect(test('unwatched')).toMatchObject({ status: 'passed', unverified: 1, deliveries: [{ outcome: 'unverified', seen: 0 }] })
+    expect(test('required')).toMatchObject({
+      status: 'failed',
+      verdict: 'product',
+      errors: [{ ...explained, location: { line: 6 } }],
+    })
+    expect(test('scenario')).toMatchObject({
+      status: 'failed',
+      verdict: 'product',
+      errors: [{ ...explained, location: { file: 'specs/b.spec.yaml', line: 4 } }],
+    })
+    expect(test('matched')).toMatchObject({
+      status: 'failed',
+      verdict: 'product',
+      errors: [{ message: expect.stringContaining('KEY_A') }],
+    })
+    expect(test('observed')).toMatchObject({
+      status: 'passed',
+      unverified: 0,
+      deliveries: [{ outcome: 'damaged', sent: 6, seen: 4, lost: 2 }],
+    })
+    expect(test('unwatched')).toMatchObject({
+      status: 'passed',
+      unverified: 1,
+      deliveries: [{ outcome: 'unverified', seen: 0 }],
+    })
     expect(outcome.stdout).toMatch(/unwatched.*unverified/)
     expect(outcome.stdout).toMatch(/passed with unverified input/)
-    expect(readFileSync(join(home.dir, 'junit.xml'), 'utf8')).toMatch(/name="unwatched"[\s\S]*?<property name="unverified" value="1"\/>/)
+    expect(readFileSync(join(home.dir, 'junit.xml'), 'utf8')).toMatch(
+      /name="unwatched"[\s\S]*?<property name="unverified" value="1"\/>/,
+    )
   })
 
   it('blames the infrastructure when required input cannot be observed', async () => {
@@ -66,7 +88,11 @@ test('blind, not required', async ({ guest, keyboard }) => {
     const outcome = await home.run(['test'])
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 3 })
     expect(home.report().reports).toMatchObject([
-      { status: 'broken', verdict: 'infrastructure', errors: [{ code: 'ATP_VERIFY_IMPOSSIBLE', location: { line: 6 } }] },
+      {
+        status: 'broken',
+        verdict: 'infrastructure',
+        errors: [{ code: 'ATP_VERIFY_IMPOSSIBLE', location: { line: 6 } }],
+      },
       { status: 'passed', unverified: 1 },
     ])
   })

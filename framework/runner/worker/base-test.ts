@@ -45,7 +45,8 @@ export function createBaseTest(): TestAPI {
     timeoutOrFn?: number | Handler,
   ) {
     const options: TestOptions = typeof optionsOrFn === 'object' ? { ...optionsOrFn } : {}
-    const handler = typeof optionsOrFn === 'function' ? optionsOrFn : typeof timeoutOrFn === 'function' ? timeoutOrFn : undefined
+    const handler =
+      typeof optionsOrFn === 'function' ? optionsOrFn : typeof timeoutOrFn === 'function' ? timeoutOrFn : undefined
     if (typeof timeoutOrFn === 'number') options.timeout = timeoutOrFn
     const bodyMs = bodyTimeout(options)
     const { lease, setup } = inject('atp').timeouts
@@ -95,7 +96,9 @@ function bodyTimeout(options: TestOptions): number {
   const suite = TestRunner.getCurrentSuite()
   const names = new Set([options.tags ?? [], suite.suite?.tags ?? suite.file.tags ?? []].flat() as string[])
   const { tags, timeouts } = inject('atp')
-  const ofTags = tags.filter((tag) => names.has(tag.name) && tag.timeout !== undefined).map((tag) => tag.timeout as number)
+  const ofTags = tags
+    .filter((tag) => names.has(tag.name) && tag.timeout !== undefined)
+    .map((tag) => tag.timeout as number)
   if (ofTags.length > 0) return Math.min(...ofTags)
   const ofSuite = typeof suite.options === 'object' ? suite.options.timeout : undefined
   return ofSuite ?? timeouts.test

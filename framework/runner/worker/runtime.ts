@@ -57,10 +57,19 @@ class WorkerRuntime {
     if (first && more.length === 0) return first
     const where = hosts.map((host) => host.id).join(', ') || 'no host (none is configured)'
     throw first
-      ? configError('ATP_VM_AMBIGUOUS', `more than one host has a VM "${name}": ${found.flat().map((one) => one.host.id).join(', ')}`, {
-          remedy: 'name the host as well',
+      ? configError(
+          'ATP_VM_AMBIGUOUS',
+          `more than one host has a VM "${name}": ${found
+            .flat()
+            .map((one) => one.host.id)
+            .join(', ')}`,
+          {
+            remedy: 'name the host as well',
+          },
+        )
+      : configError('ATP_VM_MISSING', `no VM "${name}" on ${where}`, {
+          remedy: 'check the name with "virsh list --all"',
         })
-      : configError('ATP_VM_MISSING', `no VM "${name}" on ${where}`, { remedy: 'check the name with "virsh list --all"' })
   }
 
   /** Leases VMs for a test and opens them. Everything ends with the scope. */
@@ -76,9 +85,11 @@ class WorkerRuntime {
     )
     // Its end takes the VMs away.
     const forget = broker.onClose((error) => scope.lose(error))
-    scope.defer('watch on the broker', () => void forget())
+    scope.defer('watch on the broker', forget)
     scope.record({ type: 'lease', time: Date.now(), state: 'granted', vms: vmRecords(lease), waitMs: lease.waitMs })
-    scope.defer('lease record', () => scope.record({ type: 'lease', time: Date.now(), state: 'released', vms: vmRecords(lease) }))
+    scope.defer('lease record', () =>
+      scope.record({ type: 'lease', time: Date.now(), state: 'released', vms: vmRecords(lease) }),
+    )
     return Promise.all(
       lease.vms.map((leased, index) => {
         const place = attached.get(index)
@@ -116,7 +127,12 @@ class WorkerRuntime {
           host,
           onDelivery: (delivery) => {
             const { vm: name, ...record } = delivery
-            scope.record({ type: 'input', time: Date.now(), vm: name, delivery: { ...record, latenciesMs: [...record.latenciesMs] } })
+            scope.record({
+              type: 'input',
+              time: Date.now(),
+              vm: name,
+              delivery: { ...record, latenciesMs: [...record.latenciesMs] },
+            })
           },
         }),
       (open) => open.close(),

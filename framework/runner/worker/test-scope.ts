@@ -13,7 +13,10 @@ type Task = TestContext['task']
 export interface EvidenceSource {
   /** Prefix of the attachment names, e.g. the VM's name. */
   name: string
-  collect(attach: (name: string, contentType: string, content: string | Uint8Array) => void, signal: AbortSignal): Promise<void>
+  collect(
+    attach: (name: string, contentType: string, content: string | Uint8Array) => void,
+    signal: AbortSignal,
+  ): Promise<void>
 }
 
 /** An `expect(live)`: what it waits for, and where it stands in the spec. */
@@ -24,7 +27,12 @@ export interface PendingExpectation {
 
 const currentStep = new AsyncLocalStorage<string>()
 const EVIDENCE_TIMEOUT_MS = 10_000
-const EXTENSIONS: Record<string, string> = { 'image/png': '.png', 'text/plain': '.txt', 'application/json': '.json', 'application/jsonl': '.jsonl' }
+const EXTENSIONS: Record<string, string> = {
+  'image/png': '.png',
+  'text/plain': '.txt',
+  'application/json': '.json',
+  'application/jsonl': '.jsonl',
+}
 
 /**
  * One attempt of one test: owns its resources, records its events, keeps its evidence.
@@ -96,7 +104,14 @@ export class TestScope extends Scope {
     const id = String(++this.#steps)
     const parent = currentStep.getStore()
     const started = performance.now()
-    this.record({ type: 'step.start', time: Date.now(), step: id, ...(parent ? { parent } : {}), title, kind: options.kind ?? 'step' })
+    this.record({
+      type: 'step.start',
+      time: Date.now(),
+      step: id,
+      ...(parent ? { parent } : {}),
+      title,
+      kind: options.kind ?? 'step',
+    })
     const end = (status: 'passed' | 'failed' | 'broken', error?: unknown) =>
       this.record({
         type: 'step.end',
@@ -169,7 +184,8 @@ export class TestScope extends Scope {
     const mode = this.context.evidence
     if (mode === 'on' || (mode === 'on-failure' && failed)) await this.#collectEvidence()
     for (const error of await this.close()) this.attach('teardown failed', 'text/plain', error.message)
-    if (this.allureMessages.length > 0) this.attach('allure calls', ALLURE_MESSAGES_TYPE, JSON.stringify(this.allureMessages))
+    if (this.allureMessages.length > 0)
+      this.attach('allure calls', ALLURE_MESSAGES_TYPE, JSON.stringify(this.allureMessages))
     await this.#sent
   }
 
