@@ -1,17 +1,11 @@
-import { readFileSync } from 'node:fs'
 import { relative } from 'node:path'
 import type { TestArtifact, TestError, UserConsoleLog } from 'vitest'
 import type { Reporter, TestCase, TestModule, TestSpecification, TestSuite } from 'vitest/node'
-import { redact, type ErrorBranch, type Verdict } from '../core/index.ts'
-import { codeFrame } from '../evidence/index.ts'
-import {
-  RUN_EVENTS_VERSION,
-  type ErrorRecord,
-  type RunEvent,
-  type SourceLocation,
-  type TestStatus,
-} from '../evidence/events.ts'
-import { EVENT_ARTIFACT, SKIP_MARK } from './context.ts'
+import { redact, type Verdict } from '../core/index.ts'
+import { RUN_EVENTS_VERSION, type ErrorRecord, type RunEvent, type TestStatus } from '../evidence/events.ts'
+import { EVENT_ARTIFACT } from './context.ts'
+import { errorRecordOf, statusOf } from './vitest-errors.ts'
+import { CANCELLED, isMarked, metaOf, pathOf, placeOf, skipReason } from './vitest-tests.ts'
 
 /** Counts that decide the exit code. */
 export interface RunTally {
@@ -147,7 +141,7 @@ export class VitestAdapter implements Reporter {
       if (attempts.find((attempt) => attempt.number === number)?.ended) return
       if (!attempts.some((attempt) => attempt.number === number)) this.#start(testCase, number)
       const last = index === tries.length - 1
-      const errors = (one.errors ?? []).map((error) => this.errorRecord(error))
+      const errors = (one.errors ?? []).map((error) => this.#errorRecord(error))
       this.#end(testCase, statusOf(errors, last ? result.state === 'passed' : one.state === 'passed'), errors, {
         durationMs: one.duration,
         willRetry: !last,
@@ -167,7 +161,7 @@ export class VitestAdapter implements Reporter {
     // A file whose tests were ready to run was loaded: what failed is a hook around all of them.
     const loaded = [...module.children.allTests()].some((test) => this.#modes.get(test.id) === 'run')
     if (loaded) return this.#reportHooks(module, file, [])
-    const errors = module.errors().map((error) => this.errorRecord(error))
+    const errors = module.errors().map((error) => this.#errorRecord(error))
     if (errors.length === 0) return
     for (const error of errors) if (!error.code && error.verdict === 'product') error.verdict = 'spec'
     this.#loadErrors.add(file)
@@ -193,7 +187,7 @@ export class VitestAdapter implements Reporter {
   /** A failed `beforeAll` breaks the tests it was for; a failed `afterAll` is reported beside them. */
   #reportHooks(suite: TestSuite | TestModule, file: string, path: string[]): void {
     if (suite.errors().length === 0) return
-    const errors = suite.errors().map((error) => this.errorRecord(error))
+    const errors = suite.errors().map((error) => this.#errorRecord(error))
     const cut = [...suite.children.allTests()].filter((test) => this.#isCutShort(test))
     for (const testCase of cut) if (!this.#last.has(this.#idOf(testCase))) this.#endBroken(testCase, errors)
     if (cut.length > 0) return
@@ -321,7 +315,7 @@ export class VitestAdapter implements Reporter {
   }
 
   onTestRunEnd(_modules: ReadonlyArray<TestModule>, unhandled: ReadonlyArray<unknown>): void {
-    for (const error of unhandled) this.#errors.push(this.errorRecord(error as TestError))
+    for (const error of unhandled) this.#errors.push(this.#errorRecord(error as TestError))
   }
 
   onUserConsoleLog(log: UserConsoleLog): void {
@@ -393,7 +387,7 @@ export class VitestAdapter implements Reporter {
   /** A further attempt announces itself with its first event: the one before is over. */
   #retry(testCase: TestCase, number: number): Attempt {
     const before = testCase.attempts()[number - this.#before(testCase) - 2]
-    const errors = (before?.errors ?? []).map((error) => this.errorRecord(error))
+    const errors = (before?.errors ?? []).map((error) => this.#errorRecord(error))
     if (this.#attemptsOf(testCase).some((attempt) => attempt.number === number - 1 && !attempt.ended)) {
       this.#end(testCase, statusOf(errors, false), errors, {
         ...(before ? { durationMs: before.duration } : {}),
@@ -444,89 +438,11 @@ export class VitestAdapter implements Reporter {
     })
   }
 
-  /** An error as Vitest serialised it, as a record of ours. */
-  errorRecord(error: TestError): ErrorRecord {
-    const own = error as unknown as Record<string, unknown>
-    const code = typeof own['code'] === 'string' && own['code'].startsWith('ATP_') ? own['code'] : undefined
-    const frame = error.stacks?.[0]
-    const location: SourceLocation | undefined = frame && {
-      file: this.#relative(frame.file),
-      line: frame.line,
-      column: frame.column,
-    }
-    const codeFrame = frame && frameAround(frame.file, frame.line, frame.column)
-    return {
-      message: redact(error.message ?? String(error)),
-      ...(error.name ? { name: error.name } : {}),
-      ...(code ? { code, branch: own['branch'] as ErrorBranch } : {}),
-      verdict: code ? (own['verdict'] as Verdict) : verdictOfForeign(error),
-      ...(code && own['context'] ? { context: own['context'] as Record<string, unknown> } : {}),
-      ...(error.stack ? { stack: redact(error.stack) } : {}),
-      ...(location ? { location } : {}),
-      ...(codeFrame ? { codeFrame } : {}),
-      ...(error.expected === undefined ? {} : { expected: redact(String(error.expected)) }),
-      ...(error.actual === undefined ? {} : { actual: redact(String(error.actual)) }),
-      ...(error.cause ? { cause: this.errorRecord(error.cause) } : {}),
-    }
+  #errorRecord(error: TestError): ErrorRecord {
+    return errorRecordOf(error, this.#root)
   }
 
   #relative(file: string): string {
     return relative(this.#root, file) || file
-  }
-}
-
-/** What Vitest notes at tests that wait or run while a run is cancelled, also by "bail". */
-const CANCELLED = 'The test run was aborted by the user.'
-
-function skipReason(testCase: TestCase): string {
-  if (testCase.options.mode === 'todo') return 'marked as todo'
-  return isMarked(testCase) ? 'marked as skip' : 'not selected'
-}
-
-/** Where a test begins. */
-function placeOf(testCase: TestCase): Pick<ErrorRecord, 'location' | 'codeFrame'> {
-  if (!testCase.location) return {}
-  const { line, column } = testCase.location
-  const frame = frameAround(testCase.module.moduleId, line, column)
-  return { location: { file: testCase.module.relativeModuleId, line, column }, ...(frame ? { codeFrame: frame } : {}) }
-}
-
-/** What the author, or a tool of theirs, noted about the test. */
-function metaOf(testCase: TestCase): Record<string, unknown> {
-  const { [SKIP_MARK]: _, ...meta } = testCase.meta() as Record<string, unknown>
-  return meta
-}
-
-function isMarked(testCase: TestCase): boolean {
-  return SKIP_MARK in testCase.meta()
-}
-
-/** Names of the suites around a test or suite, outermost first. */
-function pathOf(inner: TestCase | TestSuite): string[] {
-  const path: string[] = []
-  for (let parent = inner.parent; parent.type === 'suite'; parent = parent.parent) path.unshift(parent.name)
-  return path
-}
-
-/** Assertions speak about the product; any other error that is not ours comes from the spec's own code. */
-function verdictOfForeign(error: TestError): Verdict {
-  // Matchers of "expect.extend" throw plain errors with a context.
-  const asserts = error.name === 'AssertionError' || '__vitest_error_context__' in error
-  if (asserts || error.diff !== undefined || error.expected !== undefined) return 'product'
-  if (/^(Test|Hook) timed out in /.test(error.message ?? '')) return 'infrastructure'
-  return 'spec'
-}
-
-function statusOf(errors: ErrorRecord[], passed: boolean): TestStatus {
-  if (passed) return 'passed'
-  return (errors[0]?.verdict ?? 'product') === 'product' ? 'failed' : 'broken'
-}
-
-function frameAround(file: string, line: number, column: number): string | undefined {
-  try {
-    return codeFrame(readFileSync(file, 'utf8'), line, column)
-  } catch {
-    // The file is gone or virtual: the place itself must do.
-    return undefined
   }
 }

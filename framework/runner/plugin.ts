@@ -54,7 +54,11 @@ export function atp(options: { config?: string } = {}, drivenBy?: DrivenBy): Plu
             setupFiles: [ownModule('framework/runner/worker/setup-file')],
             globalSetup: drivenBy ? [] : [ownModule('framework/runner/global-setup')],
             // Node loads the framework itself: faster than through Vite, and one copy of every module.
-            server: { deps: { external: OWN_ROOTS.map((root) => new RegExp(`^${root.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}`)) } },
+            server: {
+              deps: {
+                external: OWN_ROOTS.map((root) => new RegExp(`^${root.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}`)),
+              },
+            },
             pool: 'forks',
             isolate: false,
             ...(config.workers === undefined ? {} : { maxWorkers: config.workers }),
@@ -91,7 +95,9 @@ export function atp(options: { config?: string } = {}, drivenBy?: DrivenBy): Plu
 
 /** As many workers as VMs can be leased at once, bounded by memory. */
 export function workerCount(config: ResolvedConfig, capacity: number): number {
-  return config.workers ?? Math.max(2, Math.min(capacity, MOST_WORKERS, Math.floor(totalmem() / 4 / WORKER_MEMORY_BYTES)))
+  return (
+    config.workers ?? Math.max(2, Math.min(capacity, MOST_WORKERS, Math.floor(totalmem() / 4 / WORKER_MEMORY_BYTES)))
+  )
 }
 
 export function contextOf(config: ResolvedConfig, run: string): AtpContext {
@@ -122,7 +128,9 @@ function reportTo(vitest: Vitest, config: ResolvedConfig): void {
   vitest.config.reporters.push(adapter as never)
 }
 
-const OWN_ROOTS = ['framework', 'fixtures', 'lab', 'reporters'].map((room) => fileURLToPath(new URL(`../../${room}/`, import.meta.url)))
+const OWN_ROOTS = ['framework', 'fixtures', 'lab', 'reporters'].map((room) =>
+  fileURLToPath(new URL(`../../${room}/`, import.meta.url)),
+)
 function isOwnFrame(file: string): boolean {
   const path = file.startsWith('file:') ? fileURLToPath(file) : file
   return OWN_ROOTS.some((root) => path.startsWith(root))

@@ -12,7 +12,10 @@ export interface OpenReporters {
 }
 
 /** The reporters that write files, as the configuration asks for them. */
-export function fileReporters(config: ResolvedConfig): { reporters: RunReporter[]; allure: AllureReporter | undefined } {
+export function fileReporters(config: ResolvedConfig): {
+  reporters: RunReporter[]
+  allure: AllureReporter | undefined
+} {
   const { allure, junit, json } = config.report
   const allureReporter =
     allure &&
@@ -41,12 +44,17 @@ export function openReporters(config: ResolvedConfig, choice: ReporterChoice): O
     ...(config.report.json ? [{ label: 'JSON', text: config.report.json }] : []),
   ]
   const terminal =
-    choice === 'none' ? [] : [new TerminalReporter({ footer, ...(choice === 'auto' ? {} : { live: choice === 'live' }) })]
+    choice === 'none'
+      ? []
+      : [new TerminalReporter({ footer, ...(choice === 'auto' ? {} : { live: choice === 'live' }) })]
   return {
     all: [...files.reporters, ...terminal],
     gate() {
       const gate = files.allure?.report?.gate
-      return { failed: gate?.passed === false, rules: gate?.rules.filter((rule) => !rule.passed).map((rule) => rule.message) ?? [] }
+      return {
+        failed: gate?.passed === false,
+        rules: gate?.rules.filter((rule) => !rule.passed).map((rule) => rule.message) ?? [],
+      }
     },
   }
 }

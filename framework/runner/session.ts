@@ -83,7 +83,9 @@ async function checkHosts({ hosts, file }: ResolvedConfig): Promise<void> {
     try {
       parseLibvirtUri(uri)
     } catch (error) {
-      throw configError('ATP_CONFIG_INVALID', `${file ?? 'the configuration'}: hosts: "${id}": ${messageOf(error)}`, { cause: error })
+      throw configError('ATP_CONFIG_INVALID', `${file ?? 'the configuration'}: hosts: "${id}": ${messageOf(error)}`, {
+        cause: error,
+      })
     }
   }
 }
