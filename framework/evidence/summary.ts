@@ -91,7 +91,9 @@ function countInputs(deliveries: readonly DeliveryRecord[]): InputSummary {
 /** Passed in the end, after an attempt that did not. */
 export function isFlaky(test: TestView): boolean {
   const last = lastAttempt(test)
-  return statusOf(last) === 'passed' && (last.end?.flaky ?? test.attempts.length > 1)
+  if (statusOf(last) !== 'passed') return false
+  // An attempt that passed is repeated when its file runs again, after its worker died.
+  return last.end?.flaky ?? test.attempts.some((attempt) => ['failed', 'broken'].includes(statusOf(attempt)))
 }
 
 /** Input actions of the last attempt that nobody observed: the runner's count or the account's, the larger. */

@@ -30,6 +30,9 @@ interface Attempt {
 /** Whether a run was asked for this test. */
 export type Selection = (test: { fullName: string; file: string; line: number | undefined; tags: string[] }) => boolean
 
+/** How Vitest's message on the death of a worker process begins. */
+const WORKER_DIED = '[vitest-pool]: Worker '
+
 type DistributiveOmit<T, K extends PropertyKey> = T extends unknown ? Omit<T, K> : never
 /** An event without the fields the run adds itself. */
 export type NewEvent = DistributiveOmit<RunEvent, 'v' | 'time'> & { time?: number }
@@ -53,7 +56,7 @@ export class VitestAdapter implements Reporter {
   /** How each test was meant when its file was read, by Vitest's id. Later, hooks and cancelling make tests skipped. */
   readonly #modes = new Map<string, string>()
   /** Files of the run that nobody has read yet. */
-  readonly #uncollected = new Set<string>()
+  readonly #uncollected = new Map<string, TestSpecification>()
   readonly #finished = new Set<string>()
   #errors: ErrorRecord[] = []
   readonly #loadErrors = new Set<string>()
@@ -85,12 +88,18 @@ export class VitestAdapter implements Reporter {
     return this.#last.size === 0
   }
 
+  /** Files of the run that were to be read and were not. */
+  get unread(): TestSpecification[] {
+    return [...this.#uncollected.values()]
+  }
+
   send(event: NewEvent): void {
     this.#emit({ v: RUN_EVENTS_VERSION, time: Date.now(), ...event } as RunEvent)
   }
 
   onTestRunStart(specifications: ReadonlyArray<TestSpecification>): void {
-    this.#errors = []
+    // Files of workers that died run again; what else went wrong stays.
+    this.#errors = this.#errors.filter((error) => !error.message.startsWith(WORKER_DIED))
     const files = [...new Set(specifications.map((spec) => this.#relative(spec.moduleId)))]
     for (const file of files) {
       this.#loadErrors.delete(file)
@@ -101,7 +110,7 @@ export class VitestAdapter implements Reporter {
 
   /** The files that are going to run. Those nobody gets to read are reported as unrun. */
   plan(specifications: ReadonlyArray<TestSpecification>): void {
-    for (const spec of specifications) this.#uncollected.add(this.#relative(spec.moduleId))
+    for (const spec of specifications) this.#uncollected.set(this.#relative(spec.moduleId), spec)
   }
 
   onTestModuleCollected(module: TestModule): void {
@@ -306,7 +315,7 @@ export class VitestAdapter implements Reporter {
       if (!this.#attemptsOf(testCase).some((attempt) => !attempt.ended)) this.#start(testCase, 1)
       this.#end(testCase, 'pending', [], { reason })
     }
-    for (const file of this.#uncollected) {
+    for (const file of this.#uncollected.keys()) {
       const test = `${file} > (all tests)`
       this.#reportOutside(test, file, 'the tests of this file', [], 'pending', [], reason)
       this.#last.set(test, { status: 'pending', verdict: undefined, flaky: false, unverified: 0, known: false })
@@ -328,6 +337,7 @@ export class VitestAdapter implements Reporter {
 
   /** Forgets the files that run again because somebody changed them (watch). */
   forget(files: string[]): void {
+    this.#errors = []
     this.send({ type: 'run.plan', files: files.map((file) => this.#relative(file)), tests: 0, again: true })
     const prefixes = files.map((file) => `${this.#relative(file)} > `)
     for (const map of [this.#last, this.#attempts, this.#earlier]) {

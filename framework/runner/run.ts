@@ -135,16 +135,11 @@ async function drive(
     if (options.passWithNoTests) return
     throw noTests(config, options)
   }
-  const modules = engine.state.getTestModules()
-  // Vitest gives up a file whose worker process died; it gets one more try.
-  const crashed = signals.received ? [] : modules.filter((module) => adapter.crashed(module, true))
-  if (crashed.length > 0) {
-    await engine.runTestSpecifications(crashed.map((module) => module.toTestSpecification()))
-    for (const module of engine.state.getTestModules()) adapter.crashed(module, false)
-  }
+  const bailed = config.bail > 0 && engine.state.getCountOfFailedTests() >= config.bail
+  if (!signals.received && !bailed) await runAgain(engine, adapter, () => signals.received !== undefined)
   const reason = signals.received
     ? 'the run was interrupted'
-    : config.bail > 0 && engine.state.getCountOfFailedTests() >= config.bail
+    : bailed
       ? `the run stopped after ${config.bail} failed ${config.bail === 1 ? 'test' : 'tests'} (bail)`
       : 'its worker process died'
   adapter.unrun(engine.state.getTestModules(), reason)
@@ -153,6 +148,22 @@ async function drive(
     engine.onTestsRerun((specifications) => adapter.forget(specifications.map((spec) => spec.moduleId)))
     await signals.first
   }
+}
+
+/**
+ * Vitest gives up the file whose worker process died, and with one worker also all files behind it. Each gets one
+ * more try; those that were innocent first, and alone if that worker died as well.
+ */
+async function runAgain(engine: Vitest, adapter: VitestAdapter, stopped: () => boolean): Promise<void> {
+  const crashed = engine.state.getTestModules().filter((module) => adapter.crashed(module, true))
+  if (adapter.unread.length > 0) await engine.runTestSpecifications(adapter.unread)
+  for (const specification of adapter.unread) {
+    if (!stopped()) await engine.runTestSpecifications([specification])
+  }
+  if (crashed.length > 0 && !stopped()) {
+    await engine.runTestSpecifications(crashed.map((module) => module.toTestSpecification()))
+  }
+  for (const module of engine.state.getTestModules()) adapter.crashed(module, false)
 }
 
 function failureCode(

@@ -9,8 +9,13 @@ let dir: string
 
 /** Runs a program in the empty project, with the Node of this test. */
 function run(file: string, ...args: string[]): string {
-  const env = { ...process.env, PATH: `${dirname(process.execPath)}:${process.env['PATH']}`, npm_config_loglevel: 'error' }
-  for (const name of ['VITEST', 'NODE_ENV', 'TEST', 'VITEST_POOL_ID', 'VITEST_WORKER_ID']) delete env[name as keyof typeof env]
+  const env = {
+    ...process.env,
+    PATH: `${dirname(process.execPath)}:${process.env['PATH']}`,
+    npm_config_loglevel: 'error',
+  }
+  for (const name of ['VITEST', 'NODE_ENV', 'TEST', 'VITEST_POOL_ID', 'VITEST_WORKER_ID'])
+    delete env[name as keyof typeof env]
   return execFileSync(file, args, { cwd: dir, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
 }
 
@@ -39,7 +44,10 @@ test('types', async ({ keyboard }) => {
   expect(delivery).toBeDelivered()
 })\n`,
     )
-    writeFileSync(join(dir, 'specs/typing.spec.yaml'), 'atp: 1\nname: 打包\nsteps:\n  - { action: keyboard.type, text: packed, verify: true }\n')
+    writeFileSync(
+      join(dir, 'specs/typing.spec.yaml'),
+      'atp: 1\nname: 打包\nsteps:\n  - { action: keyboard.type, text: packed, verify: true }\n',
+    )
     const printed = run('npx', 'atp', 'test')
     expect(printed).toMatch(/2 passed/)
     expect(readdirSync(join(dir, 'allure-report'))).toContain('index.html')
@@ -47,7 +55,12 @@ test('types', async ({ keyboard }) => {
 
   it('has entry points that work without Vitest', () => {
     for (const entry of ['libvirt', 'qmp', 'qga', 'scenario', 'config', 'reporters']) {
-      const names = run(process.execPath, '--input-type=module', '-e', `console.log(Object.keys(await import('@ocloudview/atp/${entry}')).length)`)
+      const names = run(
+        process.execPath,
+        '--input-type=module',
+        '-e',
+        `console.log(Object.keys(await import('@ocloudview/atp/${entry}')).length)`,
+      )
       expect(Number(names), entry).toBeGreaterThan(0)
     }
   })

@@ -169,6 +169,26 @@ test.skip('never', () => {})`),
   })
 })
 
+describe('a worker that dies', () => {
+  it('takes no other file with it, and its own runs once more', async () => {
+    const dies = `await new Promise((end) => setTimeout(end, 100)); process.kill(process.pid, 'SIGKILL')`
+    const home = local({
+      'specs/a.spec.ts': spec(`import { existsSync, writeFileSync } from 'node:fs'
+test('before', () => {})
+test('once', async () => { if (!existsSync('died')) { writeFileSync('died', ''); ${dies} } })`),
+      'specs/b.spec.ts': spec(`test('innocent', () => {})`),
+      'specs/c.spec.ts': spec(`test('always', async () => { ${dies} })`),
+    })
+    const outcome = await home.run(['test', '--workers', '1'])
+    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 1 })
+    const flaky = home
+      .report()
+      .reports.map((test) => `${test.scenario_name} ${test.status}${test.flaky ? ' flaky' : ''}`)
+    expect(flaky.toSorted()).toEqual(['always broken', 'before passed', 'innocent passed', 'once passed flaky'])
+    expect(named(home, 'always')).toMatchObject({ verdict: 'framework', errors: [{ code: 'ATP_WORKER_DIED' }] })
+  })
+})
+
 describe('exit codes, where several apply', () => {
   const failing = spec(`test('fails', () => { expect(1).toBe(2) })`)
   const noHost = spec(`test('no VM', async ({ vm }) => { await vm.state() })`).replace(

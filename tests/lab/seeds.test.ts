@@ -32,6 +32,9 @@ describe('the original scenarios', () => {
     const home = project({ 'specs/flat.spec.yaml': changed })
     const outcome = await home.run(['test'])
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
-    expect(home.report().reports[0]).toMatchObject({ vms: [{ name: 'vm-007' }], deliveries: [{ outcome: 'delivered', lost: 0 }] })
+    expect(home.report().reports[0]).toMatchObject({
+      vms: [{ name: 'vm-007' }],
+      deliveries: [{ outcome: 'delivered', lost: 0 }],
+    })
   })
 })
