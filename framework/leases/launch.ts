@@ -110,6 +110,9 @@ async function startBroker(paths: StatePaths, start: BrokerStart): Promise<Start
   return state
 }
 
+/** What connecting says where no broker listens, or none that takes connections. */
+const ABSENT = new Set(['ENOENT', 'ECONNREFUSED', 'ECONNRESET', 'EAGAIN'])
+
 function tryConnect(paths: StatePaths): Promise<Socket | undefined> {
   return new Promise((resolve, reject) => {
     const socket = connect(paths.socket)
@@ -118,7 +121,8 @@ function tryConnect(paths: StatePaths): Promise<Socket | undefined> {
       resolve(socket)
     })
     socket.once('error', (error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED' || error.code === 'EAGAIN') resolve(undefined)
+      // Reset: it was just ending, with this connection still in its queue.
+      if (ABSENT.has(error.code ?? '')) resolve(undefined)
       else
         reject(
           connectError('ATP_BROKER_CONNECT', `the lease broker cannot be reached: ${messageOf(error)}`, {
