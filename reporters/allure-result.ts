@@ -137,7 +137,6 @@ function labels(test: TestView, attempt: AttemptView): Label[] {
     ['parentSuite', test.file || undefined],
     ['suite', test.path[0]],
     ['subSuite', test.path.slice(1).join(' › ') || undefined],
-    ['thread', attempt.worker],
     ['testId', test.id],
     ['verdict', end?.verdict],
     ...test.tags.map((tag) => ['tag', tag] as [string, string]),

@@ -140,7 +140,6 @@ export interface TestStart extends OfTest {
   location: SourceLocation
   tags: string[]
   meta: Record<string, unknown>
-  worker: string
 }
 export interface TestEnd extends OfTest {
   type: 'test.end'

@@ -37,7 +37,6 @@ export interface AttemptView extends Evidence {
   attempt: number
   /** Milliseconds since the epoch. */
   startTime: number
-  worker?: string
   end?: TestEnd
   /** Top-level steps in the order they started. */
   steps: StepView[]
@@ -130,7 +129,7 @@ export class RunModel {
       line: event.location.line,
       tags: event.tags,
       meta: event.meta,
-      attempts: [...earlier, { ...newAttempt(event.attempt, event.time), worker: event.worker }],
+      attempts: [...earlier, newAttempt(event.attempt, event.time)],
     })
   }
 

@@ -225,7 +225,7 @@ export class VitestAdapter implements Reporter {
   ): void {
     const location = errors[0]?.location ?? { file, line: 1, column: 1 }
     const common = { test, attempt: 1 }
-    this.send({ ...common, type: 'test.start', name, path, location, tags: [], meta: {}, worker: '' })
+    this.send({ ...common, type: 'test.start', name, path, location, tags: [], meta: {} })
     const verdict = errors[0]?.verdict
     this.send({
       ...common,
@@ -389,7 +389,6 @@ export class VitestAdapter implements Reporter {
       },
       tags: [...testCase.tags],
       meta,
-      worker: '',
     })
     return attempt
   }

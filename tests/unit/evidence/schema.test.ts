@@ -55,7 +55,6 @@ const samples: Samples = {
     location,
     tags: ['smoke'],
     meta: { a: 1 },
-    worker: '1',
   },
   'test.end': {
     ...ofTest,

@@ -132,7 +132,6 @@ export function recordedRun(directory: string): RunEvent[] {
       location: { file, line, column: 1 },
       tags: more.tags ?? [],
       meta: more.meta ?? {},
-      worker: 'worker-1',
       ...(more.id ? { id: more.id } : {}),
     })
   const lease = (test: string, attempt: number, vm: VmRecord) => {

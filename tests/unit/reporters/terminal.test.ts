@@ -146,7 +146,6 @@ describe('TerminalReporter on a terminal', () => {
         location: { file: 'specs/输入.spec.ts', line: 1, column: 1 },
         tags: [],
         meta: {},
-        worker: '1',
       })
     }
     for (const columns of [40, 80, 133]) {
