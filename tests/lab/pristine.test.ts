@@ -40,6 +40,9 @@ describe('a lease is pristine', () => {
 
   it('on a recycled standby', async () => {
     const home = project({})
+    const status = JSON.parse((await home.run(['lab', 'status', '--json'])).stdout) as {
+      broker: { standbys: Record<string, number> } | null
+    }
     const up = await home.run(['lab', 'up', '--standbys', '1'])
     expect(up, up.stdout + up.stderr).toMatchObject({ code: 0 })
     try {
@@ -50,7 +53,9 @@ describe('a lease is pristine', () => {
       // The same machine, put back into its first state.
       expect(second).toBe(first)
     } finally {
-      await home.run(['lab', 'up', '--standbys', '0'])
+      // As it was: somebody may be using this lab.
+      const [[profile, count] = ['ps2', 0]] = Object.entries(status.broker?.standbys ?? {})
+      await home.run(['lab', 'up', '--standbys', String(count), '--profile', profile])
     }
   })
 })
