@@ -26,6 +26,8 @@ const {
   allowScripts: _allow,
   ...manifest
 } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Manifest
+// Not in the repository's own: there it would only make every npm command of an older system Node warn.
+manifest['engines'] = { node: '^22.19.0 || ^24.0.0 || >=26.0.0' }
 manifest['exports'] = Object.fromEntries(
   Object.entries(manifest.exports).map(([path, file]) => [
     path,
