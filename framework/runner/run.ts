@@ -108,6 +108,10 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
     leaked,
   })
   await hub.close()
+  if (options.reporter === 'none') {
+    // No reporter, yet nobody should have to guess why nothing ran.
+    for (const { message, code } of tally.errors) process.stderr.write(`atp: ${message}${code ? ` [${code}]` : ''}\n`)
+  }
   const gate = reporters.gate()
   if (gate.failed) {
     for (const rule of gate.rules) process.stderr.write(`atp: quality gate: ${rule}\n`)
