@@ -1,9 +1,12 @@
 /** What breaks around a test: one error with place, cause and code, exit code 3, and nothing left behind. */
 import { describe, expect, it } from 'vitest'
 import { labUp } from '../../lab/index.ts'
-import { labVms, vmsBeyond, within } from './processes.ts'
+import { vmsNamed, within } from './processes.ts'
 import { project, spec } from './project.ts'
 
+/** A VM no standby has: a lab that is up for somebody keeps its own. */
+const VM = 'vm-062'
+const NAMED = `test.override('vmOptions', { domain: '${VM}' })\n`
 const PROCESSES = `import { readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 const commandLine = (pid: string) => { try { return readFileSync('/proc/' + pid + '/cmdline', 'utf8') } catch { return '' } }
@@ -20,9 +23,8 @@ const later = (ms: number, work: () => void) => new Promise<void>((end) => setTi
 
 describe('faults', () => {
   it('of guest, VM and host: the test is broken at its line, the next one works', async () => {
-    const before = labVms()
     const home = project({
-      'specs/a.spec.ts': spec(`${PROCESSES}
+      'specs/a.spec.ts': spec(`${PROCESSES}${NAMED}
 test('agent', async ({ guest }) => {
   await guest.shell('(sleep 0.2; killall -9 qemu-ga) > /dev/null 2>&1 &')
   await later(500, () => {})
@@ -59,14 +61,13 @@ test('after all that', async ({ guest, keyboard }) => {
     expect(after).toMatchObject({ status: 'passed' })
     // The code frames.
     expect(outcome.stdout).toMatch(/> \d+ \|   await guest\.shell\('sleep 30'\)/)
-    expect(await within(5_000, () => vmsBeyond(before).length === 0)).toBe(true)
+    expect(await within(5_000, () => vmsNamed(VM).length === 0)).toBe(true)
   })
 
   it('of the broker: the run says so and sweeps what it left', async () => {
-    const before = labVms()
     const home = project({
       'specs/a.spec.ts': spec(
-        `test('holds', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`,
+        `${NAMED}test('holds', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`,
       ),
     })
     const running = home.start(['test'])
@@ -77,7 +78,7 @@ test('after all that', async ({ guest, keyboard }) => {
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 3 })
     const lost = { code: 'ATP_BROKER_LOST', verdict: 'infrastructure' }
     expect(home.report()).toMatchObject({ errors: [lost], reports: [{ status: 'broken', errors: [lost] }] })
-    expect(await within(5_000, () => vmsBeyond(before).length === 0)).toBe(true)
+    expect(await within(5_000, () => vmsNamed(VM).length === 0)).toBe(true)
   })
 
   it('of the disk: the lab cannot be written', async () => {

@@ -1,38 +1,39 @@
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { labVms, processesOf, vmsBeyond, within } from './processes.ts'
+import { processesOf, vmsNamed, within } from './processes.ts'
 import { project, spec } from './project.ts'
 
+/** A VM no standby has: a lab that is up for somebody keeps its own, and replaces those it hands out. */
+const VM = 'vm-061'
+const NAMED = `test.override('vmOptions', { domain: '${VM}' })\n`
+
 const hangs = spec(
-  `test('hangs', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`,
+  `${NAMED}test('hangs', async ({ guest }) => { await guest.ping(); console.log('IN BODY'); await new Promise(() => {}) })`,
 )
 
 describe('nothing leaks', () => {
   it('after SIGKILL of the command line', async () => {
-    const before = labVms()
     const running = project({ 'specs/a.spec.ts': hangs }).start(['test'])
     await running.printed('IN BODY')
-    expect(vmsBeyond(before)).toHaveLength(1)
+    expect(vmsNamed(VM)).toHaveLength(1)
     process.kill(running.child.pid as number, 'SIGKILL')
-    expect(await within(10_000, () => vmsBeyond(before).length === 0)).toBe(true)
+    expect(await within(10_000, () => vmsNamed(VM).length === 0)).toBe(true)
   })
 
   it('after SIGKILL of the whole process group', async () => {
-    const before = labVms()
     const running = project({ 'specs/a.spec.ts': hangs }).start(['test'])
     await running.printed('IN BODY')
-    expect(vmsBeyond(before)).toHaveLength(1)
+    expect(vmsNamed(VM)).toHaveLength(1)
     process.kill(-(running.child.pid as number), 'SIGKILL')
-    expect(await within(10_000, () => vmsBeyond(before).length === 0)).toBe(true)
+    expect(await within(10_000, () => vmsNamed(VM).length === 0)).toBe(true)
   })
 
   it('after SIGKILL while the VM is being made', async () => {
-    const before = labVms()
     const running = project({ 'specs/a.spec.ts': hangs }).start(['test'])
-    expect(await within(60_000, () => vmsBeyond(before).length > 0)).toBe(true)
+    expect(await within(60_000, () => vmsNamed(VM).length > 0)).toBe(true)
     process.kill(-(running.child.pid as number), 'SIGKILL')
     expect((await running.finished).stdout).not.toContain('IN BODY')
-    expect(await within(10_000, () => vmsBeyond(before).length === 0)).toBe(true)
+    expect(await within(10_000, () => vmsNamed(VM).length === 0)).toBe(true)
   })
 
   it('after Ctrl-C while the lab is being built', async () => {
@@ -48,10 +49,9 @@ describe('nothing leaks', () => {
   })
 
   it('after a second Ctrl-C, which waits for no teardown', async () => {
-    const before = labVms()
     const running = project({
       'specs/a.spec.ts': spec(`
-test('hangs', async ({ scope, guest }) => {
+${NAMED}test('hangs', async ({ scope, guest }) => {
   scope.defer('stuck resource', () => new Promise(() => {}))
   await guest.ping()
   console.log('IN BODY')
@@ -63,11 +63,10 @@ test('hangs', async ({ scope, guest }) => {
     await running.printed('tearing down')
     process.kill(-(running.child.pid as number), 'SIGINT')
     expect((await running.finished).code).toBe(130)
-    expect(await within(10_000, () => vmsBeyond(before).length === 0)).toBe(true)
+    expect(await within(10_000, () => vmsNamed(VM).length === 0)).toBe(true)
   })
 
   it('"atp gc" removes what is left when the broker was killed as well', async () => {
-    const before = labVms()
     const home = project({ 'specs/a.spec.ts': hangs })
     const running = home.start(['test'])
     await running.printed('IN BODY')
@@ -75,19 +74,18 @@ test('hangs', async ({ scope, guest }) => {
     process.kill(status.broker.pid, 'SIGKILL')
     process.kill(-(running.child.pid as number), 'SIGKILL')
     await running.finished
-    expect(vmsBeyond(before)).toHaveLength(1)
+    expect(vmsNamed(VM)).toHaveLength(1)
     const gc = await home.run(['gc'])
     expect(gc, gc.stdout + gc.stderr).toMatchObject({ code: 0 })
-    expect(gc.stdout).toMatch(/removed vm-\d+/)
-    expect(await within(5_000, () => vmsBeyond(before).length === 0)).toBe(true)
+    expect(gc.stdout).toContain(`removed ${VM}`)
+    expect(await within(5_000, () => vmsNamed(VM).length === 0)).toBe(true)
   })
 
   it('after a worker process died: its test is broken, its file runs again', async () => {
-    const before = labVms()
     const home = project({
       'specs/a.spec.ts': spec(`
 import { existsSync, writeFileSync } from 'node:fs'
-test('dies once', async ({ guest }) => {
+${NAMED}test('dies once', async ({ guest }) => {
   await guest.ping()
   if (!existsSync('died')) { writeFileSync('died', ''); process.kill(process.pid, 'SIGKILL') }
 })
@@ -102,15 +100,14 @@ test('after it', async ({ guest }) => { await guest.ping() })`),
       attempts: [{ status: 'broken', verdict: 'framework' }, { status: 'passed' }],
     })
     expect(second).toMatchObject({ status: 'passed' })
-    expect(vmsBeyond(before)).toEqual([])
+    expect(vmsNamed(VM)).toEqual([])
   })
 
   it('after a set-up that times out and a teardown that hangs', async () => {
-    const before = labVms()
     const home = project(
       {
         'specs/a.spec.ts': spec(`
-const slow = test.extend('slow', async ({ guest }) => { await guest.ping(); await new Promise(() => {}) })
+${NAMED}const slow = test.extend('slow', async ({ guest }) => { await guest.ping(); await new Promise(() => {}) })
 slow('set-up hangs', async ({ slow: _ }) => {})
 test('teardown hangs', async ({ scope, guest }) => {
   await guest.ping()
@@ -124,10 +121,10 @@ test('teardown hangs', async ({ scope, guest }) => {
     expect(setup).toMatchObject({
       status: 'broken',
       verdict: 'infrastructure',
-      errors: [{ code: 'ATP_SETUP_TIMEOUT', location: { line: 5 } }],
+      errors: [{ code: 'ATP_SETUP_TIMEOUT', location: { line: 6 } }],
     })
     expect(teardown?.attachments).toMatchObject([{ text: expect.stringContaining('stuck resource') }])
     expect(outcome.code).toBe(3)
-    expect(vmsBeyond(before)).toEqual([])
+    expect(vmsNamed(VM)).toEqual([])
   })
 })

@@ -32,6 +32,11 @@ export function vmsBeyond(before: LabVm[]): LabVm[] {
   return labVms().filter((vm) => !known.has(vm.pid))
 }
 
+/** QEMU processes of the VM with this name. */
+export function vmsNamed(name: string): LabVm[] {
+  return labVms().filter((vm) => vm.name === name)
+}
+
 /** Command lines that name a folder. */
 export function processesOf(folder: string): string[] {
   return readdirSync('/proc')
