@@ -28,7 +28,12 @@ const allowed = Object.entries(rooms).map(([room, imports]) => ({
 module.exports = {
   forbidden: [
     ...allowed,
-    { name: 'no-circular', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    {
+      name: 'no-circular',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
     {
       name: 'reporters-read-events-only',
       severity: 'error',
@@ -39,7 +44,10 @@ module.exports = {
       name: 'lab-imports',
       severity: 'error',
       from: { path: '^lab/' },
-      to: { path: '^(framework|fixtures|reporters)/', pathNot: '^framework/(core|wire|transport|protocols|hosts|leases/api)' },
+      to: {
+        path: '^(framework|fixtures|reporters)/',
+        pathNot: '^framework/(core|wire|transport|protocols|hosts|leases/api)',
+      },
     },
     {
       name: 'vitest-only-in-the-runner',
@@ -54,7 +62,10 @@ module.exports = {
       comment: 'no protocol imports the internals of another',
       severity: 'error',
       from: { path: '^framework/protocols/([^/]+)/' },
-      to: { path: '^framework/protocols/([^/]+)/', pathNot: ['^framework/protocols/$1/', '^framework/protocols/[^/]+/(index|xml)\\.ts$'] },
+      to: {
+        path: '^framework/protocols/([^/]+)/',
+        pathNot: ['^framework/protocols/$1/', '^framework/protocols/[^/]+/(index|xml)\\.ts$'],
+      },
     },
   ],
   options: {
@@ -62,6 +73,10 @@ module.exports = {
     doNotFollow: { path: 'node_modules' },
     tsConfig: { fileName: 'tsconfig.json' },
     tsPreCompilationDeps: true,
-    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default', 'types'], extensions: ['.ts', '.js'] },
+    enhancedResolveOptions: {
+      exportsFields: ['exports'],
+      conditionNames: ['import', 'node', 'default', 'types'],
+      extensions: ['.ts', '.js'],
+    },
   },
 }

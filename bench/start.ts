@@ -40,7 +40,11 @@ export async function run(context: BenchContext): Promise<BenchResult> {
     const samples: { atp: number[]; vitest: number[]; npx: number[] } = { atp: [], vitest: [], npx: [] }
     for (let round = 0; round <= ROUNDS; round++) {
       const atp = await untilBody('npx', ['atp', 'test', '--config', config, '--reporter', 'none'], ROOT)
-      const vitest = await untilBody(process.execPath, [VITEST, 'run', '--root', dir, '--pool', 'forks', 'plain.test.mjs'], dir)
+      const vitest = await untilBody(
+        process.execPath,
+        [VITEST, 'run', '--root', dir, '--pool', 'forks', 'plain.test.mjs'],
+        dir,
+      )
       const npx = await untilBody('npx', ['node', '-e', body], ROOT)
       // The first round fills caches.
       if (round === 0) continue
@@ -50,7 +54,9 @@ export async function run(context: BenchContext): Promise<BenchResult> {
       context.log(`round ${round}: atp ${atp} ms, plain Vitest ${vitest} ms, npx alone ${npx} ms`)
     }
     writeFileSync(context.samplesFile, JSON.stringify(samples))
-    const own = samples.atp.map((value, index) => value - (samples.vitest[index] as number) - (samples.npx[index] as number))
+    const own = samples.atp.map(
+      (value, index) => value - (samples.vitest[index] as number) - (samples.npx[index] as number),
+    )
     return {
       name: 'start',
       metrics: {

@@ -36,9 +36,7 @@ function wordsByCommand(program: Command): Map<string, string[]> {
 }
 
 function bash(words: Map<string, string[]>, shell: 'bash' | 'zsh'): string {
-  const cases = [...words]
-    .map(([path, list]) => `    '${path}') words='${list.join(' ')}' ;;`)
-    .join('\n')
+  const cases = [...words].map(([path, list]) => `    '${path}') words='${list.join(' ')}' ;;`).join('\n')
   return `${shell === 'zsh' ? 'autoload -U +X bashcompinit && bashcompinit\n' : ''}_atp() {
   local current=\${COMP_WORDS[COMP_CWORD]} path='' word words
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do

@@ -6,7 +6,12 @@ import { stateDir } from '../runner/state-dir.ts'
 
 /** Runs `work` with a connection to the broker of this configuration, which is started if it does not run. */
 export async function connectCli<T>(config: ResolvedConfig, work: (broker: BrokerClient) => Promise<T>): Promise<T> {
-  const broker = await BrokerClient.connect({ stateDir: stateDir(), run: newRunId(), kind: 'cli', start: brokerStart(config) })
+  const broker = await BrokerClient.connect({
+    stateDir: stateDir(),
+    run: newRunId(),
+    kind: 'cli',
+    start: brokerStart(config),
+  })
   try {
     return await work(broker)
   } finally {

@@ -50,7 +50,9 @@ async function examineLab(): Promise<Finding[]> {
           detail: `missing ${missingPackages.join(', ')}`,
           remedy: 'npx atp lab install',
         },
-    ...(versions ? [{ state: 'ok', what: 'lab: hypervisor', detail: Object.values(versions).join(', ') } as Finding] : []),
+    ...(versions
+      ? [{ state: 'ok', what: 'lab: hypervisor', detail: Object.values(versions).join(', ') } as Finding]
+      : []),
     kvm === undefined
       ? { state: 'ok', what: 'lab: speed', detail: 'KVM is tried when the lab first starts' }
       : kvm.works
@@ -89,7 +91,11 @@ async function examineHost(host: ResolvedConfig['hosts'][number]): Promise<Findi
     const [name, version, domains] = [await client.hostname(), await client.libVersion(), await client.listDomains()]
     const libvirt = `${Math.floor(version / 1e6)}.${Math.floor(version / 1e3) % 1e3}.${version % 1e3}`
     const ms = Math.round(performance.now() - started)
-    return { state: 'ok', what, detail: `${name}, libvirt ${libvirt}, ${domains.length} VMs, answered in ${ms} ms (${host.uri})` }
+    return {
+      state: 'ok',
+      what,
+      detail: `${name}, libvirt ${libvirt}, ${domains.length} VMs, answered in ${ms} ms (${host.uri})`,
+    }
   } catch (error) {
     const remedy = isAtpError(error) ? error.remedy : undefined
     return { state: 'bad', what, detail: messageOf(error).replace(/\n\s*→.*/s, ''), ...(remedy ? { remedy } : {}) }

@@ -14,7 +14,8 @@ export function gcCommand(): Command {
         const result = await broker.sweep()
         if (options.json) process.stdout.write(`${JSON.stringify(result)}\n`)
         else {
-          for (const vm of result.removed) process.stdout.write(`removed ${vm.name} on ${vm.host} (run ${vm.owner.run})\n`)
+          for (const vm of result.removed)
+            process.stdout.write(`removed ${vm.name} on ${vm.host} (run ${vm.owner.run})\n`)
           process.stdout.write(`${result.removed.length} VMs removed\n`)
         }
       })

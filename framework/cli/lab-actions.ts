@@ -27,7 +27,9 @@ export async function up(options: { config?: string; standbys: number; profile?:
   const hosts = await labUp({ config: config.lab ?? {}, onProgress: progress })
   const profiles = options.profile ?? [config.lab?.profile ?? 'ps2']
   await connectCli(config, async (broker) => {
-    await broker.setStandbys(options.standbys === 0 ? {} : Object.fromEntries(profiles.map((name) => [name, options.standbys])))
+    await broker.setStandbys(
+      options.standbys === 0 ? {} : Object.fromEntries(profiles.map((name) => [name, options.standbys])),
+    )
     const wanted = options.standbys * profiles.length * hosts.length
     await pollUntil('getting the standbys ready', { timeoutMs: STANDBY_TIMEOUT_MS, intervalMs: 100 }, async () => {
       const { vms } = await broker.status()
@@ -74,7 +76,12 @@ function describe(lab: LabStatus, broker: BrokerStatus | undefined): string {
     `speed     ${lab.kvm === undefined ? 'KVM not tried yet' : lab.kvm.works ? 'KVM' : `software emulation (${lab.kvm.reason})`}`,
     `broker    ${broker ? `process ${broker.pid}` : 'not running'}`,
   ]
-  if (lab.versions) lines.push(`versions  ${Object.entries(lab.versions).map(([name, version]) => `${name} ${version}`).join(', ')}`)
+  if (lab.versions)
+    lines.push(
+      `versions  ${Object.entries(lab.versions)
+        .map(([name, version]) => `${name} ${version}`)
+        .join(', ')}`,
+    )
   for (const host of lab.hosts) {
     lines.push(`host ${host.id}  ${host.pid === undefined ? 'down' : `up, daemon ${host.pid}`}  ${host.uri}`)
     for (const vm of host.vms) {

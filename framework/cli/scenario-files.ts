@@ -9,7 +9,9 @@ import { EXIT } from '../runner/exit-code.ts'
 const SCENARIO_FILE = /\.(ya?ml|json)$/
 
 function filesOf(globs: string[], root: string): string[] {
-  const files = [...new Set(globs.flatMap((glob) => globSync(glob, { cwd: root })))].filter((file) => SCENARIO_FILE.test(file))
+  const files = [...new Set(globs.flatMap((glob) => globSync(glob, { cwd: root })))].filter((file) =>
+    SCENARIO_FILE.test(file),
+  )
   if (files.length === 0) throw configError('ATP_SCENARIO_NO_FILES', `no YAML or JSON file matches ${globs.join(' ')}`)
   return files.toSorted()
 }
@@ -36,7 +38,9 @@ export async function list(globs: string[], options: { tags?: string; json?: boo
     rows.push({ file, ...(id === undefined ? {} : { id }), name, tags: [...tags], steps: steps.length })
   }
   if (options.json) process.stdout.write(`${JSON.stringify(rows)}\n`)
-  else for (const row of rows) process.stdout.write(`${row.file}  ${row.name}${row.tags.length > 0 ? `  [${row.tags.join(', ')}]` : ''}\n`)
+  else
+    for (const row of rows)
+      process.stdout.write(`${row.file}  ${row.name}${row.tags.length > 0 ? `  [${row.tags.join(', ')}]` : ''}\n`)
 }
 
 export async function validate(globs: string[], options: { lenient?: boolean }): Promise<void> {

@@ -18,7 +18,11 @@ export function testCommand(): Command {
     .option('--bail <n>', 'stop after this many failed tests', count)
     .option('--workers <n>', 'worker processes', count)
     .option('--shard <i/n>', 'run only the i-th of n parts of the spec files')
-    .addOption(new Option('--reporter <name>', 'what the terminal shows').choices(['auto', 'plain', 'live', 'none']).default('auto'))
+    .addOption(
+      new Option('--reporter <name>', 'what the terminal shows')
+        .choices(['auto', 'plain', 'live', 'none'])
+        .default('auto'),
+    )
     .option('--json <file>', 'also write a JSON report')
     .option('--junit <file>', 'also write a JUnit report')
     .option('--no-allure', 'write no Allure results and report')
@@ -33,7 +37,10 @@ Environment: ATP_LOG=debug or ATP_LOG=leases=debug,protocols=info prints logs; A
     )
     .action(async (filters: string[], options: Record<string, unknown>) => {
       // What a command needs is loaded when it runs: every other command starts without it.
-      const [{ loadConfig }, { runTests }] = await Promise.all([import('../config/index.ts'), import('../runner/run.ts')])
+      const [{ loadConfig }, { runTests }] = await Promise.all([
+        import('../config/index.ts'),
+        import('../runner/run.ts'),
+      ])
       const root = process.cwd()
       const config = await loadConfig(root, options['config'] as string | undefined)
       process.exitCode = await runTests(config, {
