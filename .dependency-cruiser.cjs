@@ -12,6 +12,7 @@ const rooms = {
   leases: ['core', 'config'],
   hosts: ['core', 'wire', 'transport', 'protocols'],
   desktop: ['core', 'keys', 'wire', 'evidence', 'transport', 'protocols', 'input', 'verify', 'leases', 'hosts'],
+  plugins: ['core', 'protocols', 'scenario'],
   scenario: ['core', 'keys', 'evidence', 'input', 'desktop', 'protocols', 'config', 'leases'],
 }
 const allowed = Object.entries(rooms).map(([room, imports]) => ({

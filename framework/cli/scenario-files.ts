@@ -4,6 +4,7 @@ import { relative } from 'node:path'
 import { loadConfig, type ResolvedConfig } from '../config/index.ts'
 import { configError, isAtpError } from '../core/index.ts'
 import { formatProblem, loadScenario, printScenario, type Problem } from '../scenario/index.ts'
+import { loadPlugins } from '../plugins/index.ts'
 import { EXIT } from '../runner/exit-code.ts'
 
 const SCENARIO_FILE = /\.(ya?ml|json)$/
@@ -19,7 +20,7 @@ function filesOf(globs: string[], root: string): string[] {
 /** The project's configuration, with its plug-ins loaded: scenarios may use their step kinds. */
 async function loadProject(file?: string): Promise<ResolvedConfig> {
   const config = await loadConfig(process.cwd(), file)
-  for (const plugin of config.plugins) await import(plugin)
+  await loadPlugins(config.plugins)
   return config
 }
 

@@ -80,7 +80,7 @@ export interface AtpConfig {
     /** File of the JSON report. Default none. */
     json?: string
   }
-  /** Modules imported before specs: they register step kinds, protocols and matchers. */
+  /** Plug-ins, as files (`./plugins/mine.ts`) or packages: they add step kinds, protocols and matchers. */
   plugins?: string[]
 }
 

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Ajv, type ErrorObject } from 'ajv'
@@ -124,7 +125,20 @@ export function resolveConfig(config: unknown, root: string, file?: string): Res
       junit: config.report?.junit && resolve(root, config.report.junit),
       json: config.report?.json && resolve(root, config.report.json),
     },
-    plugins: (config.plugins ?? []).map((plugin) => (plugin.startsWith('.') ? resolve(root, plugin) : plugin)),
+    plugins: (config.plugins ?? []).map((plugin) => pluginFile(plugin, root, where)),
+  }
+}
+
+/** Path of a plug-in: a file of the project, or a package it has installed. */
+function pluginFile(plugin: string, root: string, where: string): string {
+  if (plugin.startsWith('.') || plugin.startsWith('/')) return resolve(root, plugin)
+  try {
+    return createRequire(resolve(root, 'package.json')).resolve(plugin)
+  } catch (error) {
+    throw configError('ATP_CONFIG_INVALID', `${where}: plugins: "${plugin}" is not installed in ${root}`, {
+      cause: error,
+      remedy: 'install the package, or name a file: ./plugins/mine.ts',
+    })
   }
 }
 

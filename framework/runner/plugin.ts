@@ -5,6 +5,7 @@ import type { Plugin } from 'vite'
 import type {} from 'vitest/config'
 import type { Vitest } from 'vitest/node'
 import { loadConfig, type ResolvedConfig } from '../config/index.ts'
+import { loadPlugins } from '../plugins/index.ts'
 import { scenarioPlugin } from '../scenario/vite-plugin.ts'
 import { VitestAdapter } from './adapter.ts'
 import type { AtpContext } from './context.ts'
@@ -47,7 +48,7 @@ export function atp(options: { config?: string } = {}, drivenBy?: DrivenBy): Plu
         const root = userConfig.root ?? process.cwd()
         const config = (resolved = drivenBy?.config ?? (await loadConfig(root, options.config)))
         // YAML is translated in this process and needs the step kinds they register; workers load them as well.
-        for (const plugin of config.plugins) await import(/* @vite-ignore */ plugin)
+        await loadPlugins(config.plugins)
         return {
           test: {
             include: config.specs,

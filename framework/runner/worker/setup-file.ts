@@ -5,7 +5,7 @@
  * their tests have been cancelled and torn down. When the main process dies, the IPC channel closes and the
  * worker ends at once; the kernel closes its broker socket and the broker destroys its VMs.
  */
-import { inject } from 'vitest'
+import { expect, inject } from 'vitest'
 import { configureLogging } from '../../core/index.ts'
 import '../../../fixtures/matchers.ts'
 
@@ -23,5 +23,10 @@ if (!process_[MARK]) {
   process.on('disconnect', () => process_.reallyExit(1))
   await configureLogging()
   if (inject('atp').allure) (await import('./allure-runtime.ts')).takeAllureCalls()
-  for (const plugin of inject('atp').plugins) await import(/* @vite-ignore */ plugin)
+  const { plugins } = inject('atp')
+  // Loaded only where there are any: it brings all step kinds with it.
+  if (plugins.length > 0) {
+    const { loadPlugins } = await import('../../plugins/index.ts')
+    await loadPlugins(plugins, (matchers) => expect.extend(matchers as never))
+  }
 }
