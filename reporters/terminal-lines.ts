@@ -74,7 +74,9 @@ export function attemptLine(test: TestView, attempt: AttemptView, paint: Paint):
       return `${paint('cyan', '·')} ${title}  ${paint('dim', `never ran: ${oneLine(end?.reason ?? 'no reason given')}`)}`
     default: {
       const again = end?.willRetry ? paint('yellow', `  attempt ${attempt.attempt}, trying again`) : ''
-      return `${paint('red', '✗')} ${title}  ${paint('dim', details)}${again}`
+      const issue = test.meta['knownIssue']
+      const known = issue === undefined ? '' : paint('yellow', `  known issue: ${String(issue)}`)
+      return `${paint('red', '✗')} ${title}  ${paint('dim', details)}${again}${known}`
     }
   }
 }

@@ -267,7 +267,12 @@ export class ScenarioRun {
       if (!outOfTime) return { error, soft: false }
       const message = `step "${report.title}" did not finish within ${timeoutMs} ms`
       return {
-        error: timeoutError('ATP_SCENARIO_STEP_TIMEOUT', message, { context: { timeoutMs }, cause: error.cause }),
+        error: timeoutError('ATP_SCENARIO_STEP_TIMEOUT', message, {
+          context: { timeoutMs },
+          cause: error.cause,
+          // As with step() in TypeScript: what took too long is what is tested.
+          verdict: 'product',
+        }),
         soft: false,
       }
     }

@@ -27,11 +27,15 @@ export function qgaProtocolError(vm: string, what: string, text: string, cause?:
   })
 }
 
-/** `ATP_QGA_EXECUTE`: the agent understood the command and refused it. */
+/**
+ * `ATP_QGA_EXECUTE`: the agent understood the command and refused it: the guest lacks what the test asked of it, a
+ * program for instance, which says something of the product and not of the way to it.
+ */
 export function qgaExecuteError(vm: string, command: string, desc: string, cause?: unknown): AtpError {
   return remoteError('ATP_QGA_EXECUTE', `${vm}: the guest agent refused ${command}: ${desc}`, {
     cause,
     context: { vm, command, desc },
+    verdict: 'product',
   })
 }
 
@@ -57,7 +61,7 @@ export function qgaExecTimeoutError(vm: string, path: string, pid: number, timeo
 
 /** `ATP_QGA_FILE`: a file could not be opened, or is larger than allowed. */
 export function qgaFileError(vm: string, path: string, what: string, cause?: unknown): AtpError {
-  return remoteError('ATP_QGA_FILE', `${vm}: ${path}: ${what}`, { cause, context: { vm, path } })
+  return remoteError('ATP_QGA_FILE', `${vm}: ${path}: ${what}`, { cause, context: { vm, path }, verdict: 'product' })
 }
 
 /**

@@ -275,7 +275,7 @@ describe('time', () => {
       ),
       { guest: hangs },
     )
-    expect(statuses(ran)).toEqual(['command.exec broken', 'wait skipped', 'log passed'])
+    expect(statuses(ran)).toEqual(['command.exec failed', 'wait skipped', 'log passed'])
     expect(ran.report.error).toMatchObject({
       code: 'ATP_SCENARIO_STEP_TIMEOUT',
       message: 'step "command.exec sleep" did not finish within 30 ms',
@@ -292,7 +292,7 @@ describe('time', () => {
       scenario('  - { action: group, timeout: 30ms, steps: [{ action: command.exec, command: x }, { wait: 1s }] }'),
       { guest: hangs },
     )
-    expect(statuses(ran)).toEqual(['group broken', 'command.exec broken', 'wait skipped'])
+    expect(statuses(ran)).toEqual(['group failed', 'command.exec broken', 'wait skipped'])
     expect(step(ran, 2)?.reason).toBe('the run was interrupted')
   })
 
@@ -424,7 +424,7 @@ describe('verifications and expectations', () => {
         },
       },
     )
-    expect(statuses(failed)).toEqual(['command.exec broken', 'verify.command_success failed'])
+    expect(statuses(failed)).toEqual(['command.exec failed', 'verify.command_success failed'])
   })
 
   it('output_contains and input_received look back', async () => {
