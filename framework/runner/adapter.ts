@@ -69,6 +69,9 @@ export class VitestAdapter implements Reporter {
     this.#isSelected = isSelected
   }
 
+  /** Called whenever Vitest has run all it was asked to; in watch mode again and again. */
+  afterRun: (() => void) | undefined
+
   tally(): RunTally {
     const counts: Record<TestStatus, number> = { passed: 0, failed: 0, broken: 0, skipped: 0, pending: 0 }
     const verdicts: Record<Verdict, number> = { product: 0, infrastructure: 0, spec: 0, framework: 0 }
@@ -325,6 +328,7 @@ export class VitestAdapter implements Reporter {
 
   onTestRunEnd(_modules: ReadonlyArray<TestModule>, unhandled: ReadonlyArray<unknown>): void {
     for (const error of unhandled) this.#errors.push(this.#errorRecord(error as TestError))
+    this.afterRun?.()
   }
 
   onUserConsoleLog(log: UserConsoleLog): void {

@@ -150,6 +150,13 @@ async function drive(
   if (adapter.isEmpty && !signals.received && !options.passWithNoTests) throw noTests(config, options)
   if (options.watch) {
     engine.onTestsRerun((specifications) => adapter.forget(specifications.map((spec) => spec.moduleId)))
+    const announce = () => {
+      const { passed, failed, broken } = adapter.tally().counts
+      const text = `${passed} passed, ${failed} failed, ${broken} broken; waiting for changes (Ctrl-C ends)`
+      adapter.send({ type: 'notice', level: 'info', text })
+    }
+    announce()
+    adapter.afterRun = announce
     await signals.first
   }
 }
