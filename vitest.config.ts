@@ -3,6 +3,10 @@ import { defineConfig } from 'vitest/config'
 
 const common = { pool: 'forks' as const, environment: 'node' as const }
 
+/** Tests that count the lab's VMs, kill its broker or want it for themselves: one after the other. */
+const EXCLUSIVE = ['exit-codes', 'faults', 'leaks', 'pristine', 'sharing'].map((name) => `tests/lab/${name}.test.ts`)
+const lab = { ...common, testTimeout: 180_000, hookTimeout: 600_000 }
+
 export default defineConfig({
   test: {
     projects: [
@@ -16,17 +20,8 @@ export default defineConfig({
           hookTimeout: 120_000,
         },
       },
-      {
-        test: {
-          ...common,
-          name: 'lab',
-          include: ['tests/lab/**/*.test.ts'],
-          testTimeout: 180_000,
-          hookTimeout: 600_000,
-          // They share the machine's two cores with real VMs.
-          fileParallelism: false,
-        },
-      },
+      { test: { ...lab, name: 'lab', include: ['tests/lab/**/*.test.ts'], exclude: EXCLUSIVE } },
+      { test: { ...lab, name: 'lab-exclusive', include: EXCLUSIVE, fileParallelism: false } },
     ],
   },
 })
