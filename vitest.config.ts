@@ -1,4 +1,5 @@
 // Configuration of the framework's own tests. Specs of VMs run with "npx atp test".
+import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 
 const common = { pool: 'forks' as const, environment: 'node' as const }
@@ -9,6 +10,8 @@ const lab = { ...common, testTimeout: 180_000, hookTimeout: 600_000 }
 
 export default defineConfig({
   test: {
+    // They mostly wait for real peers.
+    maxWorkers: Math.max(3, availableParallelism()),
     projects: [
       { test: { ...common, name: 'unit', include: ['tests/unit/**/*.test.ts'], testTimeout: 20_000 } },
       {

@@ -280,16 +280,22 @@ export class VitestAdapter implements Reporter {
   crashed(module: TestModule, willRetry: boolean): boolean {
     if (this.#finished.has(module.relativeModuleId)) return false
     let any = false
-    for (const testCase of module.children.allTests()) {
+    const tests = [...module.children.allTests()]
+    const waiting = tests.filter((testCase) => testCase.result().state === 'pending')
+    const anyRunning = waiting.some((testCase) => this.#attemptsOf(testCase).some((attempt) => !attempt.ended))
+    // A worker that dies at the first instruction of a test takes the news of its start along.
+    const suspect = anyRunning || willRetry ? undefined : waiting[0]
+    for (const testCase of tests) {
       const attempts = this.#attemptsOf(testCase)
       if (testCase.result().state !== 'pending') {
         if (willRetry) this.#earlier.set(this.#idOf(testCase), attempts.length)
         continue
       }
       any = true
-      const running = attempts.find((attempt) => !attempt.ended)
-      if (!running && willRetry) continue
-      if (!running) this.#start(testCase, 1)
+      const started = attempts.some((attempt) => !attempt.ended)
+      if (!started && willRetry) continue
+      if (!started) this.#start(testCase, this.#before(testCase) + 1)
+      const running = started || testCase === suspect
       const message = running
         ? 'the worker process died while this test ran'
         : 'the worker process died before this test could run'

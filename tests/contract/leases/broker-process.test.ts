@@ -266,6 +266,10 @@ describe('fifty clients', () => {
         else client.close()
       }),
     )
+    // What a closed connection held is given back as soon as the broker hears of its end.
+    await pollUntil('the end of all leases', { timeoutMs: 5000 }, async () =>
+      (await owner.status()).vms.some((vm) => vm.state === 'leased') ? undefined : true,
+    )
     expect(await owner.drain('r')).toBe(0)
     expect(provider.read()).toEqual([])
     const count = new Map<string, number>()
