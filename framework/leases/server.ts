@@ -5,6 +5,7 @@ import { connectError, internalError, isAtpError, logger, messageOf, stateError 
 import type { HostDescription } from './api.ts'
 import type { Broker } from './broker.ts'
 import { BROKER_PROTOCOL, encodeLine, LineDecoder, toCall, toWireError, type CallMessage } from './codec.ts'
+import { configJsonOf, servesOf } from './launch.ts'
 import type { Session } from './lease-book.ts'
 
 export interface ServerOptions {
@@ -211,7 +212,8 @@ class Connection {
     )
     if (idle) this.#options.onUnwanted()
     return stateError('ATP_BROKER_VERSION', `the lease broker that runs already (process ${process.pid}) ${why}`, {
-      retryable: idle,
+      // A broker without VMs of its own ends with the runs it has: worth waiting for.
+      retryable: idle || this.#options.serves === servesOf(undefined, configJsonOf({})),
       context: { pid: process.pid, version: this.#options.version },
       remedy: 'wait until its runs are over, or end it with `atp lab down`',
       verdict: 'infrastructure',

@@ -18,7 +18,8 @@ export default {
   matchers: { toBeEven: (received) => ({ pass: received % 2 === 0, message: () => received + ' is odd' }) },
 }
 `
-const YAML = 'atp: 1\nname: 插件\nsteps:\n  - { action: check.even, value: 4 }\n  - { action: custom, handler: say, data: 你好 }\n'
+const YAML =
+  'atp: 1\nname: 插件\nsteps:\n  - { action: check.even, value: 4 }\n  - { action: custom, handler: say, data: 你好 }\n'
 
 describe('plug-ins', () => {
   it('add step kinds, handlers and matchers', async () => {
@@ -26,7 +27,9 @@ describe('plug-ins', () => {
       {
         'plugins/even.mjs': PLUGIN,
         'specs/a.spec.yaml': YAML,
-        'specs/a.spec.ts': spec(`test('matcher', () => { expect(4).toBeEven(); expect(() => expect(3).toBeEven()).toThrow('3 is odd') })`),
+        'specs/a.spec.ts': spec(
+          `test('matcher', () => { expect(4).toBeEven(); expect(() => expect(3).toBeEven()).toThrow('3 is odd') })`,
+        ),
       },
       { plugins: ['./plugins/even.mjs'] },
     )

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { pollUntil } from '../../../framework/core/index.ts'
+import { pollUntil, sleep } from '../../../framework/core/index.ts'
 import {
   BrokerClient,
   isBrokerAlive,
@@ -147,6 +147,20 @@ describe('starting', () => {
     const granted = await client.lease({ holder: 't', vms: [{ name: 'win', host: 'h', ownership: 'attached' }] })
     expect(granted.vms).toMatchObject([{ name: 'win', uuid: '', host: { id: 'h' } }])
     await expect(client.lease(ask())).rejects.toMatchObject({ code: 'ATP_LEASE_IMPOSSIBLE' })
+  })
+
+  it('is waited for while it has no VMs of its own and others hold its locks', async () => {
+    const locker = await BrokerClient.connect({ ...options(), start: {} })
+    clients.push(locker)
+    let connected = false
+    const waiting = connect().then((client) => {
+      connected = true
+      return client
+    })
+    await sleep(300)
+    expect(connected).toBe(false)
+    locker.close()
+    expect((await waiting).hosts.length).toBeGreaterThan(0)
   })
 
   it('serves those who need no provider by any broker', async () => {
