@@ -10,6 +10,7 @@ const lab = { ...common, testTimeout: 180_000, hookTimeout: 600_000 }
 
 export default defineConfig({
   test: {
+    reporters: ['default', './tests/summary-reporter.ts'],
     // They mostly wait for real peers.
     maxWorkers: Math.max(3, availableParallelism()),
     projects: [

@@ -2,5 +2,5 @@
 import { ensureDependencies, run } from './bootstrap.js'
 
 ensureDependencies()
-await run(['bin/atp.js', 'lab', 'install', 'libvirt-clients', 'python3-libvirt'])
+await run(['bin/atp.js', 'lab', 'install', 'libvirt-clients', 'python3-libvirt', 'qemu-utils'])
 await run(['node_modules/vitest/vitest.mjs', 'run', ...process.argv.slice(2)])
