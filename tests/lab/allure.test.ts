@@ -1,4 +1,5 @@
 import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { project, spec } from './project.ts'
@@ -83,5 +84,30 @@ test.concurrent.for(['one', 'two'])('at once: %s', async (name) => {
     )
     expect(loaded.filter((url) => !url?.startsWith('data:'))).toEqual([])
     expect(page).not.toMatch(/googletagmanager|google-analytics/)
+  })
+
+  it("keeps allure-vitest's own set-up working", async () => {
+    const home = project(
+      {
+        'specs/a.spec.ts': spec(`import 'allure-vitest/setup'
+import { label } from 'allure-js-commons'
+test('tells', async () => { await label('owner', '李四') })`),
+      },
+      { report: { allure: {} } },
+    )
+    const from = createRequire(import.meta.url)
+    mkdirSync(join(home.dir, 'node_modules'))
+    for (const [name, entry] of [
+      ['allure-js-commons', from.resolve('allure-js-commons')],
+      ['allure-vitest', from.resolve('allure-vitest/setup')],
+    ] as const) {
+      symlinkSync(entry.slice(0, entry.indexOf(name) + name.length), join(home.dir, 'node_modules', name))
+    }
+    const outcome = await home.run(['test'])
+    expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
+    const folder = join(home.dir, 'allure-results')
+    const [result] = readdirSync(folder).filter((file) => file.endsWith('-result.json'))
+    const { labels } = JSON.parse(readFileSync(join(folder, result as string), 'utf8')) as AllureResult
+    expect(labels).toContainEqual({ name: 'owner', value: '李四' })
   })
 })

@@ -5,7 +5,7 @@
  * their tests have been cancelled and torn down. When the main process dies, the IPC channel closes and the
  * worker ends at once; the kernel closes its broker socket and the broker destroys its VMs.
  */
-import { expect, inject } from 'vitest'
+import { beforeEach, expect, inject } from 'vitest'
 import { configureLogging } from '../../core/index.ts'
 import '../../../fixtures/matchers.ts'
 
@@ -22,11 +22,16 @@ if (!process_[MARK]) {
   process.on('SIGTERM', () => {})
   process.on('disconnect', () => process_.reallyExit(1))
   await configureLogging()
-  if (inject('atp').allure) (await import('./allure-runtime.ts')).takeAllureCalls()
   const { plugins } = inject('atp')
   // Loaded only where there are any: it brings all step kinds with it.
   if (plugins.length > 0) {
     const { loadPlugins } = await import('../../plugins/index.ts')
     await loadPlugins(plugins, (matchers) => expect.extend(matchers as never))
   }
+}
+
+if (inject('atp').allure) {
+  const { takeAllureCalls } = await import('./allure-runtime.ts')
+  // Before each test: the set-up of allure-vitest, where a spec imports it, takes them for itself at each file.
+  beforeEach(takeAllureCalls)
 }
