@@ -9,7 +9,7 @@ import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative, resolve } from 'node:path'
 import { knownHosts, vmPids } from '../lab/hosts.ts'
 import { labPaths } from '../lab/paths.ts'
-import { packageVersion } from '../framework/runner/package-version.ts'
+import { packageVersion } from '../framework/core/index.ts'
 import { median, percentile, type BenchContext, type BenchResult } from './result.ts'
 
 const ROUNDS = 12

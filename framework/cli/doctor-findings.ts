@@ -1,10 +1,9 @@
 import { accessSync, constants, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { loadConfig, type ResolvedConfig } from '../config/index.ts'
-import { isAtpError, messageOf } from '../core/index.ts'
+import { isAtpError, messageOf, packageVersion } from '../core/index.ts'
 import { HostConnection } from '../hosts/index.ts'
 import { EXIT } from '../runner/exit-code.ts'
-import { packageVersion } from '../runner/package-version.ts'
 import { labPaths, labStatus } from '../../lab/index.ts'
 
 interface Finding {

@@ -1,6 +1,5 @@
 import { Command, CommanderError } from 'commander'
-import { configureLogging, isAtpError, messageOf, redact } from '../core/index.ts'
-import { packageVersion } from '../runner/package-version.ts'
+import { configureLogging, isAtpError, messageOf, redact, packageVersion } from '../core/index.ts'
 import { EXIT, isUsageError } from '../runner/exit-code.ts'
 import { completionCommand } from './completion.ts'
 import { configCommand } from './config.ts'

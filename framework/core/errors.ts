@@ -6,30 +6,33 @@
  */
 
 /** Which kind of thing went wrong. Every code belongs to exactly one branch. */
-export type ErrorBranch =
+export const ERROR_BRANCHES = [
   /** What the user wrote (configuration, arguments, scenario) is wrong. */
-  | 'config'
+  'config',
   /** The call was made in a state that does not allow it (closed, not connected). */
-  | 'state'
+  'state',
   /** A peer could not be reached or the connection was lost. */
-  | 'connect'
+  'connect',
   /** A deadline passed. */
-  | 'timeout'
+  'timeout',
   /** The work was cancelled: abort signal, SIGINT, scope closed. */
-  | 'interrupted'
+  'interrupted',
   /** The peer sent something that its protocol does not allow. */
-  | 'protocol'
+  'protocol',
   /** The peer understood and refused. */
-  | 'remote'
+  'remote',
   /** An expectation about the system under test did not hold. */
-  | 'assertion'
+  'assertion',
   /** The framework, or this VM or host, cannot do what was asked. */
-  | 'unsupported'
+  'unsupported',
   /** An invariant of the framework itself is broken. */
-  | 'internal'
+  'internal',
+] as const
+export type ErrorBranch = (typeof ERROR_BRANCHES)[number]
 
 /** Whose fault a failure is; the first question after a red run. */
-export type Verdict = 'product' | 'infrastructure' | 'spec' | 'framework'
+export const VERDICTS = ['product', 'infrastructure', 'spec', 'framework'] as const
+export type Verdict = (typeof VERDICTS)[number]
 
 const VERDICT_BY_BRANCH: Record<ErrorBranch, Verdict> = {
   config: 'spec',

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { isAbsolute, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { inspect, stripVTControlCharacters } from 'node:util'
-import { type ErrorBranch, type Verdict, verdictOf } from '../core/index.ts'
+import { ERROR_BRANCHES, type ErrorBranch, type Verdict, verdictOf, VERDICTS } from '../core/index.ts'
 import { codeFrame } from './code-frame.ts'
 import type { ErrorRecord, SourceLocation } from './events.ts'
 import { redactDeep } from './redact-event.ts'
@@ -14,19 +14,8 @@ export interface ErrorRecordOptions {
 
 const LONGEST = 64 * 1024
 const MOST_CAUSES = 8
-const BRANCHES: readonly string[] = [
-  'config',
-  'state',
-  'connect',
-  'timeout',
-  'interrupted',
-  'protocol',
-  'remote',
-  'assertion',
-  'unsupported',
-  'internal',
-] satisfies ErrorBranch[]
-const VERDICTS: readonly string[] = ['product', 'infrastructure', 'spec', 'framework'] satisfies Verdict[]
+const BRANCHES: readonly string[] = ERROR_BRANCHES
+const KNOWN_VERDICTS: readonly string[] = VERDICTS
 
 /** What an error may look like: thrown here, or copied from another process without its prototype. */
 interface ErrorLike {
@@ -60,7 +49,7 @@ export function toErrorRecord(error: unknown, options: ErrorRecordOptions = {}):
  */
 export function verdictOfError(error: unknown): Verdict {
   const { verdict, name } = like(error)
-  if (typeof verdict === 'string' && VERDICTS.includes(verdict)) return verdict as Verdict
+  if (typeof verdict === 'string' && KNOWN_VERDICTS.includes(verdict)) return verdict as Verdict
   return name === 'AssertionError' ? 'product' : verdictOf(error)
 }
 

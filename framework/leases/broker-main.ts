@@ -7,7 +7,7 @@
  */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { configError, configureLogging, logger, messageOf, sleep, withDeadline } from '../core/index.ts'
+import { configError, configureLogging, logger, messageOf, sleep, withDeadline, packageVersion } from '../core/index.ts'
 import type { VmProvider } from './api.ts'
 import { Broker } from './broker.ts'
 import { Journal } from './journal.ts'
@@ -15,7 +15,7 @@ import { servesOf } from './launch.ts'
 import { noProvider } from './no-provider.ts'
 import { ProcessGuard } from './process-guard.ts'
 import { BrokerServer } from './server.ts'
-import { makeStateDir, packageVersion, statePaths, type StatePaths } from './state-dir.ts'
+import { makeStateDir, statePaths, type StatePaths } from './state-dir.ts'
 
 const DEFAULT_IDLE_MS = 5_000
 const FAILURE_STAY_MS = 5_000

@@ -9,6 +9,7 @@ import {
   stateError,
   withDeadline,
   type CallOptions,
+  packageVersion,
 } from '../core/index.ts'
 import type { HostDescription, Lease, LeaseRequest } from './api.ts'
 import {
@@ -22,7 +23,7 @@ import {
 } from './codec.ts'
 import { configJsonOf, reach, servesOf, type BrokerStart } from './launch.ts'
 import type { Welcome } from './server.ts'
-import { packageVersion, statePaths } from './state-dir.ts'
+import { statePaths } from './state-dir.ts'
 import type { BrokerStatus } from './status.ts'
 import type { SweepResult } from './sweep.ts'
 

@@ -4,7 +4,16 @@
  * The client sends `hello` first and then calls, each with an `id` of its own choice. The broker answers every call
  * once, `{id, ok}` or `{id, error}`, in any order, and sends notices `{notice}` in between.
  */
-import { AtpError, isAtpError, messageOf, protocolError, type ErrorBranch, type Verdict } from '../core/index.ts'
+import {
+  AtpError,
+  ERROR_BRANCHES,
+  isAtpError,
+  messageOf,
+  protocolError,
+  VERDICTS,
+  type ErrorBranch,
+  type Verdict,
+} from '../core/index.ts'
 import type { LeasedVm, LeaseRequest } from './api.ts'
 
 /** Raised with every incompatible change of the messages below. */
@@ -75,19 +84,8 @@ const VERBS: readonly string[] = [
   'standbys',
 ] satisfies Verb[]
 const KINDS: readonly unknown[] = ['run', 'worker', 'cli'] satisfies ClientKind[]
-const BRANCHES: readonly string[] = [
-  'config',
-  'state',
-  'connect',
-  'timeout',
-  'interrupted',
-  'protocol',
-  'remote',
-  'assertion',
-  'unsupported',
-  'internal',
-] satisfies ErrorBranch[]
-const VERDICTS: readonly string[] = ['product', 'infrastructure', 'spec', 'framework'] satisfies Verdict[]
+const BRANCHES: readonly string[] = ERROR_BRANCHES
+const KNOWN_VERDICTS: readonly string[] = VERDICTS
 const MAX_CAUSES = 5
 
 /** @throws `ATP_BROKER_MESSAGE` when the message is longer than {@link MAX_MESSAGE_BYTES}. */
@@ -224,7 +222,7 @@ export function fromWireError(wire: unknown): AtpError {
       retryable: error['retryable'] === true,
       ...(isObject(error['context']) && { context: error['context'] }),
       ...(text('remedy') !== undefined && { remedy: text('remedy') as string }),
-      ...(verdict !== undefined && VERDICTS.includes(verdict) && { verdict: verdict as Verdict }),
+      ...(verdict !== undefined && KNOWN_VERDICTS.includes(verdict) && { verdict: verdict as Verdict }),
       ...(isObject(error['cause']) && {
         cause:
           typeof error['cause']['code'] === 'string'

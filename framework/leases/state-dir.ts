@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { chmod, lstat, mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { configError, internalError, messageOf } from '../core/index.ts'
+import { configError, messageOf } from '../core/index.ts'
 
 /** Longest path of a Unix socket on Linux: `sun_path` holds 108 bytes with its final NUL. */
 const SOCKET_PATH_BYTES = 107
@@ -63,20 +62,4 @@ export async function makeStateDir({ dir }: StatePaths): Promise<void> {
       },
     )
   }
-}
-
-/** Version of this package: client and broker must be of the same one. */
-export function packageVersion(): string {
-  for (let dir = new URL('.', import.meta.url); dir.pathname !== '/'; dir = new URL('..', dir)) {
-    try {
-      const { name, version } = JSON.parse(readFileSync(new URL('package.json', dir), 'utf8')) as Record<
-        string,
-        unknown
-      >
-      if (name === '@ocloudview/atp') return String(version)
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error
-    }
-  }
-  throw internalError('ATP_BROKER_PACKAGE', `no package.json of @ocloudview/atp above ${import.meta.url}`)
 }

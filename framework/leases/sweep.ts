@@ -10,7 +10,7 @@ export interface TaggedVm {
   uuid: string
   owner: OwnerTag
 }
-export interface SweptVm extends TaggedVm {
+interface SweptVm extends TaggedVm {
   /** Why it was removed. */
   reason: string
 }

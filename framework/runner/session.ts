@@ -1,9 +1,8 @@
 import { pathToFileURL } from 'node:url'
 import type { ResolvedConfig } from '../config/index.ts'
-import { configError, messageOf, type CallOptions } from '../core/index.ts'
+import { configError, messageOf, type CallOptions, packageVersion } from '../core/index.ts'
 import { BrokerClient, type BrokerStart, type HostDescription } from '../leases/index.ts'
 import { ownModule } from './own-module.ts'
-import { packageVersion } from './package-version.ts'
 import { stateDir } from './state-dir.ts'
 
 export interface SessionNotice {
