@@ -87,7 +87,7 @@ export class LabProvider implements VmProvider {
   }
 
   nameOf(index: number): string {
-    return `vm-${String(index + 1).padStart(3, '0')}`
+    return `vm-${String(index).padStart(3, '0')}`
   }
 
   async create(

@@ -75,7 +75,7 @@ export interface VmProvider {
   readonly profiles?: readonly string[]
   /** Ready hosts with their capacity; starts what must be started. Idempotent. */
   hosts(options?: CallOptions): Promise<HostDescription[]>
-  /** Names a VM may get: the lowest free one of these is used (`vm-001`, …). */
+  /** Names a VM may get, counted from 1: the lowest free one is used (`vm-001`, …). */
   nameOf(index: number): string
   /** A pristine, running VM with an answering guest agent. Half-made VMs are removed before it rejects. */
   create(
