@@ -11,8 +11,8 @@ describe('exit codes', () => {
     const outcome = await home.run(['test'])
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
     // Standbys of a lab that is up have the first names already, and are handed out first.
-    const [name] = before.length === 0 ? ['vm-001'] : before.map((vm) => vm.name)
-    expect(home.report().reports[0]?.vms).toMatchObject([{ name }])
+    const first = before.length === 0 ? ['vm-001'] : before.map((vm) => vm.name)
+    expect(first).toContain(home.report().reports[0]?.vms[0]?.name)
     expect(vmsBeyond(before)).toEqual([])
   })
 
