@@ -42,7 +42,7 @@ describe('the guest through its agent', () => {
     expect((await vm.guest.shell('kill -9 $$')).signal).toBe(9)
     expect((await vm.guest.exec('/bin/sh', { args: ['-c', 'echo $X'], env: { X: '值' } })).stdoutText).toBe('值\n')
     await expect(vm.guest.exec('/no/such/program')).rejects.toMatchObject({ code: 'ATP_QGA_EXECUTE' })
-    await expect(vm.guest.exec('/bin/sleep', { args: ['5'], timeoutMs: 100 })).rejects.toMatchObject({
+    await expect(vm.guest.exec('/bin/sleep', { args: ['30'], timeoutMs: 1500 })).rejects.toMatchObject({
       code: 'ATP_QGA_EXEC_TIMEOUT',
       context: { pid: expect.any(Number) },
     })
