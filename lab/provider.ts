@@ -140,7 +140,13 @@ export class LabProvider implements VmProvider {
     const found = await Promise.all(
       (await knownHosts(this.#paths)).map(async (host) => {
         if (!(await hostInUse(host))) return []
-        return await ownedDomains(host, await this.#client(host, 'control', {}))
+        try {
+          return await ownedDomains(host, await this.#client(host, 'control', {}))
+        } catch (error) {
+          // The daemon died after the connection was asked for; its VMs live, and a new daemon finds them.
+          if (!isLost(error)) throw error
+          return await ownedDomains(host, await this.#client(host, 'control', {}))
+        }
       }),
     )
     return found.flat()
@@ -169,7 +175,7 @@ export class LabProvider implements VmProvider {
     try {
       return await this.#clientOf(host, known, role, options)
     } catch (error) {
-      if (!isAtpError(error, 'ATP_TRANSPORT_CONNECT')) throw error
+      if (!isLost(error)) throw error
       if (this.#connections.get(host.id) === known) {
         this.#connections.delete(host.id)
         await (await known).close()
@@ -250,6 +256,11 @@ export async function ownedDomains(host: LabHost, client: LibvirtClient) {
     }),
   )
   return owned.flat()
+}
+
+/** Whether the connection to a daemon failed or ended: a new daemon may answer. */
+function isLost(error: unknown): boolean {
+  return isAtpError(error) && error.branch === 'connect'
 }
 
 function defaultCapacity(hosts: number): number {
