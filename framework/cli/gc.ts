@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { EXIT } from '../runner/exit-code.ts'
 
 /** `atp gc` */
 export function gcCommand(): Command {
@@ -18,6 +19,11 @@ export function gcCommand(): Command {
             process.stdout.write(`removed ${vm.name} on ${vm.host} (run ${vm.owner.run})\n`)
           process.stdout.write(`${result.removed.length} VMs removed\n`)
         }
+        // What is still there must not look cleaned up.
+        for (const { name, host, error } of result.failed) {
+          process.stderr.write(`atp: ${name} on ${host} could not be removed: ${error}\n`)
+        }
+        if (result.failed.length > 0) process.exitCode = EXIT.infrastructure
       })
     })
 }

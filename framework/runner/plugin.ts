@@ -125,6 +125,7 @@ function reportTo(vitest: Vitest, config: ResolvedConfig): void {
   const adapter = new VitestAdapter(config.root, (event) => hub.emit(event))
   vitest.onClose(async () => {
     await hub.close()
+    for (const text of hub.failures) process.stderr.write(`atp: a report is incomplete: ${text}\n`)
   })
   vitest.config.reporters.push(adapter as never)
 }
