@@ -1,2 +1,3 @@
+export * from './access.ts'
 export * from './host-connection.ts'
 export * from './dial.ts'
