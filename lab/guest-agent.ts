@@ -12,6 +12,8 @@ import {
 import type { Domain, LibvirtClient } from '../framework/protocols/libvirt/index.ts'
 
 const SERIAL_TAIL_CHARACTERS = 1000
+/** How often a silent guest's console is read for a panic, which no waiting mends. */
+const SERIAL_READ_MS = 200
 const COMMAND_TIMEOUT_MS = 10_000
 /** Differences below are within what reading the guest's clock through the agent can tell. */
 const CLOCK_TOLERANCE_MS = 20
@@ -31,28 +33,45 @@ export class GuestAgent {
   /**
    * Waits for the agent's first answer.
    *
-   * @throws `ATP_LAB_GUEST_SILENT` with the end of the serial console, `ATP_LAB_GUEST_GONE` as soon as the VM is
-   * gone, `ATP_INTERRUPTED`.
+   * @throws `ATP_LAB_GUEST_SILENT` with the end of the serial console, after the time limit or as soon as the kernel
+   * panicked; `ATP_LAB_GUEST_GONE` as soon as the VM is gone; `ATP_INTERRUPTED`.
    */
   async ready(serialLog: string, options: CallOptions): Promise<void> {
     const { name } = this.#domain
     const bounds = { intervalMs: 4, maxIntervalMs: 16, ...options }
-    try {
-      const gone = await pollUntil(`the guest agent of "${name}"`, bounds, (signal) => this.#ping(signal))
-      if (gone)
-        throw connectError('ATP_LAB_GUEST_GONE', `"${name}" ended before its guest agent answered`, { cause: gone })
-    } catch (error) {
-      if (!isAtpError(error, 'ATP_TIMEOUT')) throw error
-      const said = (await readFile(serialLog, 'utf8').catch(() => '')).trim().slice(-SERIAL_TAIL_CHARACTERS)
-      throw timeoutError(
+    const console = () => readFile(serialLog, 'utf8').catch(() => '')
+    const silent = (what: string, said: string, cause?: unknown) =>
+      timeoutError(
         'ATP_LAB_GUEST_SILENT',
-        `the guest agent of "${name}" did not answer within ${options.timeoutMs} ms; serial console: ${said || 'empty'}`,
+        `${what}; serial console: ${said.trim().slice(-SERIAL_TAIL_CHARACTERS) || 'empty'}`,
         {
-          cause: error,
+          cause,
           context: { vm: name, serialLog },
           remedy: 'the serial console names the cause; an empty one on a busy machine means the guest needs more time',
         },
       )
+    let readAtMs = performance.now()
+    try {
+      const failure = await pollUntil(`the guest agent of "${name}"`, bounds, async (signal) => {
+        try {
+          const gone = await this.#ping(signal)
+          return (
+            gone &&
+            connectError('ATP_LAB_GUEST_GONE', `"${name}" ended before its guest agent answered`, { cause: gone })
+          )
+        } catch (error) {
+          if (performance.now() - readAtMs < SERIAL_READ_MS) throw error
+          readAtMs = performance.now()
+          const said = await console()
+          if (said.includes('Kernel panic')) return silent(`the kernel of "${name}" panicked`, said, error)
+          throw error
+        }
+      })
+      if (failure) throw failure
+    } catch (error) {
+      if (!isAtpError(error, 'ATP_TIMEOUT')) throw error
+      const what = `the guest agent of "${name}" did not answer within ${options.timeoutMs} ms`
+      throw silent(what, await console(), error)
     }
   }
 

@@ -224,7 +224,7 @@ describe('a guest that never boots', () => {
     const image = { ...shared, id: 'broken', initrd }
     const source = { profile: profileOf(), image, domainType: 'qemu' as const, versions: { qemu: '', libvirt: '' } }
     const user = await daemonUser()
-    const made = ensureSnapshot(host, source, { client, user, others: [] }, { timeoutMs: 12_000 })
+    const made = ensureSnapshot(host, source, { client, user, others: [] }, { timeoutMs: 50_000 })
     await expect(made).rejects.toMatchObject({
       code: 'ATP_LAB_GUEST_SILENT',
       message: expect.stringMatching(/Kernel panic|VFS|init/) as string,
