@@ -1,3 +1,6 @@
 export * from './access.ts'
 export * from './host-connection.ts'
 export * from './dial.ts'
+export * from './observer.ts'
+export * from './latency-histogram.ts'
+export * from './call-statistics.ts'

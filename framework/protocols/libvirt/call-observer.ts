@@ -13,5 +13,5 @@ export interface SettledCall {
   queuedMs: number
 }
 
-/** Told of every call that was accepted, once. Runs in the reader: it must be short and must not throw. */
+/** Told of every call that was accepted, once. Runs in the reader: it must be short. */
 export type CallObserver = (call: SettledCall) => void

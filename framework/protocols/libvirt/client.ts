@@ -1,5 +1,6 @@
 import { isAtpError, type CallOptions } from '../../core/index.ts'
 import type { ByteStream, XdrReader, XdrWriter } from '../../wire/index.ts'
+import type { CallObserver } from './call-observer.ts'
 import type { ChannelStream } from './channel-stream.ts'
 import { readDomain, uuidBytes, writeDomain, type Domain } from './codec.ts'
 import { RpcConnection, type ConnectionStats } from './connection.ts'
@@ -27,6 +28,8 @@ export interface OpenOptions extends HandshakeOptions {
   keepaliveCount?: number
   /** Time limit of calls that name none. Default 60000. */
   callTimeoutMs?: number
+  /** Told of every call that settled, those of opening and closing included. */
+  observe?: CallObserver | undefined
 }
 
 const STATES = ['unknown', 'running', 'blocked', 'paused', 'shutdown', 'shutoff', 'crashed', 'suspended'] as const
@@ -77,6 +80,7 @@ export class LibvirtClient {
       callTimeoutMs: options.callTimeoutMs ?? CALL_TIMEOUT_MS,
       keepaliveIntervalMs: options.keepaliveIntervalMs ?? 5000,
       keepaliveCount: options.keepaliveCount ?? 3,
+      observe: options.observe,
     })
     const client = new LibvirtClient(connection)
     try {

@@ -1,11 +1,21 @@
-import { callSite, connectError, interrupted, timeoutError, type CallOptions } from '../../core/index.ts'
+import {
+  callSite,
+  connectError,
+  interrupted,
+  logger,
+  messageOf,
+  timeoutError,
+  type CallOptions,
+} from '../../core/index.ts'
 import { LengthFramer, XdrReader, type ByteStream, type XdrWriter } from '../../wire/index.ts'
+import type { CallObserver, CallOutcome } from './call-observer.ts'
 import { CallScheduler, type ScheduledCall } from './call-scheduler.ts'
 import { beginFrame, finishFrame, rawFrame, readHeader, readRemoteError, type FrameHeader } from './codec.ts'
 import { Deadlines, type Expiring } from './deadlines.ts'
 import { callTimeout, closedError, refusal, violation } from './errors.ts'
 import { EventRouter } from './event-router.ts'
 import { Keepalive } from './keepalive.ts'
+import { operationOf } from './operations.ts'
 import { KEEPALIVE, LIMIT, PROGRAM, STATUS, TYPE, VERSION } from './protocol-numbers.ts'
 
 /** One remote procedure call. */
@@ -42,6 +52,8 @@ export interface ConnectionOptions {
   callTimeoutMs: number
   keepaliveIntervalMs: number
   keepaliveCount: number
+  /** Told of every call that settled. */
+  observe?: CallObserver | undefined
 }
 
 export interface ConnectionStats {
@@ -64,6 +76,9 @@ interface PendingCall extends ScheduledCall, Expiring {
   resolve(value: unknown): void
   reject(error: Error): void
   settled: boolean
+  readonly submittedAtMs: number
+  /** Only noted for an observer. */
+  sentAtMs: number | undefined
   signal: AbortSignal | undefined
   onAbort: (() => void) | undefined
 }
@@ -137,6 +152,7 @@ export class RpcConnection {
       const writer = beginFrame(spec.program, spec.procedure, TYPE.CALL, serial, STATUS.OK)
       spec.encode?.(writer)
       const timeoutMs = options?.timeoutMs ?? this.#options.callTimeoutMs
+      const submittedAtMs = performance.now()
       const call: PendingCall = {
         spec,
         serial,
@@ -144,16 +160,18 @@ export class RpcConnection {
         high: spec.high ?? false,
         lane: spec.lane,
         state: 'new',
-        expiresAtMs: performance.now() + timeoutMs,
-        expire: () => this.#giveUp(call, callTimeout(spec.what, timeoutMs, call.state === 'sent')),
+        expiresAtMs: submittedAtMs + timeoutMs,
+        expire: () => this.#giveUp(call, 'timeout', callTimeout(spec.what, timeoutMs, call.state === 'sent')),
         resolve,
         reject: (error) => reject(site.mark(error)),
         settled: false,
+        submittedAtMs,
+        sentAtMs: undefined,
         signal,
         onAbort: undefined,
       }
       if (signal) {
-        call.onAbort = () => this.#giveUp(call, interrupted(spec.what, signal))
+        call.onAbort = () => this.#giveUp(call, 'interrupted', interrupted(spec.what, signal))
         signal.addEventListener('abort', call.onAbort, { once: true })
       }
       this.#unsettled.add(call)
@@ -205,6 +223,7 @@ export class RpcConnection {
 
   #transmit(call: PendingCall): void {
     this.#sent.set(call.serial, call)
+    if (this.#options.observe) call.sentAtMs = performance.now()
     if (call.spec.stream) this.#streams.set(call.serial, call.spec.stream(call.serial))
     this.#write(call.frame)
   }
@@ -282,7 +301,7 @@ export class RpcConnection {
       this.#sent.delete(serial)
       if (call.settled) spec.onLate?.(value)
       else {
-        this.#settle(call)
+        this.#settle(call, 'ok')
         spec.onReply?.(value)
         call.resolve(value)
       }
@@ -291,7 +310,7 @@ export class RpcConnection {
       this.#sent.delete(serial)
       this.#streams.delete(serial)
       if (!call.settled) {
-        this.#settle(call)
+        this.#settle(call, 'error')
         call.reject(error)
       }
     } else throw new Error(`it answered call ${serial} with status ${status}`)
@@ -315,18 +334,32 @@ export class RpcConnection {
     } else throw new Error(`it sent status ${status} in a stream`)
   }
 
-  #giveUp(call: PendingCall, error: Error): void {
+  #giveUp(call: PendingCall, outcome: CallOutcome, error: Error): void {
     if (call.settled) return
-    this.#settle(call)
+    this.#settle(call, outcome)
     this.#scheduler.withdraw(call)
     call.reject(error)
   }
 
-  #settle(call: PendingCall): void {
+  #settle(call: PendingCall, outcome: CallOutcome): void {
     call.settled = true
     this.#unsettled.delete(call)
     this.#deadlines.delete(call)
     if (call.onAbort) call.signal?.removeEventListener('abort', call.onAbort)
+    const { observe } = this.#options
+    if (!observe) return
+    const { submittedAtMs, sentAtMs, spec } = call
+    const nowMs = performance.now()
+    try {
+      observe({
+        operation: operationOf(spec.program, spec.procedure),
+        outcome,
+        durationMs: nowMs - submittedAtMs,
+        queuedMs: (sentAtMs ?? nowMs) - submittedAtMs,
+      })
+    } catch (error) {
+      logger('libvirt').error(`an observer of calls threw: ${messageOf(error)}`)
+    }
   }
 
   #closedError(what: string): Error {
@@ -341,7 +374,7 @@ export class RpcConnection {
     this.#deadlines.clear()
     this.#stream.destroy(reason)
     for (const call of this.#unsettled) {
-      this.#settle(call)
+      this.#settle(call, 'closed')
       const broken = (reason as { code?: string } | undefined)?.code === 'ATP_LIBVIRT_PROTOCOL'
       call.reject(broken ? (reason as Error) : this.#closedError(call.spec.what))
     }

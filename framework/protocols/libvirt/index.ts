@@ -4,6 +4,8 @@ export type { DomainState, OpenOptions, RestoreOptions, StartOptions } from './c
 export type { OpenChannelOptions } from './domain-streams.ts'
 export type { Domain } from './codec.ts'
 export type { ConnectionStats } from './connection.ts'
+export { CALL_OUTCOMES } from './call-observer.ts'
+export type { CallObserver, CallOutcome, SettledCall } from './call-observer.ts'
 export type { ChannelStream, ChannelStreamOptions } from './channel-stream.ts'
 export type {
   AgentLifecycleEvent,
