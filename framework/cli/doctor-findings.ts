@@ -3,6 +3,7 @@ import { dirname } from 'node:path'
 import { loadConfig, type ResolvedConfig } from '../config/index.ts'
 import { isAtpError, messageOf, packageVersion } from '../core/index.ts'
 import { HostConnection } from '../hosts/index.ts'
+import { hostInfoOf, uriOf } from '../runner/configured-hosts.ts'
 import { EXIT } from '../runner/exit-code.ts'
 import { labPaths, labStatus } from '../../lab/index.ts'
 
@@ -85,7 +86,7 @@ async function examineHost(host: ResolvedConfig['hosts'][number]): Promise<Findi
   const started = performance.now()
   let connection: HostConnection | undefined
   try {
-    connection = await HostConnection.open(host, { timeoutMs: HOST_TIMEOUT_MS })
+    connection = await HostConnection.open(hostInfoOf(host), { timeoutMs: HOST_TIMEOUT_MS })
     const client = await connection.client('control')
     const [name, version, domains] = [await client.hostname(), await client.libVersion(), await client.listDomains()]
     const libvirt = `${Math.floor(version / 1e6)}.${Math.floor(version / 1e3) % 1e3}.${version % 1e3}`
@@ -93,7 +94,7 @@ async function examineHost(host: ResolvedConfig['hosts'][number]): Promise<Findi
     return {
       state: 'ok',
       what,
-      detail: `${name}, libvirt ${libvirt}, ${domains.length} VMs, answered in ${ms} ms (${host.uri})`,
+      detail: `${name}, libvirt ${libvirt}, ${domains.length} VMs, answered in ${ms} ms (${uriOf(host)})`,
     }
   } catch (error) {
     const remedy = isAtpError(error) ? error.remedy : undefined

@@ -1,14 +1,55 @@
 /** A duration: milliseconds as a number, or text with a unit such as `30s`. */
 export type DurationSetting = number | string
 
+/** Where a secret's value comes from. */
+export type SecretSource = { env: string } | { file: string }
+
+/** Parameters of a libvirt URI that weaken security or run a program of the user's choice. */
+export type HostRisk = 'no_verify' | 'netcat' | 'command'
+
+/** How the connections to a host are kept. */
+export interface HostConnectionSettings {
+  /** `separate`: one connection for control, calls and channels each. `shared`: one for all. Default `separate`. */
+  connections?: 'separate' | 'shared'
+  /** Making a connection, authentication included. Default 30s. */
+  connectTimeout?: DurationSetting
+  /** Pause between two checks that the host still answers; 0 turns them off. Default 30s. */
+  heartbeat?: DurationSetting
+  /** Connect again when a connection is lost. Default true. */
+  autoReconnect?: boolean
+  /** Attempts before a lost connection is given up. Default: no limit. */
+  maxAttempts?: number
+  /** Several sets of connections to one host, for heavy load. */
+  pool?: {
+    /** Kept ready. Default 1. */
+    min?: number
+    /** Default 10. */
+    max?: number
+    /** Who gets the next task. Default `least-connections`. */
+    strategy?: 'round-robin' | 'least-connections' | 'random'
+    /** After this time without a task those beyond `min` are closed. Default 300s. */
+    idleTimeout?: DurationSetting
+  }
+}
+
+/** A hypervisor host. It needs `host` or `uri`. */
 export interface HostConfig {
   /** Short name used in filters, locks and reports. */
   id: string
-  /** libvirt URI, e.g. `qemu:///system`. */
-  uri: string
+  /** Name or address of the host. Without `uri` it is reached by ssh: `qemu+ssh://<host>/system`. */
+  host?: string
+  /** libvirt URI, e.g. `qemu:///system`, `qemu+tls://kvm-1.example/system`. */
+  uri?: string
   /** How many leased VMs it carries at once. Default 4. */
   capacity?: number
   labels?: string[]
+  /** PEM files for `qemu+tls`; relative paths start at the file that names them. Default: libvirt's own places. */
+  tls?: { ca?: string; cert?: string; key?: string }
+  /** For daemons that ask for SASL. The password is one of `secrets`, an environment variable or a file. */
+  sasl?: { user: string; password: { secret: string } | SecretSource }
+  /** Dangerous parameters its URI may use all the same. */
+  allow?: HostRisk[]
+  connection?: HostConnectionSettings
 }
 
 export interface LabSettings {
@@ -57,6 +98,8 @@ export interface AtpConfig {
   specs?: string[]
   /** Existing hypervisor hosts. VMs on them are attached by name, never created or destroyed. */
   hosts?: HostConfig[]
+  /** YAML file with further hosts. Default `hosts.yaml` beside the configuration, when there is one. */
+  hostsFile?: string
   /** The embedded lab: real VMs on this machine. `true` for its defaults. */
   lab?: boolean | LabSettings
   /** Tags specs may use. A tag that is not listed is a usage error. */
@@ -71,7 +114,7 @@ export interface AtpConfig {
   /** When screenshots, serial logs and transcripts are kept. Default `on-failure`. */
   evidence?: EvidenceMode
   /** Values of `secret('name')` and `${secret.name}`: `{ env: 'VARIABLE' }` or `{ file: 'path' }`. */
-  secrets?: Record<string, { env: string } | { file: string }>
+  secrets?: Record<string, SecretSource>
   report?: {
     /** Allure results and report. Default `{ results: 'allure-results', report: 'allure-report' }`; false turns it off. */
     allure?: false | { results?: string; report?: string; history?: string; qualityGate?: QualityGateRule[] }

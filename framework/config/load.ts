@@ -1,10 +1,13 @@
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { Ajv, type ErrorObject } from 'ajv'
-import { configError, messageOf, nearest, parseDuration } from '../core/index.ts'
-import type { AtpConfig, EvidenceMode, HostConfig, LabSettings, QualityGateRule } from './define.ts'
+import { Ajv } from 'ajv'
+import { configError, messageOf, parseDuration } from '../core/index.ts'
+import type { AtpConfig, EvidenceMode, LabSettings, QualityGateRule, SecretSource } from './define.ts'
+import type { HostsFile, SpiceVm } from './hosts-file.ts'
+import { resolveHost, type ResolvedHost } from './resolve-host.ts'
+import { schemaProblems, settingName } from './schema-problems.ts'
 import { configSchema } from './schema.ts'
 
 /** All settings with their defaults filled in; durations in milliseconds, paths absolute. */
@@ -13,7 +16,12 @@ export interface ResolvedConfig {
   /** Path of the configuration file, or undefined when the defaults apply. */
   file: string | undefined
   specs: string[]
-  hosts: Required<HostConfig>[]
+  /** Those of the configuration, then those of the hosts file. */
+  hosts: ResolvedHost[]
+  /** Where hosts are stored. Without the setting it may not exist yet. */
+  hostsFile: string
+  /** Read and checked; nothing uses it yet. */
+  spice: { vms: SpiceVm[] }
   lab: LabSettings | undefined
   tags: { name: string; description?: string; timeout?: number; retry?: number }[]
   timeouts: { lease: number; setup: number; test: number; step: number; expect: number; teardown: number }
@@ -21,7 +29,7 @@ export interface ResolvedConfig {
   bail: number
   workers: number | undefined
   evidence: EvidenceMode
-  secrets: Record<string, { env: string } | { file: string }>
+  secrets: Record<string, SecretSource>
   report: {
     allure: { results: string; report: string; history: string; qualityGate: QualityGateRule[] } | undefined
     junit: string | undefined
@@ -31,19 +39,32 @@ export interface ResolvedConfig {
 }
 
 const FILE_NAMES = ['atp.config.ts', 'atp.config.mts', 'atp.config.js', 'atp.config.mjs']
+const HOSTS_FILE = 'hosts.yaml'
 
 /**
- * Loads and checks the configuration of a project.
+ * Loads and checks the configuration of a project, with its hosts file.
  *
  * @param file Explicit path; otherwise the first of `atp.config.{ts,mts,js,mjs}` in `root`; without one the
- *   defaults apply (the embedded lab, `specs/`).
- * @throws `ATP_CONFIG_MISSING`, `ATP_CONFIG_LOAD`, `ATP_CONFIG_INVALID` (every problem of the file in one error).
+ *   defaults apply: `specs/`, the hosts of `hosts.yaml`, and where it names none the embedded lab.
+ * @throws `ATP_CONFIG_MISSING`, `ATP_CONFIG_LOAD`, `ATP_CONFIG_INVALID` (every problem of the file in one error),
+ *   `ATP_HOSTS_FILE`, `ATP_HOSTS_INVALID`.
  */
 export async function loadConfig(root: string, file?: string): Promise<ResolvedConfig> {
   const path = file
     ? resolve(root, file)
     : FILE_NAMES.map((name) => resolve(root, name)).find((candidate) => existsSync(candidate))
-  if (path === undefined) return resolveConfig({ lab: true }, root)
+  const config = path === undefined ? {} : checked(await loadModule(path), path)
+  const hostsPath = hostsFileOf(config, root, path)
+  let hostsFile: HostsFile | undefined
+  if (config.hostsFile !== undefined || existsSync(hostsPath)) {
+    // Loaded only where there is one: it brings the YAML reader with it.
+    hostsFile = (await import('./hosts-file.ts')).readHostsFile(hostsPath)
+  }
+  if (path === undefined && !hostsFile?.hosts.length) config.lab = true
+  return resolveConfig(config, root, path, hostsFile)
+}
+
+async function loadModule(path: string): Promise<unknown> {
   if (!existsSync(path)) {
     throw configError('ATP_CONFIG_MISSING', `no configuration file at ${path}`, {
       remedy: 'pass --config with an existing file, or run "npx atp config init"',
@@ -60,16 +81,31 @@ export async function loadConfig(root: string, file?: string): Promise<ResolvedC
       remedy: 'write "export default defineConfig({ … })"',
     })
   }
-  return resolveConfig(loaded.default, root, path)
+  return loaded.default
 }
 
-/** Checks a configuration object and fills in the defaults. @throws `ATP_CONFIG_INVALID`. */
-export function resolveConfig(config: unknown, root: string, file?: string): ResolvedConfig {
-  const where = file ?? 'the configuration'
+/** @throws `ATP_CONFIG_INVALID` */
+function checked(config: unknown, where: string): AtpConfig {
   const validate = new Ajv({ allErrors: true, allowUnionTypes: true }).compile<AtpConfig>(configSchema)
-  if (!validate(config)) {
-    throw configError('ATP_CONFIG_INVALID', `${where} is not valid:\n${describe(validate.errors ?? [])}`)
-  }
+  if (validate(config)) return config
+  const problems = schemaProblems(validate.errors ?? [], configSchema)
+  const lines = problems.map(({ pointer, message }) => `  ${settingName(pointer)}: ${message}`)
+  throw configError('ATP_CONFIG_INVALID', `${where} is not valid:\n${lines.join('\n')}`)
+}
+
+function hostsFileOf(config: AtpConfig, root: string, file: string | undefined): string {
+  const folder = file === undefined ? root : dirname(file)
+  return resolve(folder, config.hostsFile ?? HOSTS_FILE)
+}
+
+/**
+ * Checks a configuration object and fills in the defaults. Reads no file: the hosts file is passed in.
+ *
+ * @throws `ATP_CONFIG_INVALID`
+ */
+export function resolveConfig(raw: unknown, root: string, file?: string, hostsFile?: HostsFile): ResolvedConfig {
+  const where = file ?? 'the configuration'
+  const config = checked(raw, where)
   const ms = (name: string, value: number | string | undefined, fallback: number): number => {
     if (value === undefined) return fallback
     try {
@@ -78,16 +114,15 @@ export function resolveConfig(config: unknown, root: string, file?: string): Res
       throw configError('ATP_CONFIG_INVALID', `${where}: ${name}: ${messageOf(error)}`)
     }
   }
-  const ids = (config.hosts ?? []).map((host) => host.id)
-  const twice = ids.find((id, index) => ids.indexOf(id) !== index)
-  if (twice) throw configError('ATP_CONFIG_INVALID', `${where}: hosts: the id "${twice}" is used twice`)
   const t = config.timeouts ?? {}
   const allure = config.report?.allure
   return {
     root,
     file,
     specs: config.specs ?? ['specs/**/*.spec.{ts,yaml,yml,json}'],
-    hosts: (config.hosts ?? []).map((host) => ({ capacity: 4, labels: [], ...host })),
+    hosts: allHosts(config, file ?? join(root, FILE_NAMES[0] as string), where, hostsFile),
+    hostsFile: hostsFileOf(config, root, file),
+    spice: { vms: hostsFile?.spiceVms ?? [] },
     lab: config.lab === true ? {} : config.lab || undefined,
     tags: (config.tags ?? []).map((tag) =>
       typeof tag === 'string'
@@ -129,6 +164,24 @@ export function resolveConfig(config: unknown, root: string, file?: string): Res
   }
 }
 
+/** The hosts of both files. @throws `ATP_CONFIG_INVALID` naming both places of an id that is used twice. */
+function allHosts(config: AtpConfig, file: string, where: string, hostsFile: HostsFile | undefined): ResolvedHost[] {
+  const secrets = config.secrets ?? {}
+  const own = (config.hosts ?? []).map((host, index) =>
+    resolveHost(host, { file, text: `${where}: hosts[${index}]` }, secrets),
+  )
+  const stored = (hostsFile?.hosts ?? []).map(({ config: host, place }) =>
+    resolveHost(host, { file: hostsFile?.path as string, text: place }, secrets),
+  )
+  const hosts = [...own, ...stored]
+  for (const [index, { id, place }] of hosts.entries()) {
+    const first = hosts.find((host) => host.id === id) as ResolvedHost
+    if (first === hosts[index]) continue
+    throw configError('ATP_CONFIG_INVALID', `${place}: the id "${id}" is used twice, first at ${first.place}`)
+  }
+  return hosts
+}
+
 /** Path of a plug-in: a file of the project, or a package it has installed. */
 function pluginFile(plugin: string, root: string, where: string): string {
   if (plugin.startsWith('.') || plugin.startsWith('/')) return resolve(root, plugin)
@@ -140,32 +193,4 @@ function pluginFile(plugin: string, root: string, where: string): string {
       remedy: 'install the package, or name a file: ./plugins/mine.ts',
     })
   }
-}
-
-function describe(errors: ErrorObject[]): string {
-  const lines = errors
-    // "oneOf" only repeats what its branches said.
-    .filter((error) => error.keyword !== 'oneOf' || errors.length === 1)
-    .map((error) => {
-      const place = error.instancePath.slice(1).replaceAll('/', '.') || 'top level'
-      if (error.keyword === 'additionalProperties') {
-        const key = (error.params as { additionalProperty: string }).additionalProperty
-        const guess = nearest(
-          key,
-          Object.keys((error.parentSchema?.['properties'] as object | undefined) ?? knownKeys(error)),
-        )
-        return `  ${place}: unknown setting "${key}"${guess ? `; did you mean "${guess}"?` : ''}`
-      }
-      return `  ${place}: ${error.message ?? error.keyword}`
-    })
-  return [...new Set(lines)].join('\n')
-}
-
-/** The settings allowed at the place an error points to. */
-function knownKeys(error: ErrorObject): object {
-  let schema: unknown = configSchema
-  for (const part of error.schemaPath.replace(/^#\//, '').split('/').slice(0, -1)) {
-    schema = (schema as Record<string, unknown>)[part]
-  }
-  return ((schema as { properties?: object }).properties ?? {}) as object
 }

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { configError, messageOf, Secret } from '../core/index.ts'
+import type { SecretSource } from './define.ts'
 
 /** Reads a configured secret. @throws `ATP_SECRET_MISSING` when its variable or file is absent or empty. */
-export function readSecret(name: string, source: { env: string } | { file: string }): Secret {
+export function readSecret(name: string, source: SecretSource): Secret {
   const missing = (cause: string) =>
     configError('ATP_SECRET_MISSING', `the secret "${name}" has no value: ${cause}`, {
       remedy: 'env' in source ? `set the environment variable ${source.env}` : `write it to ${source.file}`,

@@ -8,6 +8,7 @@ import { loadConfig, type ResolvedConfig } from '../config/index.ts'
 import { loadPlugins } from '../plugins/index.ts'
 import { scenarioPlugin } from '../scenario/vite-plugin.ts'
 import { VitestAdapter } from './adapter.ts'
+import { uriOf } from './configured-hosts.ts'
 import type { AtpContext } from './context.ts'
 import { fileReporters } from './reporting.ts'
 import { EventHub } from './event-hub.ts'
@@ -114,7 +115,7 @@ export function contextOf(config: ResolvedConfig, run: string): AtpContext {
     secrets: config.secrets,
     plugins: config.plugins,
     allure: config.report.allure !== undefined,
-    hosts: config.hosts.map(({ id, uri }) => ({ id, uri })),
+    hosts: config.hosts.map((host) => ({ id: host.id, uri: uriOf(host) })),
     lab: config.lab !== undefined,
   }
 }

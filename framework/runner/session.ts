@@ -1,7 +1,8 @@
 import { pathToFileURL } from 'node:url'
 import type { ResolvedConfig } from '../config/index.ts'
-import { configError, messageOf, type CallOptions, packageVersion } from '../core/index.ts'
+import { packageVersion, type CallOptions } from '../core/index.ts'
 import { BrokerClient, type BrokerStart, type HostDescription } from '../leases/index.ts'
+import { checkHosts, describeHosts } from './configured-hosts.ts'
 import { ownModule } from './own-module.ts'
 import { stateDir } from './state-dir.ts'
 
@@ -38,7 +39,7 @@ export async function startSession(
   notify: (notice: SessionNotice) => void,
   signal?: AbortSignal,
 ): Promise<Session> {
-  if (config.hosts.length > 0) await checkHosts(config)
+  checkHosts(config)
   if (config.lab !== undefined) {
     // Loaded only where a lab is wanted: it brings the image builder with it.
     const { labUp } = await import('../../lab/index.ts')
@@ -55,7 +56,7 @@ export async function startSession(
     notify({ level: 'error', text: error.message })
   })
   return {
-    hosts: [...broker.hosts, ...config.hosts],
+    hosts: [...broker.hosts, ...describeHosts(config)],
     versions: { atp: packageVersion(), node: process.versions.node },
     get lost() {
       return lost
@@ -72,19 +73,5 @@ export async function startSession(
         last.close()
       }
     },
-  }
-}
-
-async function checkHosts({ hosts, file }: ResolvedConfig): Promise<void> {
-  // Loaded only where a host is configured: most projects have the lab's only.
-  const { parseLibvirtUri } = await import('../protocols/libvirt/index.ts')
-  for (const { id, uri } of hosts) {
-    try {
-      parseLibvirtUri(uri)
-    } catch (error) {
-      throw configError('ATP_CONFIG_INVALID', `${file ?? 'the configuration'}: hosts: "${id}": ${messageOf(error)}`, {
-        cause: error,
-      })
-    }
   }
 }

@@ -29,7 +29,9 @@ describe('configuration', () => {
 
   it('reports every problem at once', () => {
     const wrong = { retry: -1, hosts: [{ id: 'a' }], evidence: 'sometimes' }
-    expect(() => resolveConfig(wrong, dir)).toThrow(/hosts\.0.*uri[\s\S]*retry[\s\S]*evidence/)
+    expect(() => resolveConfig(wrong, dir)).toThrow(
+      /hosts\[0\]: must have "host" or "uri"[\s\S]*retry[\s\S]*evidence: must be one of off, on, on-failure/,
+    )
   })
 
   it('refuses a bad duration and a host id used twice', () => {
