@@ -22,13 +22,14 @@ export interface TranscriptOptions {
   entryLimitBytes?: number
 }
 
-const log = logger('protocols')
+const LOGS = { qmp: logger('qmp'), qga: logger('qga'), 'virtio-serial': logger('virtio-serial') }
+const OTHER_LOG = logger('protocols')
 const WITHHELD = '••• withheld: a secret was being entered'
 
 /**
  * Records both directions of a VM's protocol sessions, bounded and redacted, so that a report can show what
- * was said. Given to protocol clients as their `transcript` option; off unless given. `ATP_LOG=protocols=trace`
- * prints the same while it happens.
+ * was said. Given to protocol clients as their `transcript` option; off unless given. `ATP_LOG=protocols=trace`,
+ * or one protocol's name, prints the same while it happens.
  *
  * Entries are redacted when recorded, before they are cut, so that no half of a secret is left at the cut, and
  * once more when rendered, for secrets that became known in between.
@@ -55,7 +56,7 @@ export class TranscriptRecorder {
       entry.text = excess > 0 ? text.slice(0, this.#entryLimitBytes) : text
       if (excess > 0) entry.cutBytes = excess
     }
-    log.trace('{vm} {protocol} {direction} {text}', { vm, protocol, direction, text: entry.text })
+    logOf(protocol).trace('{vm} {protocol} {direction} {text}', { vm, protocol, direction, text: entry.text })
     this.#entries.push(entry)
     this.#bytes += entry.text.length
     if (this.#bytes > this.#limitBytes) this.#makeRoom()
@@ -99,6 +100,11 @@ export class TranscriptRecorder {
     if (this.#dropped > 0) lines.unshift(JSON.stringify({ dropped: this.#dropped }))
     return lines.map((line) => `${line}\n`).join('')
   }
+}
+
+function logOf(protocol: string): typeof OTHER_LOG {
+  const name = protocol.split(':', 1)[0] as string
+  return LOGS[name as keyof typeof LOGS] ?? OTHER_LOG
 }
 
 /** Text if the bytes are valid UTF-8, else their number and hexadecimal form. */
