@@ -1,8 +1,7 @@
 import type { Secret } from '../core/index.ts'
+import type { Risk } from '../protocols/libvirt/index.ts'
 
-/** Parameters of a URI that weaken security or run a program of the user's choice. */
-export const RISKS = ['no_verify', 'netcat', 'command'] as const
-export type Risk = (typeof RISKS)[number]
+export { RISKS, type Risk } from '../protocols/libvirt/index.ts'
 
 /** How a host is reached, besides its URI. */
 export interface HostAccess {
