@@ -144,6 +144,21 @@ export class LibvirtClient {
     return this.#remote('reading the version', REMOTE.CONNECT_GET_LIB_VERSION, HIGH, undefined, decode, options)
   }
 
+  /**
+   * Version of the host's QEMU, numbered as {@link libVersion}.
+   *
+   * @throws `ATP_LIBVIRT_REMOTE` also where libvirt finds no emulator.
+   */
+  hypervisorVersion(options?: CallOptions): Promise<number> {
+    const decode = (reader: XdrReader) => Number(reader.u64())
+    return this.#remote('reading QEMU’s version', REMOTE.CONNECT_GET_VERSION, LOW, undefined, decode, options)
+  }
+
+  /** What the host can run, as `virsh capabilities` prints it; see `parseCapabilities`. */
+  capabilities(options?: CallOptions): Promise<string> {
+    return this.#remote('reading the capabilities', REMOTE.CONNECT_GET_CAPABILITIES, LOW, undefined, text, options)
+  }
+
   /** All domains, running or not. */
   listDomains(options?: CallOptions): Promise<Domain[]> {
     return this.#remote(
