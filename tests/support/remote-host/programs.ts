@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -11,6 +12,7 @@ import { fetchPackages, unpack } from '../../../lab/image/packages.ts'
 const PACKAGES = [
   { name: 'openssh-server', members: ['./usr/sbin/sshd'] },
   { name: 'libwrap0', members: ['./usr/lib/*'] },
+  { name: 'libnsl2', members: ['./usr/lib/*'] },
   { name: 'libnss-wrapper', members: ['./usr/lib/*'] },
   { name: 'netcat-openbsd', members: ['./bin/*'] },
   { name: 'sasl2-bin', members: ['./usr/sbin/saslpasswd2'] },
@@ -18,7 +20,10 @@ const PACKAGES = [
 ]
 
 /** Where the packages are unpacked; also who is not root must be able to enter it. */
-const FOLDER = join(labPaths().home, 'test-programs')
+const FOLDER = join(
+  labPaths().home,
+  `test-programs-${createHash('sha256').update(JSON.stringify(PACKAGES)).digest('hex').slice(0, 8)}`,
+)
 
 /** Fetches what is not there yet; resolves to the folder. */
 export async function fetchPrograms(): Promise<string> {
