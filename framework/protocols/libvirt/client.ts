@@ -102,6 +102,11 @@ export class LibvirtClient {
     return this.#connection.closed
   }
 
+  /** Whether the connection is over, also before {@link onClose} could tell. */
+  get ended(): boolean {
+    return this.#connection.ended
+  }
+
   onClose(handler: (reason: Error | undefined) => void): void {
     void this.closed.then(handler)
   }
@@ -120,6 +125,11 @@ export class LibvirtClient {
       await farewell.catch(nothing)
     }
     this.#connection.destroy()
+  }
+
+  /** Ends the connection without a farewell, for a daemon that no longer answers. `reason` is what {@link closed} tells. */
+  drop(reason: Error): void {
+    this.#connection.destroy(reason)
   }
 
   /** Whether the daemon has a feature of `virDrvFeature` for remote clients. */
