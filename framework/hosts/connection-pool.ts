@@ -1,0 +1,459 @@
+import {
+  connectError,
+  interrupted,
+  isAtpError,
+  messageOf,
+  stateError,
+  withDeadline,
+  type CallOptions,
+} from '../core/index.ts'
+import { poolSettings, type PoolSettings } from './connection-pool-settings.ts'
+import { choiceBy, type Choice } from './connection-pool-strategy.ts'
+import type { HostConnection } from './host-connection.ts'
+import { LatencyHistogram } from './latency-histogram.ts'
+
+/** What a pool needs of its connections; `HostConnection` has it. Only `connected` ones are handed out. */
+export interface PoolMember {
+  readonly state: 'disconnected' | 'connecting' | 'connected' | 'reconnecting' | 'failed'
+  /** Rejects when no connection comes about. One that goes on trying by itself says so with its state. */
+  connect(options?: CallOptions): Promise<void>
+  /** Returns the function that ends the telling. */
+  onStateChange(handler: (change: { to: PoolMember['state']; error?: Error }) => void): () => void
+  close(): Promise<void>
+}
+
+export interface ConnectionPoolOptions<M extends PoolMember> extends PoolSettings {
+  /** Id of the host, for messages. */
+  host: string
+  /** A new connection that is not connected yet. */
+  create: () => M
+  /** 0 ≤ x < 1, for the strategy `random` and the jitter of pauses. Default `Math.random`. */
+  random?: () => number
+}
+
+/** A connection in use. Whoever acquired it releases it, whatever happens. */
+export interface PooledConnection<M = HostConnection> extends Disposable {
+  readonly connection: M
+  /** Ends the use. Idempotent. */
+  release(): void
+}
+
+export interface AcquireOptions<M = HostConnection> extends CallOptions {
+  /** Not this connection, if another one is usable. */
+  avoid?: M
+}
+
+export interface UseOptions extends CallOptions {
+  /**
+   * The task may be carried out twice: where it died of a lost connection it is run once more, on another connection
+   * if there is one.
+   */
+  idempotent?: boolean
+}
+
+/** Runs with a connection that is released when it ends. `signal` aborts when the caller gave up. */
+export type HostTask<T, M = HostConnection> = (connection: M, signal: AbortSignal) => Promise<T> | T
+
+/** Durations in milliseconds, of all that were measured. */
+export interface LatencyFigures {
+  count: number
+  meanMs: number
+  p99Ms: number
+}
+
+export interface PoolMetrics {
+  /** Connections there are, in whatever state: `active + idle + connecting`. */
+  total: number
+  /** Usable ones that are in use. */
+  active: number
+  /** Usable ones nobody uses. */
+  idle: number
+  /** Being made, or being made again after a loss. */
+  connecting: number
+  /** Attempts that failed and connections that were given up, since the pool exists. */
+  failed: number
+  /** Uses under way. */
+  uses: number
+  /** Uses since the pool exists. */
+  usesTotal: number
+  /** Callers that wait for a connection. */
+  waiting: number
+  /** How long callers waited for their connection. */
+  acquire: LatencyFigures
+  /** How long it took to make a connection. */
+  connect: LatencyFigures
+}
+
+interface Slot<M> {
+  readonly member: M
+  uses: number
+  /** It has not been connected yet, and its attempt is under way. */
+  fresh: boolean
+  /** When it was last used or became usable. */
+  idleSinceMs: number
+  unwatch: () => void
+}
+
+interface Waiter<M> {
+  readonly avoid: M | undefined
+  serve(slot: Slot<M>): void
+  fail(error: Error): void
+}
+
+/** Pauses between failed attempts double from the first to the longest; jitter takes away up to half. */
+const FIRST_PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 60_000
+/** A host that was never reached is not waited for longer than these attempts take. */
+const ATTEMPTS_AT_UNKNOWN_HOST = 4
+
+/**
+ * Connections to one host, shared by many tasks.
+ *
+ * A connection carries several tasks at once. When all are as busy as they should be the pool connects one more in the
+ * background, one at a time, and meanwhile serves from those that are there; when the load is gone it closes what was
+ * idle for `idleTimeoutMs`. Lost connections restore themselves and are not handed out until then; one that gives up
+ * is replaced. With `max: 1` this is the one connection to the host that everybody shares.
+ */
+export class ConnectionPool<M extends PoolMember = HostConnection> {
+  readonly #host: string
+  readonly #settings: Required<PoolSettings>
+  readonly #create: () => M
+  readonly #random: () => number
+  readonly #choose: Choice
+  readonly #slots = new Set<Slot<M>>()
+  readonly #waiters = new Set<Waiter<M>>()
+  readonly #closing = new AbortController()
+  readonly #acquired = new LatencyHistogram()
+  readonly #connected = new LatencyHistogram()
+  #usesTotal = 0
+  #failed = 0
+  /** Failures since the last success; they decide about the pause before the next attempt. */
+  #failuresInARow = 0
+  #nextAttemptMs = 0
+  #lastError: unknown
+  #growing: NodeJS.Timeout | undefined
+  #shrinking: NodeJS.Timeout | undefined
+  /** Woken when the last use ends. */
+  #onUnused = () => {}
+  #ended: Promise<void> | undefined
+
+  /** @throws `ATP_POOL_SETTINGS` */
+  constructor({ host, create, random = Math.random, ...settings }: ConnectionPoolOptions<M>) {
+    this.#host = host
+    this.#create = create
+    this.#random = random
+    this.#settings = poolSettings(settings)
+    this.#choose = choiceBy(this.#settings.strategy, random)
+  }
+
+  /** Begins to connect `min` connections. {@link acquire} does the same; this does it earlier. */
+  warm(): void {
+    this.#maintain()
+  }
+
+  /**
+   * A connection that is connected now. Waits for one where there is none: up to `timeoutMs`, but for a host that was
+   * never reached no longer than a few attempts.
+   *
+   * @throws `ATP_POOL_UNAVAILABLE` with the last error as its cause, `ATP_POOL_CLOSED`, `ATP_INTERRUPTED`.
+   */
+  async acquire(options: AcquireOptions<M> = {}): Promise<PooledConnection<M>> {
+    this.#assertOpen()
+    if (options.signal?.aborted) throw interrupted(`waiting for a connection to host "${this.#host}"`, options.signal)
+    const startedMs = performance.now()
+    const slot = this.#pick(options.avoid)
+    const lease = slot ? this.#lend(slot) : await this.#wait(options)
+    this.#acquired.record(performance.now() - startedMs)
+    this.#maintain()
+    return lease
+  }
+
+  /**
+   * Runs a task with a connection and releases it whatever happens. `timeoutMs` bounds all of it; a task that goes on
+   * after that keeps its connection in use until it ends.
+   *
+   * @throws what {@link acquire} and the task throw, `ATP_TIMEOUT`, `ATP_INTERRUPTED`.
+   */
+  use<T>(task: HostTask<T, M>, { idempotent = false, ...bounds }: UseOptions = {}): Promise<T> {
+    return withDeadline(`a task on host "${this.#host}"`, bounds, async (signal) => {
+      const first = await this.acquire({ signal })
+      try {
+        return await task(first.connection, signal)
+      } catch (error) {
+        if (!idempotent || signal.aborted || !isLost(error)) throw error
+      } finally {
+        first.release()
+      }
+      const second = await this.acquire({ signal, avoid: first.connection })
+      try {
+        return await task(second.connection, signal)
+      } finally {
+        second.release()
+      }
+    })
+  }
+
+  metrics(): PoolMetrics {
+    const slots = [...this.#slots]
+    const usable = slots.filter(isUsable)
+    const active = usable.filter((slot) => slot.uses > 0).length
+    return {
+      total: slots.length,
+      active,
+      idle: usable.length - active,
+      connecting: slots.length - usable.length,
+      failed: this.#failed,
+      uses: usesOf(slots),
+      usesTotal: this.#usesTotal,
+      waiting: this.#waiters.size,
+      acquire: figures(this.#acquired),
+      connect: figures(this.#connected),
+    }
+  }
+
+  /**
+   * Ends the pool: nobody gets a connection any more, who waits for one is refused, uses under way may finish within
+   * `drainTimeoutMs` (default 0), then all connections are closed. May be called again with less patience.
+   *
+   * @returns how many uses were still under way when the connections were closed.
+   */
+  async close({ drainTimeoutMs = 0 }: { drainTimeoutMs?: number } = {}): Promise<number> {
+    this.#closing.abort()
+    clearTimeout(this.#growing)
+    clearTimeout(this.#shrinking)
+    for (const waiter of [...this.#waiters]) waiter.fail(this.#closedError())
+    if (drainTimeoutMs > 0 && this.#ended === undefined) await this.#drained(drainTimeoutMs)
+    const cut = this.#ended === undefined ? usesOf([...this.#slots]) : 0
+    this.#ended ??= this.#end()
+    await this.#ended
+    return cut
+  }
+
+  async #end(): Promise<void> {
+    const slots = [...this.#slots]
+    this.#slots.clear()
+    this.#onUnused()
+    for (const slot of slots) slot.unwatch()
+    await Promise.all(slots.map((slot) => slot.member.close()))
+  }
+
+  async #drained(timeoutMs: number): Promise<void> {
+    if (usesOf([...this.#slots]) === 0) return
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs)
+      const others = this.#onUnused
+      this.#onUnused = () => {
+        clearTimeout(timer)
+        resolve()
+        others()
+      }
+    })
+  }
+
+  #pick(avoid: M | undefined): Slot<M> | undefined {
+    const usable = [...this.#slots].filter(isUsable)
+    const preferred = usable.filter((slot) => slot.member !== avoid)
+    const candidates = preferred.length > 0 ? preferred : usable
+    return candidates.length > 0 ? this.#choose(candidates) : undefined
+  }
+
+  #lend(slot: Slot<M>): PooledConnection<M> {
+    slot.uses++
+    this.#usesTotal++
+    let released = false
+    const release = () => {
+      if (released) return
+      released = true
+      slot.uses--
+      slot.idleSinceMs = performance.now()
+      if (usesOf([...this.#slots]) === 0) this.#onUnused()
+      this.#maintain()
+    }
+    return { connection: slot.member, release, [Symbol.dispose]: release }
+  }
+
+  #wait({ avoid, signal, timeoutMs = this.#settings.acquireTimeoutMs }: AcquireOptions<M>) {
+    return new Promise<PooledConnection<M>>((resolve, reject) => {
+      // The use is counted where the waiter is served: one that gave up before is never handed a connection.
+      const settle = () => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', onAbort)
+        this.#waiters.delete(waiter)
+      }
+      const waiter: Waiter<M> = {
+        avoid,
+        serve: (slot) => {
+          settle()
+          resolve(this.#lend(slot))
+        },
+        fail: (error) => {
+          settle()
+          reject(error)
+        },
+      }
+      const onAbort = () => waiter.fail(interrupted(`waiting for a connection to host "${this.#host}"`, signal))
+      const timer = setTimeout(() => waiter.fail(this.#unavailable(`within ${timeoutMs} ms`)), timeoutMs)
+      signal?.addEventListener('abort', onAbort, { once: true })
+      if (this.#waiters.size === 0) this.#failuresInARow = 0
+      this.#waiters.add(waiter)
+      // Somebody wants it now: the pause after earlier failures is over.
+      this.#nextAttemptMs = 0
+      this.#maintain()
+    })
+  }
+
+  /** Serves who waits, connects what is missing, sees to what is idle. To be called whenever anything changed. */
+  #maintain(): void {
+    if (this.#closing.signal.aborted) return
+    for (const waiter of [...this.#waiters]) {
+      const slot = this.#pick(waiter.avoid)
+      if (!slot) break
+      waiter.serve(slot)
+    }
+    const missing = this.#missing()
+    const pauseMs = this.#nextAttemptMs - performance.now()
+    clearTimeout(this.#growing)
+    if (missing > 0 && pauseMs > 0 && Number.isFinite(pauseMs)) {
+      this.#growing = setTimeout(() => this.#maintain(), pauseMs).unref()
+    } else if (pauseMs <= 0) for (let left = missing; left > 0; left--) void this.#connect()
+    this.#shrink()
+  }
+
+  /** How many connections to make now: up to `min` together, above it one at a time. */
+  #missing(): number {
+    const slots = [...this.#slots]
+    const { min, max, maxUsesPerConnection } = this.#settings
+    if (slots.length < min) return min - slots.length
+    if (slots.length >= max || slots.some((slot) => slot.fresh)) return 0
+    const usable = slots.filter(isUsable)
+    const load = usesOf(usable) + this.#waiters.size
+    return Math.ceil(load / maxUsesPerConnection) > usable.length ? 1 : 0
+  }
+
+  async #connect(): Promise<void> {
+    const startedMs = performance.now()
+    let slot: Slot<M> | undefined
+    try {
+      const member = this.#create()
+      slot = { member, uses: 0, fresh: true, idleSinceMs: startedMs, unwatch: () => {} }
+      this.#slots.add(slot)
+      const added = slot
+      slot.unwatch = member.onStateChange(({ to, error }) => this.#changed(added, to, error))
+      await member.connect({ signal: this.#closing.signal })
+      slot.fresh = false
+      this.#connected.record(performance.now() - startedMs)
+      this.#changed(slot, member.state, undefined)
+    } catch (error) {
+      if (slot) slot.fresh = false
+      const goesOn = slot?.member.state === 'connecting' || slot?.member.state === 'reconnecting'
+      if (goesOn) this.#lastError = error
+      else this.#giveUp(slot, error)
+      this.#maintain()
+    }
+  }
+
+  #changed(slot: Slot<M>, state: PoolMember['state'], error: Error | undefined): void {
+    if (!this.#slots.has(slot)) return
+    if (error) this.#lastError = error
+    if (state === 'connected') {
+      slot.fresh = false
+      slot.idleSinceMs = performance.now()
+      this.#failuresInARow = 0
+      this.#nextAttemptMs = 0
+    }
+    // What a first attempt comes to is told by its promise.
+    if (!slot.fresh && (state === 'failed' || state === 'disconnected')) this.#giveUp(slot, error ?? this.#lastError)
+    this.#maintain()
+  }
+
+  /** A connection will not come (back): it is closed; those who wait are told where nothing else is to be hoped for. */
+  #giveUp(slot: Slot<M> | undefined, error: unknown): void {
+    if (this.#closing.signal.aborted || (slot && !this.#slots.delete(slot))) return
+    slot?.unwatch()
+    // It is of no use any more; what its end comes to changes nothing.
+    slot?.member.close().catch(() => {})
+    this.#failed++
+    this.#failuresInARow++
+    this.#lastError = error
+    const alone = this.#slots.size === 0
+    const final = !mayPass(error)
+    // Repeating it, say with a wrong password, does harm; the next caller decides whether it is tried again.
+    this.#nextAttemptMs = final && alone ? Infinity : performance.now() + this.#pauseMs(final)
+    const known = this.#connected.count > 0
+    if (alone && (final || (!known && this.#failuresInARow >= ATTEMPTS_AT_UNKNOWN_HOST))) {
+      const attempts = this.#failuresInARow === 1 ? 'at the first attempt' : `in ${this.#failuresInARow} attempts`
+      for (const waiter of [...this.#waiters]) waiter.fail(this.#unavailable(attempts))
+    }
+  }
+
+  #pauseMs(final: boolean): number {
+    const doubledMs = FIRST_PAUSE_MS * 2 ** (this.#failuresInARow - 1)
+    const longestMs = final ? LONGEST_PAUSE_MS : Math.min(doubledMs, LONGEST_PAUSE_MS)
+    return longestMs * (1 - this.#random() / 2)
+  }
+
+  /** Closes what was idle for too long, and comes back when the next one will have been. */
+  #shrink(): void {
+    const { min, idleTimeoutMs } = this.#settings
+    clearTimeout(this.#shrinking)
+    if (this.#slots.size <= min) return
+    const nowMs = performance.now()
+    const idle = [...this.#slots].filter((slot) => slot.uses === 0 && !slot.fresh)
+    const leftMs = (slot: Slot<M>) => slot.idleSinceMs + idleTimeoutMs - nowMs
+    // Those that are of no use go first, then those idle for longest.
+    const over = idle
+      .filter((slot) => leftMs(slot) <= 0)
+      .sort((a, b) => Number(isUsable(a)) - Number(isUsable(b)) || a.idleSinceMs - b.idleSinceMs)
+    for (const slot of over.slice(0, this.#slots.size - min)) {
+      this.#slots.delete(slot)
+      slot.unwatch()
+      // Nobody uses it; what its end comes to changes nothing.
+      slot.member.close().catch(() => {})
+    }
+    const waits = idle.filter((slot) => leftMs(slot) > 0).map(leftMs)
+    if (this.#slots.size > min && waits.length > 0)
+      this.#shrinking = setTimeout(() => this.#shrink(), Math.min(...waits)).unref()
+  }
+
+  #unavailable(how: string): Error {
+    const last = this.#lastError
+    return connectError(
+      'ATP_POOL_UNAVAILABLE',
+      `no connection to host "${this.#host}" ${how}${last === undefined ? '' : `: ${messageOf(last)}`}`,
+      { cause: last, context: { host: this.#host, connections: this.#slots.size }, retryable: mayPass(last) },
+    )
+  }
+
+  #closedError(): Error {
+    return stateError('ATP_POOL_CLOSED', `the connections to host "${this.#host}" are closed`, {
+      context: { host: this.#host },
+      remedy: 'the host was removed, or its owner ended; add it again to go on',
+    })
+  }
+
+  #assertOpen(): void {
+    if (this.#closing.signal.aborted) throw this.#closedError()
+  }
+}
+
+function isUsable<M extends PoolMember>(slot: Slot<M>): boolean {
+  return slot.member.state === 'connected'
+}
+
+function usesOf(slots: readonly { uses: number }[]): number {
+  return slots.reduce((sum, slot) => sum + slot.uses, 0)
+}
+
+/** Whether trying again may help: the host is down or slow, and nothing is wrong with what was asked of it. */
+function mayPass(error: unknown): boolean {
+  return error === undefined || (isAtpError(error) && (error.retryable || error.branch === 'timeout'))
+}
+
+/** The task's connection broke under it. */
+export function isLost(error: unknown): boolean {
+  return isAtpError(error) && error.branch === 'connect' && error.retryable
+}
+
+function figures(latency: LatencyHistogram): LatencyFigures {
+  return { count: latency.count, meanMs: latency.meanMs, p99Ms: latency.percentileMs(99) }
+}

@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises'
+
+export interface HostsWatchOptions<T> {
+  /** The file whose content is watched. */
+  path: string
+  /** Reads and checks it. What it throws goes to `onError`; the old state stays. */
+  load: () => Promise<T> | T
+  /** Takes what was loaded. What it throws goes to `onError` as well. */
+  apply: (loaded: T) => Promise<void> | void
+  /** Told once why a new content was not taken. */
+  onError: (error: unknown) => void
+  /** Pause between two looks at the file. Default 500. */
+  intervalMs?: number
+}
+
+/**
+ * Takes over a file again whenever its content has changed.
+ *
+ * It looks at the content, not at the file system's events: those get lost on network file systems, behind symbolic
+ * links, and where editors and deployments replace a file or its folder. A new content counts when two looks in a row
+ * see the same, so that one that is still being written is left alone; content that did not change is not loaded
+ * again.
+ */
+export class HostsWatch<T> {
+  readonly #options: HostsWatchOptions<T>
+  readonly #intervalMs: number
+  #taken: string
+  #seen: string
+  #timer: NodeJS.Timeout | undefined
+  #looking: Promise<void> = Promise.resolve()
+  #closed = false
+
+  private constructor(options: HostsWatchOptions<T>, content: string) {
+    this.#options = options
+    this.#intervalMs = options.intervalMs ?? 500
+    this.#taken = this.#seen = content
+    this.#schedule()
+  }
+
+  /** Loads and applies the file, and then whatever becomes of it. @throws what `load` and `apply` throw. */
+  static async start<T>(options: HostsWatchOptions<T>): Promise<HostsWatch<T>> {
+    // Read before it is loaded: a change between both is seen by the first look.
+    const content = await contentOf(options.path)
+    await options.apply(await options.load())
+    return new HostsWatch(options, content)
+  }
+
+  /** Ends the watch. Nothing is applied after this has resolved. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true
+    clearTimeout(this.#timer)
+    await this.#looking
+  }
+
+  #schedule(): void {
+    if (this.#closed) return
+    this.#timer = setTimeout(() => {
+      this.#looking = this.#look().finally(() => this.#schedule())
+    }, this.#intervalMs).unref()
+  }
+
+  async #look(): Promise<void> {
+    const { path, load, apply, onError } = this.#options
+    const content = await contentOf(path)
+    const settled = content === this.#seen
+    this.#seen = content
+    if (!settled || content === this.#taken || this.#closed) return
+    this.#taken = content
+    try {
+      const loaded = await load()
+      if (!this.#closed) await apply(loaded)
+    } catch (error) {
+      onError(error)
+    }
+  }
+}
+
+/** The text of the file, or why there is none; `load` says that in its own words. */
+async function contentOf(path: string): Promise<string> {
+  try {
+    return `text:${await readFile(path, 'latin1')}`
+  } catch (error) {
+    return `error:${(error as NodeJS.ErrnoException).code}`
+  }
+}

@@ -1,0 +1,270 @@
+import pLimit from 'p-limit'
+import {
+  configError,
+  connectError,
+  isAtpError,
+  nearest,
+  stateError,
+  withDeadline,
+  type CallOptions,
+} from '../core/index.ts'
+import type { HostInfo } from './access.ts'
+import {
+  isLost,
+  type AcquireOptions,
+  type HostTask,
+  type PooledConnection,
+  type UseOptions,
+} from './connection-pool.ts'
+import type { PoolSettings } from './connection-pool-settings.ts'
+import { HostConnection } from './host-connection.ts'
+import { ManagedHost, type CreateConnection } from './managed-host.ts'
+import { checkedHost, sameHost, type HostSettings } from './host-settings.ts'
+import type { HostObserver } from './observer.ts'
+import { totalsOf, type ManagerStatistics } from './transport-statistics.ts'
+
+export interface TransportManagerOptions {
+  /** For hosts that say nothing else. */
+  pool?: PoolSettings
+  /** Hosts a call of {@link TransportManager.executeOnHosts} works on at once. Default 16. */
+  concurrency?: number
+  /** How long tasks of a removed host may go on. Default 30000. */
+  drainTimeoutMs?: number
+  /** Told of every connection and call of every host. */
+  observe?: HostObserver
+  /** Makes an unconnected connection. Default `HostConnection.create`. */
+  create?: CreateConnection
+}
+
+/** What became of a task on one host. */
+export type HostOutcome<T> =
+  | { host: string; status: 'fulfilled'; value: T }
+  | { host: string; status: 'rejected'; error: unknown }
+
+/** What a new list of hosts changed, as ids. */
+export interface HostChanges {
+  added: string[]
+  removed: string[]
+  /** Known ones with other settings: their old connections drain, new ones are made. */
+  changed: string[]
+  unchanged: string[]
+  /** Resolves when what was removed or changed has drained. */
+  drained: Promise<void>
+}
+
+/**
+ * The hosts of a program and their connections. Hosts come and go at run time; tasks run on one, several or any of
+ * them with connections from the host's pool.
+ */
+export class TransportManager {
+  readonly #options: Required<Omit<TransportManagerOptions, 'observe'>> & Pick<TransportManagerOptions, 'observe'>
+  readonly #hosts = new Map<string, ManagedHost>()
+  readonly #draining = new Set<ManagedHost>()
+  #closed = false
+
+  constructor(options: TransportManagerOptions = {}) {
+    this.#options = {
+      pool: {},
+      concurrency: 16,
+      drainTimeoutMs: 30_000,
+      create: (host, connection) => HostConnection.create(host, connection),
+      ...options,
+    }
+  }
+
+  /**
+   * Adds a host and begins to connect to it. Does not wait: a host that is down shows in {@link statistics} and where
+   * it is used.
+   *
+   * @throws `ATP_HOST_DUPLICATE`, `ATP_HOST_INVALID`, `ATP_LIBVIRT_URI`, `ATP_POOL_SETTINGS`, `ATP_HOSTS_CLOSED`.
+   */
+  addHost(host: HostSettings): void {
+    this.#assertOpen()
+    const checked = checkedHost(host)
+    if (this.#hosts.has(checked.id)) throw duplicate(checked.id)
+    this.#add(checked)
+  }
+
+  /**
+   * Removes a host: nobody gets a connection to it any more, running tasks may finish within `drainTimeoutMs`, then
+   * its connections are closed.
+   *
+   * @returns how many tasks were still running when they lost their connection.
+   * @throws `ATP_HOST_UNKNOWN`
+   */
+  removeHost(id: string, { drainTimeoutMs = this.#options.drainTimeoutMs } = {}): Promise<number> {
+    const host = this.#host(id)
+    this.#hosts.delete(id)
+    return this.#drain(host, drainTimeoutMs)
+  }
+
+  hasHost(id: string): boolean {
+    return this.#hosts.has(id)
+  }
+
+  /** In the order they were added. */
+  hosts(): HostInfo[] {
+    return [...this.#hosts.values()].map((host) => host.settings)
+  }
+
+  /**
+   * Makes these the hosts: new ones are added, missing ones removed, changed ones replaced; the others keep their
+   * connections. All or nothing: nothing changes when one of them is not valid.
+   *
+   * @throws as {@link addHost}.
+   */
+  apply(hosts: readonly HostSettings[]): HostChanges {
+    this.#assertOpen()
+    const wanted = new Map<string, HostSettings>()
+    for (const host of hosts.map(checkedHost)) {
+      if (wanted.has(host.id)) throw duplicate(host.id)
+      wanted.set(host.id, host)
+    }
+    const changes = {
+      added: [] as string[],
+      removed: [] as string[],
+      changed: [] as string[],
+      unchanged: [] as string[],
+    }
+    const leaving: ManagedHost[] = []
+    for (const [id, known] of [...this.#hosts]) {
+      const next = wanted.get(id)
+      if (next && sameHost(known.settings, next)) {
+        changes.unchanged.push(id)
+        continue
+      }
+      changes[next ? 'changed' : 'removed'].push(id)
+      leaving.push(known)
+      this.#hosts.delete(id)
+    }
+    for (const [id, host] of wanted) {
+      if (this.#hosts.has(id)) continue
+      if (!changes.changed.includes(id)) changes.added.push(id)
+      this.#add(host)
+    }
+    const drained = Promise.all(leaving.map((host) => this.#drain(host, this.#options.drainTimeoutMs)))
+    return { ...changes, drained: drained.then(() => {}) }
+  }
+
+  /**
+   * A connection to a host, until it is released.
+   *
+   * @throws `ATP_HOST_UNKNOWN`, and as {@link ConnectionPool.acquire}.
+   */
+  getLibvirtConnection(id: string, options?: AcquireOptions): Promise<PooledConnection> {
+    // Not async all the way down: an unknown id rejects like everything else.
+    return Promise.resolve().then(() => this.#host(id).pool.acquire(options))
+  }
+
+  /**
+   * Runs a task with a connection of one host, which is released whatever happens.
+   *
+   * @throws `ATP_HOST_UNKNOWN`, and as {@link ConnectionPool.use}.
+   */
+  async executeOnHost<T>(id: string, task: HostTask<T>, options?: UseOptions): Promise<T> {
+    return this.#host(id).run(task, options)
+  }
+
+  /**
+   * Runs a task on several hosts at once. Never rejects: what became of each is told in the order of `ids`.
+   * `timeoutMs` bounds each host's task from its own beginning.
+   */
+  executeOnHosts<T>(
+    ids: readonly string[],
+    task: HostTask<T>,
+    { concurrency = this.#options.concurrency, ...options }: UseOptions & { concurrency?: number } = {},
+  ): Promise<HostOutcome<T>[]> {
+    return pLimit(concurrency).map(ids, async (host): Promise<HostOutcome<T>> => {
+      try {
+        return { host, status: 'fulfilled', value: await this.executeOnHost(host, task, options) }
+      } catch (error) {
+        return { host, status: 'rejected', error }
+      }
+    })
+  }
+
+  /**
+   * Runs a task on one of these hosts: first those with a usable connection, the least used one first, then the
+   * others. The next one is tried where no connection came about, and with `idempotent` also where the task died of a
+   * lost connection twice; any other error of the task is the caller's. `timeoutMs` bounds all of it.
+   *
+   * @throws `ATP_HOSTS_UNAVAILABLE` with every host's error as its cause, `ATP_HOST_UNKNOWN`, what the task throws.
+   */
+  executeOnAny<T>(
+    ids: readonly string[],
+    task: HostTask<T>,
+    { idempotent = false, ...bounds }: UseOptions = {},
+  ): Promise<{ host: string; value: T }> {
+    return withDeadline(`a task on one of ${ids.join(', ')}`, bounds, async (signal) => {
+      const hosts = ids.map((id) => this.#host(id)).sort((a, b) => a.rank() - b.rank())
+      const errors: Error[] = []
+      for (const host of hosts) {
+        let begun = false
+        const noted: HostTask<T> = (connection, taskSignal) => {
+          begun = true
+          return task(connection, taskSignal)
+        }
+        try {
+          return { host: host.settings.id, value: await host.run(noted, { idempotent, signal }) }
+        } catch (error) {
+          if (signal.aborted || !isAtpError(error) || (begun && !(idempotent && isLost(error)))) throw error
+          errors.push(error)
+        }
+      }
+      throw connectError('ATP_HOSTS_UNAVAILABLE', `none of ${ids.join(', ') || 'no hosts'} can be used`, {
+        cause: new AggregateError(errors, errors.map((error) => error.message).join('\n')),
+        retryable: errors.some((error) => isAtpError(error) && error.retryable),
+      })
+    })
+  }
+
+  /** Connections, tasks and calls of each host there is now, and of all of them. */
+  statistics(): ManagerStatistics {
+    const hosts = [...this.#hosts.values()]
+    return { hosts: hosts.map((host) => host.statistics()), total: totalsOf(hosts) }
+  }
+
+  /**
+   * Ends everything, also what still drains. Running tasks may finish within `drainTimeoutMs` (default 0). Idempotent.
+   */
+  async close({ drainTimeoutMs = 0 } = {}): Promise<void> {
+    this.#closed = true
+    const all = [...this.#hosts.values(), ...this.#draining]
+    this.#hosts.clear()
+    await Promise.all(all.map((host) => host.pool.close({ drainTimeoutMs })))
+  }
+
+  #add(settings: HostSettings): void {
+    const { pool, observe, create } = this.#options
+    const host = new ManagedHost(settings, { pool, observe, create })
+    this.#hosts.set(settings.id, host)
+    host.pool.warm()
+  }
+
+  async #drain(host: ManagedHost, drainTimeoutMs: number): Promise<number> {
+    this.#draining.add(host)
+    try {
+      return await host.pool.close({ drainTimeoutMs })
+    } finally {
+      this.#draining.delete(host)
+    }
+  }
+
+  #host(id: string): ManagedHost {
+    this.#assertOpen()
+    const host = this.#hosts.get(id)
+    if (host) return host
+    const guess = nearest(id, this.#hosts.keys())
+    throw configError('ATP_HOST_UNKNOWN', `there is no host "${id}"`, {
+      remedy: guess ? `did you mean "${guess}"?` : `known: ${[...this.#hosts.keys()].join(', ') || 'none'}`,
+    })
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw stateError('ATP_HOSTS_CLOSED', 'the connections to all hosts are closed')
+  }
+}
+
+function duplicate(id: string): Error {
+  return configError('ATP_HOST_DUPLICATE', `there are two hosts "${id}"`, { remedy: 'give one of them another id' })
+}
