@@ -13,6 +13,8 @@ export interface ByteSink {
 export interface ByteStream {
   /** Where it leads, for messages: `unix:/run/…`, `tcp:host:port`. */
   readonly peer: string
+  /** Whether only the peer can read what is sent: a local socket, TLS, ssh. Absent means no. */
+  readonly confidential?: boolean
   /** Starts delivery. Call exactly once; bytes that arrived before are delivered first. */
   start(sink: ByteSink): void
   /**

@@ -123,6 +123,11 @@ export class RpcConnection {
     return this.#stream.peer
   }
 
+  /** Whether only the daemon can read what is sent. */
+  get confidential(): boolean {
+    return this.#stream.confidential ?? false
+  }
+
   get ended(): boolean {
     return this.#end !== undefined
   }

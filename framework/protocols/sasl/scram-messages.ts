@@ -17,52 +17,49 @@ export interface ServerFirst {
 }
 
 /** @throws `ATP_SASL_MALFORMED`, `ATP_SASL_REFUSED`, `ATP_SASL_UNTRUSTED` */
-export function readServerFirst(mechanism: string, text: string, clientNonce: string): ServerFirst {
-  throwServerError(mechanism, text)
+export function readServerFirst(where: string, text: string, clientNonce: string): ServerFirst {
+  throwServerError(where, text)
   const [r = '', s = '', i = '', ...extensions] = text.split(',')
-  if (r.startsWith('m=')) throw malformedError(mechanism, 'an extension that must be understood, and is not')
+  if (r.startsWith('m=')) throw malformedError(where, 'an extension that must be understood, and is not')
   const salt = s.startsWith('s=') ? fromBase64(s.slice(2)) : undefined
   const count = /^i=([1-9]\d{0,9})$/.exec(i)?.[1]
   if (!/^r=[\x21-\x2b\x2d-\x7e]+$/.test(r) || !salt || salt.length === 0 || !count || !areExtensions(extensions))
-    throw malformedError(mechanism, 'a first message that is none')
+    throw malformedError(where, 'a first message that is none')
   const nonce = r.slice(2)
   if (!nonce.startsWith(clientNonce) || nonce.length === clientNonce.length)
-    throw untrustedError(mechanism, 'the server’s nonce does not continue ours: its message is from another exchange')
+    throw untrustedError(where, 'the server’s nonce does not continue ours: its message is from another exchange')
   const iterations = Number(count)
   if (iterations < ITERATIONS_MIN)
-    throw untrustedError(
-      mechanism,
-      `the server wants ${iterations} iterations; fewer than ${ITERATIONS_MIN} are unsafe`,
-    )
+    throw untrustedError(where, `the server wants ${iterations} iterations; fewer than ${ITERATIONS_MIN} are unsafe`)
   if (iterations > ITERATIONS_MAX)
-    throw untrustedError(mechanism, `the server wants ${iterations} iterations; at most ${ITERATIONS_MAX} are done`)
+    throw untrustedError(where, `the server wants ${iterations} iterations; at most ${ITERATIONS_MAX} are done`)
   return { nonce, salt, iterations }
 }
 
 /** The signature of a `server-final-message`. @throws `ATP_SASL_MALFORMED`, `ATP_SASL_REFUSED` */
-export function readServerFinal(mechanism: string, text: string): Uint8Array {
-  throwServerError(mechanism, text)
+export function readServerFinal(where: string, text: string): Uint8Array {
+  throwServerError(where, text)
   const [v = '', ...extensions] = text.split(',')
   const signature = v.startsWith('v=') ? fromBase64(v.slice(2)) : undefined
-  if (!signature || !areExtensions(extensions)) throw malformedError(mechanism, 'a last message that is none')
+  if (!signature || !areExtensions(extensions)) throw malformedError(where, 'a last message that is none')
   return signature
 }
 
 /** The text of a message. @throws `ATP_SASL_MALFORMED` */
-export function readText(mechanism: string, message: Uint8Array): string {
-  if (message.length > MESSAGE_MAX_BYTES) throw malformedError(mechanism, `${message.length} bytes at once`)
+export function readText(where: string, message: Uint8Array): string {
+  if (message.length > MESSAGE_MAX_BYTES) throw malformedError(where, `${message.length} bytes at once`)
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(message)
   } catch {
-    throw malformedError(mechanism, 'bytes that are no UTF-8')
+    throw malformedError(where, 'bytes that are no UTF-8')
   }
 }
 
-function throwServerError(mechanism: string, text: string): void {
+function throwServerError(where: string, text: string): void {
   if (!text.startsWith('e=')) return
   const reason = text.slice(2).split(',', 1)[0] as string
   // What a stranger sends is shown only where it cannot forge a line of a report.
-  throw refusedError(mechanism, /^[\x20-\x7e]{1,100}$/.test(reason) ? reason : 'for a reason that cannot be shown')
+  throw refusedError(where, /^[\x20-\x7e]{1,100}$/.test(reason) ? reason : 'for a reason that cannot be shown')
 }
 
 function areExtensions(parts: string[]): boolean {

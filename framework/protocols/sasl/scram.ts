@@ -1,7 +1,7 @@
 import { toBase64 } from './base64.ts'
-import { malformedError, untrustedError } from './errors.ts'
+import { malformedError, placeOf, untrustedError } from './errors.ts'
 import type { SaslCredentials, SaslMechanism } from './mechanism.ts'
-import { saslprep } from './saslprep.ts'
+import { credential } from './credentials.ts'
 import { readServerFinal, readServerFirst, readText } from './scram-messages.ts'
 
 type Bytes = Uint8Array<ArrayBuffer>
@@ -18,6 +18,7 @@ const CHANNEL_BINDING = 'c=biws'
  */
 export class ScramSha256 implements SaslMechanism {
   readonly name = 'SCRAM-SHA-256'
+  readonly #where: string
   readonly #password: string
   readonly #nonce: string
   readonly #firstBare: string
@@ -25,12 +26,14 @@ export class ScramSha256 implements SaslMechanism {
   #serverSignature: Bytes | undefined
 
   /**
+   * @param server Where the messages go, for errors.
    * @param nonce For tests with known messages; else random.
    * @throws `ATP_SASL_CREDENTIALS`
    */
-  constructor({ user, password }: SaslCredentials, nonce = randomNonce()) {
-    const name = saslprep('user', user).replaceAll('=', '=3D').replaceAll(',', '=2C')
-    this.#password = saslprep('password', password.reveal())
+  constructor({ user, password }: SaslCredentials, server: string, nonce = randomNonce()) {
+    this.#where = placeOf(this.name, server)
+    const name = credential('user', user).replaceAll('=', '=3D').replaceAll(',', '=2C')
+    this.#password = credential('password', password.reveal())
     this.#nonce = nonce
     this.#firstBare = `n=${name},r=${nonce}`
   }
@@ -46,7 +49,7 @@ export class ScramSha256 implements SaslMechanism {
   async step(challenge: Uint8Array): Promise<Uint8Array> {
     const state = this.#state
     this.#state = 'failed'
-    const text = readText(this.name, challenge)
+    const text = readText(this.#where, challenge)
     if (state === 'started') {
       const proof = await this.#prove(text)
       this.#state = 'proven'
@@ -57,11 +60,11 @@ export class ScramSha256 implements SaslMechanism {
       this.#state = 'done'
       return new Uint8Array(0)
     }
-    throw malformedError(this.name, 'a message after the last one')
+    throw malformedError(this.#where, 'a message after the last one')
   }
 
   async #prove(serverFirst: string): Promise<Bytes> {
-    const { nonce, salt, iterations } = readServerFirst(this.name, serverFirst, this.#nonce)
+    const { nonce, salt, iterations } = readServerFirst(this.#where, serverFirst, this.#nonce)
     const finalBare = `${CHANNEL_BINDING},r=${nonce}`
     const transcript = encode(`${this.#firstBare},${serverFirst},${finalBare}`)
     const salted = await pbkdf2(encode(this.#password), salt, iterations)
@@ -80,10 +83,10 @@ export class ScramSha256 implements SaslMechanism {
   }
 
   #verify(serverFinal: string): void {
-    const signature = readServerFinal(this.name, serverFinal)
+    const signature = readServerFinal(this.#where, serverFinal)
     const expected = this.#serverSignature as Bytes
     if (signature.length !== expected.length || expected.some((byte, at) => byte !== signature[at]))
-      throw untrustedError(this.name, 'the server could not prove that it knows the password')
+      throw untrustedError(this.#where, 'the server could not prove that it knows the password')
   }
 }
 

@@ -12,11 +12,10 @@ export class ScramServer {
 
   /** `salt` and `iterations` as a server would have stored them with the password. */
   constructor(user: string, password: string, salt: Uint8Array, iterations: number) {
-    this.#user = user.normalize('NFKC')
+    this.#user = user
     this.#salt = salt
     this.#iterations = iterations
-    const clear = Buffer.from(password.normalize('NFKC'))
-    this.#salted = pbkdf2Sync(clear, salt, iterations, 32, 'sha256')
+    this.#salted = pbkdf2Sync(password, salt, iterations, 32, 'sha256')
   }
 
   /** Answers the client's first message. Throws for another user. */

@@ -1,0 +1,92 @@
+import { connect } from 'node:net'
+import { inspect } from 'node:util'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { Secret } from '../../../framework/core/index.ts'
+import { LibvirtClient, type ByteStream, type OpenOptions } from '../../../framework/protocols/libvirt/index.ts'
+import { connectUnix } from '../../../framework/transport/index.ts'
+import {
+  missingHostPart,
+  RemoteHost,
+  SASL_PASSWORD,
+  SASL_USER,
+  tinyDomain,
+  type Listener,
+} from '../../support/remote-host/index.ts'
+
+const listen: Listener[] = ['sasl-unix', 'sasl-tcp']
+const missing = missingHostPart(listen)
+if (missing) console.warn(`SASL contract tests are skipped: ${missing}`)
+
+describe.skipIf(missing)('a real daemon that demands a password', () => {
+  let host: RemoteHost
+  const sasl = { user: SASL_USER, password: new Secret('lab-sasl', SASL_PASSWORD) }
+
+  beforeAll(async () => {
+    host = await RemoteHost.start({ listen })
+  })
+  afterAll(() => host?.stop())
+
+  const open = async (options: Partial<OpenOptions> = {}, stream?: ByteStream) =>
+    LibvirtClient.open(stream ?? (await connectUnix(host.daemon.socketPath)), { path: '/session', sasl, ...options })
+  const refusal = async (opening: Promise<LibvirtClient>) =>
+    opening.then(
+      () => 'let in',
+      (error: unknown) => error,
+    )
+
+  it('lets in who knows it; what follows is not wrapped: calls, events and large texts', async () => {
+    const client = await open()
+    const events: string[] = []
+    await client.onLifecycle(undefined, ({ event, domain }) => events.push(`${domain.name} ${event}`))
+    // Longer than a security layer's buffer.
+    const remark = `<description>${'长'.repeat(100_000)}</description>`
+    const xml = tinyDomain('vm-密').replace('</name>', `</name>${remark}`)
+    const vm = await client.createXml(xml, { paused: true, autodestroy: true })
+    expect(await client.getXml(vm)).toContain(remark)
+    expect(await client.monitorCommand(vm, '{"execute":"query-status"}')).toContain('"running":false')
+    await client.resume(vm)
+    await expect.poll(() => events, { timeout: 10_000 }).toContain('vm-密 resumed')
+    expect(host.virsh('unix', 'list', '--name').trim()).toBe('vm-密')
+    await client.close()
+  })
+
+  it.each([
+    ['wrong password', SASL_USER, 'guess of 密码'],
+    ['unknown user', 'nobody,=', SASL_PASSWORD],
+  ])('refuses a %s with an error that names the user only', async (_, user, password) => {
+    const error = await refusal(open({ sasl: { user, password: new Secret('x', password) } }))
+    expect(error).toMatchObject({ code: 'ATP_LIBVIRT_AUTH', retryable: false, context: { libvirtCode: 45 } })
+    expect((error as Error).message).toContain(JSON.stringify(user))
+    expect(inspect(error, { depth: 9 })).not.toContain(password)
+    await (await open()).close()
+  })
+
+  it('that nobody gave is asked for by name', async () => {
+    expect(await refusal(open({ sasl: undefined }))).toMatchObject({ code: 'ATP_LIBVIRT_AUTH_NEEDED' })
+  })
+
+  it('offers nothing usable over plain TCP, which the error explains', async () => {
+    const error = await refusal(open({}, tcpStream(host.port('tcp'))))
+    expect(error).toMatchObject({
+      code: 'ATP_LIBVIRT_AUTH_UNSUPPORTED',
+      retryable: false,
+      remedy: expect.stringContaining('over plain TCP'),
+    })
+  })
+})
+
+function tcpStream(port: number): ByteStream {
+  const socket = connect(port, '127.0.0.1')
+  return {
+    peer: `tcp:127.0.0.1:${port}`,
+    start: ({ onData, onClose }) =>
+      void socket
+        .on('data', onData)
+        .on('error', onClose)
+        .on('close', () => onClose()),
+    write: async (bytes) => void socket.write(bytes),
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+    destroy: () => socket.destroy(),
+  }
+}
