@@ -310,24 +310,28 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       if (!slot) break
       waiter.serve(slot)
     }
-    const missing = this.#missing()
-    const pauseMs = this.#nextAttemptMs - performance.now()
     clearTimeout(this.#growing)
-    if (missing > 0 && pauseMs > 0 && Number.isFinite(pauseMs)) {
-      this.#growing = setTimeout(() => this.#maintain(), pauseMs).unref()
-    } else if (pauseMs <= 0) for (let left = missing; left > 0; left--) void this.#connect()
+    // Asked anew each time: a connection that begins or fails at once has been seen to already.
+    while (this.#wantsMore()) {
+      const pauseMs = this.#nextAttemptMs - performance.now()
+      if (pauseMs > 0) {
+        if (pauseMs < Infinity) this.#growing = setTimeout(() => this.#maintain(), pauseMs).unref()
+        break
+      }
+      void this.#connect()
+    }
     this.#shrink()
   }
 
-  /** How many connections to make now: up to `min` together, above it one at a time. */
-  #missing(): number {
+  /** Whether to make a connection now: up to `min` together, above it one at a time. */
+  #wantsMore(): boolean {
     const slots = [...this.#slots]
     const { min, max, maxUsesPerConnection } = this.#settings
-    if (slots.length < min) return min - slots.length
-    if (slots.length >= max || slots.some((slot) => slot.fresh)) return 0
+    if (slots.length < min) return true
+    if (slots.length >= max || slots.some((slot) => slot.fresh)) return false
     const usable = slots.filter(isUsable)
     const load = usesOf(usable) + this.#waiters.size
-    return Math.ceil(load / maxUsesPerConnection) > usable.length ? 1 : 0
+    return Math.ceil(load / maxUsesPerConnection) > usable.length
   }
 
   async #connect(): Promise<void> {
