@@ -92,6 +92,15 @@ export interface QualityGateRule {
   min?: number
 }
 
+export interface MetricsSettings {
+  /** Where `/metrics` is served. Default 9464; 0 takes any free port. */
+  port?: number
+  /** Address it listens on. Default `127.0.0.1`: this machine only. */
+  host?: string
+  /** What requests must bear. Default: made for each run, in a file that is printed. */
+  token?: SecretSource
+}
+
 /** `atp.config.ts` at the root of a project. Every setting has a default; unknown settings are errors. */
 export interface AtpConfig {
   /** Globs of spec files. Default `specs/**\/*.spec.{ts,yaml,yml,json}`. */
@@ -123,6 +132,8 @@ export interface AtpConfig {
     /** File of the JSON report. Default none. */
     json?: string
   }
+  /** Metrics of hosts for Prometheus, while a run lasts. Default false. */
+  metrics?: boolean | MetricsSettings
   /** Plug-ins, as files (`./plugins/mine.ts`) or packages: they add step kinds, protocols and matchers. */
   plugins?: string[]
 }

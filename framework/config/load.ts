@@ -35,6 +35,8 @@ export interface ResolvedConfig {
     junit: string | undefined
     json: string | undefined
   }
+  /** Undefined: off. */
+  metrics: { port: number; host: string; token: SecretSource | undefined } | undefined
   plugins: string[]
 }
 
@@ -160,6 +162,9 @@ export function resolveConfig(raw: unknown, root: string, file?: string, hostsFi
       junit: config.report?.junit && resolve(root, config.report.junit),
       json: config.report?.json && resolve(root, config.report.json),
     },
+    metrics: config.metrics
+      ? { port: 9464, host: '127.0.0.1', token: undefined, ...(config.metrics === true ? {} : config.metrics) }
+      : undefined,
     plugins: (config.plugins ?? []).map((plugin) => pluginFile(plugin, root, where)),
   }
 }
