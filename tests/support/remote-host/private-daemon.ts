@@ -104,9 +104,9 @@ export class PrivateDaemon {
   }
 
   /** A file below the root, of the daemon's user. */
-  file(name: string, text: string): string {
+  file(name: string, content: string | Uint8Array): string {
     const path = `${this.root}/${name}`
-    writeFileSync(path, text, { mode: 0o600 })
+    writeFileSync(path, content, { mode: 0o600 })
     this.give(path)
     return path
   }
