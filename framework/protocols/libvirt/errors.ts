@@ -1,12 +1,20 @@
-import { connectError, messageOf, protocolError, remoteError, timeoutError, type AtpError } from '../../core/index.ts'
+import {
+  connectError,
+  messageOf,
+  protocolError,
+  remoteError,
+  timeoutError,
+  unsupportedError,
+  type AtpError,
+} from '../../core/index.ts'
 import type { RemoteError } from './codec.ts'
 import { LIBVIRT_ERROR } from './protocol-numbers.ts'
 
 /**
  * The error of a refused call. `context.libvirtCode` and `context.libvirtOrigin` hold libvirt's own numbers.
  *
- * Codes: `ATP_LIBVIRT_NO_DOMAIN`, `ATP_LIBVIRT_AGENT_UNRESPONSIVE`, `ATP_LIBVIRT_AUTH`, else
- * `ATP_LIBVIRT_REMOTE`.
+ * Codes: `ATP_LIBVIRT_NO_DOMAIN`, `ATP_LIBVIRT_AGENT_UNRESPONSIVE`, `ATP_LIBVIRT_AUTH`, `ATP_LIBVIRT_UNSUPPORTED`,
+ * else `ATP_LIBVIRT_REMOTE`.
  */
 export function refusal(what: string, { code, origin, message, domain }: RemoteError): AtpError {
   const context = { libvirtCode: code, libvirtOrigin: origin, domain: domain?.name }
@@ -29,6 +37,15 @@ export function refusal(what: string, { code, origin, message, domain }: RemoteE
       return remoteError('ATP_LIBVIRT_AUTH', text, {
         context,
         remedy: 'connect as a user whom the daemon lets in (group libvirt, or the daemon’s own user)',
+      })
+    case LIBVIRT_ERROR.NO_SUPPORT:
+    case LIBVIRT_ERROR.RPC:
+    case LIBVIRT_ERROR.ARGUMENT_UNSUPPORTED:
+    case LIBVIRT_ERROR.OPERATION_UNSUPPORTED:
+      return unsupportedError('ATP_LIBVIRT_UNSUPPORTED', text, {
+        context,
+        verdict: 'infrastructure',
+        remedy: 'the daemon, its QEMU or this VM lacks what was asked for; a newer libvirt or QEMU may have it',
       })
     default:
       return remoteError('ATP_LIBVIRT_REMOTE', text, { context, retryable: code === LIBVIRT_ERROR.OPERATION_TIMEOUT })

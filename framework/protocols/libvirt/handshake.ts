@@ -1,4 +1,4 @@
-import type { CallOptions } from '../../core/index.ts'
+import { isAtpError, type CallOptions } from '../../core/index.ts'
 import type { SaslCredentials } from '../sasl/index.ts'
 import { authenticate, type OpeningCall } from './authentication.ts'
 import type { RpcConnection } from './connection.ts'
@@ -38,7 +38,10 @@ export async function handshake(
     REMOTE.CONNECT_SUPPORTS_FEATURE,
     (writer) => writer.i32(FEATURE.PROGRAM_KEEPALIVE),
     (reader) => reader.i32() !== 0,
-  )
+  ).catch((error: unknown) => {
+    if (isAtpError(error, 'ATP_LIBVIRT_UNSUPPORTED')) return false
+    throw error
+  })
   if (keepalive) connection.startKeepalive()
   const name = `qemu://${path}`
   await call(

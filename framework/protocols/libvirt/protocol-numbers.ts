@@ -73,12 +73,17 @@ export const EVENT_ID = { LIFECYCLE: 0, REBOOT: 1, AGENT_LIFECYCLE: 18 } as cons
 
 /** Codes of libvirt's errors (`virErrorNumber`) that callers can act on. */
 export const LIBVIRT_ERROR = {
+  NO_SUPPORT: 3,
   OPERATION_FAILED: 9,
+  /** What a daemon answers to procedures and arguments it does not know. */
+  RPC: 39,
   NO_DOMAIN: 42,
   AUTH_FAILED: 45,
   OPERATION_TIMEOUT: 68,
+  ARGUMENT_UNSUPPORTED: 74,
   AUTH_CANCELLED: 79,
   NO_DOMAIN_METADATA: 80,
+  OPERATION_UNSUPPORTED: 84,
   AGENT_UNRESPONSIVE: 86,
   AUTH_UNAVAILABLE: 94,
 } as const

@@ -28,6 +28,8 @@ export class ScriptedDaemon {
   opened: { name: string | undefined; flags: number } | undefined
   readonly #auth: number[]
   onCall: ((call: Call) => void) | undefined
+  /** Answers before the daemon's own answers to the opening calls do; false leaves the call to them. */
+  intercept: ((call: Call) => boolean) | undefined
   onStreamFrame: ((frame: { serial: number; status: number; payload: Buffer }) => void) | undefined
 
   constructor(stream: ByteStream, auth: number[] = [0]) {
@@ -73,6 +75,7 @@ export class ScriptedDaemon {
       refuse: (code, message = 'refused') =>
         replyFrame(header, STATUS.ERROR, (writer) => writeError(writer, code, message)),
     }
+    if (this.intercept?.(call)) return
     if (header.program === PROGRAM.REMOTE) {
       if (header.procedure === REMOTE.AUTH_LIST) {
         return this.send(
