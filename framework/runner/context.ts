@@ -1,4 +1,5 @@
 import type { ResolvedConfig } from '../config/index.ts'
+import type { RelayAddress } from '../metrics/relay-client.ts'
 
 /** What the main process hands to every worker, JSON only. */
 export interface AtpContext {
@@ -22,6 +23,8 @@ export interface AtpContext {
   hosts: { id: string; uri: string }[]
   /** VMs can be made to order (a lab is configured). */
   lab: boolean
+  /** Where workers send the figures of their connections; undefined where nobody wants them. */
+  metrics: RelayAddress | undefined
 }
 
 declare module 'vitest' {

@@ -9,6 +9,7 @@ import { loadPlugins } from '../plugins/index.ts'
 import { scenarioPlugin } from '../scenario/vite-plugin.ts'
 import { VitestAdapter } from './adapter.ts'
 import { uriOf } from './configured-hosts.ts'
+import type { RelayAddress } from '../metrics/relay-client.ts'
 import type { AtpContext } from './context.ts'
 import { fileReporters } from './reporting.ts'
 import { EventHub } from './event-hub.ts'
@@ -20,6 +21,7 @@ import { stateDir } from './state-dir.ts'
 export interface DrivenBy {
   config: ResolvedConfig
   run: string
+  metrics?: RelayAddress | undefined
 }
 
 const PACKAGE = '@ocloudview/atp'
@@ -76,7 +78,7 @@ export function atp(options: { config?: string } = {}, drivenBy?: DrivenBy): Plu
               ...(description === undefined ? {} : { description }),
               ...(retry === undefined ? {} : { retry }),
             })),
-            provide: { atp: contextOf(config, run) },
+            provide: { atp: contextOf(config, run, drivenBy?.metrics) },
             // Frames of the framework hide the line of the spec that a reader wants to see.
             onStackTrace: (_error: unknown, frame: { file: string }) => !isOwnFrame(frame.file),
           },
@@ -102,7 +104,7 @@ export function workerCount(config: ResolvedConfig, capacity: number): number {
   )
 }
 
-export function contextOf(config: ResolvedConfig, run: string): AtpContext {
+export function contextOf(config: ResolvedConfig, run: string, metrics?: RelayAddress): AtpContext {
   return {
     run,
     stateDir: stateDir(),
@@ -117,6 +119,7 @@ export function contextOf(config: ResolvedConfig, run: string): AtpContext {
     allure: config.report.allure !== undefined,
     hosts: config.hosts.map((host) => ({ id: host.id, uri: uriOf(host) })),
     lab: config.lab !== undefined,
+    metrics,
   }
 }
 

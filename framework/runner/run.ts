@@ -2,16 +2,19 @@ import { resolve } from 'node:path'
 import { BaseSequencer, createVitest, type CliOptions, type TestSpecification, type Vitest } from 'vitest/node'
 import { configError, isAtpError, messageOf } from '../core/index.ts'
 import type { ResolvedConfig } from '../config/index.ts'
+import type { RelayAddress } from '../metrics/relay-client.ts'
 import { toErrorRecord } from '../evidence/index.ts'
 import type { ErrorRecord } from '../evidence/events.ts'
 import { VitestAdapter } from './adapter.ts'
 import { EventHub } from './event-hub.ts'
 import { EXIT, exitCodeOf, isUsageError } from './exit-code.ts'
 import { scenarioFilters, selectionOf } from './filters.ts'
-import { atp, workerCount } from './plugin.ts'
+import type { RunMetrics } from './metrics.ts'
+import { atp, contextOf, workerCount } from './plugin.ts'
+import { newRelayAddress } from './relay-address.ts'
 import { newRunId } from './run-id.ts'
 import { openReporters, type ReporterChoice } from './reporting.ts'
-import { startSession, type Session } from './session.ts'
+import { startSession, type Session, type SessionNotice } from './session.ts'
 import { ownSignals } from './signals.ts'
 
 export interface RunOptions {
@@ -50,24 +53,30 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   const signals = ownSignals()
   let session: Session | undefined
   let vitest: Vitest | undefined
+  let metrics: RunMetrics | undefined
   let failure: unknown
   let leaked = 0
   try {
-    // Both take a while and neither needs the other.
-    const opening = startSession(config, run, (notice) => adapter.send({ type: 'notice', ...notice }), signals.aborted)
+    // All take a while and none needs another.
+    const notify = (notice: SessionNotice) => adapter.send({ type: 'notice', ...notice })
+    const opening = startSession(config, run, notify, signals.aborted)
+    const address = config.metrics && newRelayAddress()
+    const serving = address && serveMetrics(config, run, address, notify)
     const creating = createVitest(vitestOptions(config, options, adapter), {
       root: config.root,
-      plugins: atp({}, { config, run }),
+      plugins: atp({}, { config, run, metrics: address }),
     })
     creating.then(
       () => signals.takeBack(),
       () => {},
     )
-    const [opened, created] = await Promise.allSettled([opening, creating])
+    const [opened, created, served] = await Promise.allSettled([opening, creating, serving])
     if (opened.status === 'fulfilled') session = opened.value
     if (created.status === 'fulfilled') vitest = created.value
+    if (served.status === 'fulfilled') metrics = served.value
     if (opened.status === 'rejected') throw opened.reason
     if (created.status === 'rejected') throw asUsage(created.reason)
+    if (served.status === 'rejected') throw served.reason
     const engine = created.value
     const hosts = opened.value.hosts
     adapter.send({ type: 'run.start', run, root: config.root, versions: opened.value.versions, hosts })
@@ -82,6 +91,11 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   }
   try {
     await vitest?.close()
+  } catch (error) {
+    failure ??= error
+  }
+  try {
+    await metrics?.close()
   } catch (error) {
     failure ??= error
   }
@@ -123,6 +137,19 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   }
   signals.release()
   return exitCode
+}
+
+async function serveMetrics(
+  config: ResolvedConfig,
+  run: string,
+  address: RelayAddress,
+  notify: (notice: SessionNotice) => void,
+): Promise<RunMetrics> {
+  // Loaded only where metrics are on: it brings OpenTelemetry with it.
+  const { startMetrics } = await import('./metrics.ts')
+  const { evidenceDir } = contextOf(config, run)
+  const settings = config.metrics as NonNullable<ResolvedConfig['metrics']>
+  return startMetrics({ settings, root: config.root, run, dir: evidenceDir, address, notify })
 }
 
 async function drive(

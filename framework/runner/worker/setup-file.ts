@@ -5,8 +5,9 @@
  * their tests have been cancelled and torn down. When the main process dies, the IPC channel closes and the
  * worker ends at once; the kernel closes its broker socket and the broker destroys its VMs.
  */
-import { beforeEach, expect, inject } from 'vitest'
+import { afterAll, beforeEach, expect, inject } from 'vitest'
 import { configureLogging } from '../../core/index.ts'
+import { connectMetrics, flushMetrics } from './metrics.ts'
 import '../../../fixtures/matchers.ts'
 
 const STACK_FRAMES = 50
@@ -22,6 +23,7 @@ if (!process_[MARK]) {
   process.on('SIGTERM', () => {})
   process.on('disconnect', () => process_.reallyExit(1))
   await configureLogging()
+  await connectMetrics()
   const { plugins } = inject('atp')
   // Loaded only where there are any: it brings all step kinds with it.
   if (plugins.length > 0) {
@@ -29,6 +31,8 @@ if (!process_[MARK]) {
     await loadPlugins(plugins, (matchers) => expect.extend(matchers as never))
   }
 }
+
+if (inject('atp').metrics) afterAll(flushMetrics)
 
 if (inject('atp').allure) {
   const { takeAllureCalls } = await import('./allure-runtime.ts')
