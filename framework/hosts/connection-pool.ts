@@ -1,94 +1,29 @@
-import {
-  connectError,
-  interrupted,
-  isAtpError,
-  messageOf,
-  stateError,
-  withDeadline,
-  type CallOptions,
-} from '../core/index.ts'
+import { connectError, interrupted, isAtpError, messageOf, stateError, withDeadline } from '../core/index.ts'
+import { retryDelayMs } from './back-off.ts'
+import type {
+  AcquireOptions,
+  ConnectionPoolOptions,
+  HostTask,
+  LatencyFigures,
+  PooledConnection,
+  PoolMember,
+  PoolMetrics,
+  UseOptions,
+} from './connection-pool-api.ts'
 import { poolSettings, type PoolSettings } from './connection-pool-settings.ts'
 import { choiceBy, type Choice } from './connection-pool-strategy.ts'
+import { mayHeal } from './healing.ts'
 import type { HostConnection } from './host-connection.ts'
+import type { ConnectionState } from './link.ts'
 import { LatencyHistogram } from './latency-histogram.ts'
-
-/** What a pool needs of its connections; `HostConnection` has it. Only `connected` ones are handed out. */
-export interface PoolMember {
-  readonly state: 'disconnected' | 'connecting' | 'connected' | 'reconnecting' | 'failed'
-  /** Rejects when no connection comes about. One that goes on trying by itself says so with its state. */
-  connect(options?: CallOptions): Promise<void>
-  /** Returns the function that ends the telling. */
-  onStateChange(handler: (change: { to: PoolMember['state']; error?: Error }) => void): () => void
-  close(): Promise<void>
-}
-
-export interface ConnectionPoolOptions<M extends PoolMember> extends PoolSettings {
-  /** Id of the host, for messages. */
-  host: string
-  /** A new connection that is not connected yet. */
-  create: () => M
-  /** 0 ≤ x < 1, for the strategy `random` and the jitter of pauses. Default `Math.random`. */
-  random?: () => number
-}
-
-/** A connection in use. Whoever acquired it releases it, whatever happens. */
-export interface PooledConnection<M = HostConnection> extends Disposable {
-  readonly connection: M
-  /** Ends the use. Idempotent. */
-  release(): void
-}
-
-export interface AcquireOptions<M = HostConnection> extends CallOptions {
-  /** Not this connection, if another one is usable. */
-  avoid?: M
-}
-
-export interface UseOptions extends CallOptions {
-  /**
-   * The task may be carried out twice: where it died of a lost connection it is run once more, on another connection
-   * if there is one.
-   */
-  idempotent?: boolean
-}
-
-/** Runs with a connection that is released when it ends. `signal` aborts when the caller gave up. */
-export type HostTask<T, M = HostConnection> = (connection: M, signal: AbortSignal) => Promise<T> | T
-
-/** Durations in milliseconds, of all that were measured. */
-export interface LatencyFigures {
-  count: number
-  meanMs: number
-  p99Ms: number
-}
-
-export interface PoolMetrics {
-  /** Connections there are, in whatever state: `active + idle + connecting`. */
-  total: number
-  /** Usable ones that are in use. */
-  active: number
-  /** Usable ones nobody uses. */
-  idle: number
-  /** Being made, or being made again after a loss. */
-  connecting: number
-  /** Attempts that failed and connections that were given up, since the pool exists. */
-  failed: number
-  /** Uses under way. */
-  uses: number
-  /** Uses since the pool exists. */
-  usesTotal: number
-  /** Callers that wait for a connection. */
-  waiting: number
-  /** How long callers waited for their connection. */
-  acquire: LatencyFigures
-  /** How long it took to make a connection. */
-  connect: LatencyFigures
-}
 
 interface Slot<M> {
   readonly member: M
   uses: number
   /** It has not been connected yet, and its attempt is under way. */
   fresh: boolean
+  /** It restores itself, and somebody waits for that. */
+  hurried: boolean
   /** When it was last used or became usable. */
   idleSinceMs: number
   unwatch: () => void
@@ -100,10 +35,9 @@ interface Waiter<M> {
   fail(error: Error): void
 }
 
-/** Pauses between failed attempts double from the first to the longest; jitter takes away up to half. */
-const FIRST_PAUSE_MS = 100
-const LONGEST_PAUSE_MS = 60_000
-/** A host that was never reached is not waited for longer than these attempts take. */
+/** Before one more connection is tried at a host that refused it for good but keeps others. */
+const REFUSED_PAUSE_MS = 60_000
+/** A host that was never reached is not waited for longer than these attempts take: a third of a second if it refuses. */
 const ATTEMPTS_AT_UNKNOWN_HOST = 4
 
 /**
@@ -296,6 +230,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       signal?.addEventListener('abort', onAbort, { once: true })
       if (this.#waiters.size === 0) this.#failuresInARow = 0
       this.#waiters.add(waiter)
+      for (const away of this.#slots) this.#hurry(away)
       // Somebody wants it now: the pause after earlier failures is over.
       this.#nextAttemptMs = 0
       this.#maintain()
@@ -334,12 +269,20 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     return Math.ceil(load / maxUsesPerConnection) > usable.length
   }
 
+  #hurry(slot: Slot<M>): void {
+    if (slot.member.state !== 'reconnecting' || slot.hurried) return
+    slot.hurried = true
+    const settled = () => (slot.hurried = false)
+    // What comes of it is told by its state.
+    slot.member.connect({ signal: this.#closing.signal }).then(settled, settled)
+  }
+
   async #connect(): Promise<void> {
     const startedMs = performance.now()
     let slot: Slot<M> | undefined
     try {
       const member = this.#create()
-      slot = { member, uses: 0, fresh: true, idleSinceMs: startedMs, unwatch: () => {} }
+      slot = { member, uses: 0, fresh: true, hurried: false, idleSinceMs: startedMs, unwatch: () => {} }
       this.#slots.add(slot)
       const added = slot
       slot.unwatch = member.onStateChange(({ to, error }) => this.#changed(added, to, error))
@@ -356,7 +299,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     }
   }
 
-  #changed(slot: Slot<M>, state: PoolMember['state'], error: Error | undefined): void {
+  #changed(slot: Slot<M>, state: ConnectionState, error: Error | undefined): void {
     if (!this.#slots.has(slot)) return
     if (error) this.#lastError = error
     if (state === 'connected') {
@@ -380,20 +323,15 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     this.#failuresInARow++
     this.#lastError = error
     const alone = this.#slots.size === 0
-    const final = !mayPass(error)
+    const final = !mayHeal(error)
     // Repeating it, say with a wrong password, does harm; the next caller decides whether it is tried again.
-    this.#nextAttemptMs = final && alone ? Infinity : performance.now() + this.#pauseMs(final)
+    const pauseMs = final ? REFUSED_PAUSE_MS : retryDelayMs(this.#failuresInARow, this.#random)
+    this.#nextAttemptMs = final && alone ? Infinity : performance.now() + pauseMs
     const known = this.#connected.count > 0
     if (alone && (final || (!known && this.#failuresInARow >= ATTEMPTS_AT_UNKNOWN_HOST))) {
       const attempts = this.#failuresInARow === 1 ? 'at the first attempt' : `in ${this.#failuresInARow} attempts`
       for (const waiter of [...this.#waiters]) waiter.fail(this.#unavailable(attempts))
     }
-  }
-
-  #pauseMs(final: boolean): number {
-    const doubledMs = FIRST_PAUSE_MS * 2 ** (this.#failuresInARow - 1)
-    const longestMs = final ? LONGEST_PAUSE_MS : Math.min(doubledMs, LONGEST_PAUSE_MS)
-    return longestMs * (1 - this.#random() / 2)
   }
 
   /** Closes what was idle for too long, and comes back when the next one will have been. */
@@ -424,7 +362,11 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     return connectError(
       'ATP_POOL_UNAVAILABLE',
       `no connection to host "${this.#host}" ${how}${last === undefined ? '' : `: ${messageOf(last)}`}`,
-      { cause: last, context: { host: this.#host, connections: this.#slots.size }, retryable: mayPass(last) },
+      {
+        cause: last,
+        context: { host: this.#host, connections: this.#slots.size },
+        retryable: last === undefined || mayHeal(last),
+      },
     )
   }
 
@@ -446,11 +388,6 @@ function isUsable<M extends PoolMember>(slot: Slot<M>): boolean {
 
 function usesOf(slots: readonly { uses: number }[]): number {
   return slots.reduce((sum, slot) => sum + slot.uses, 0)
-}
-
-/** Whether trying again may help: the host is down or slow, and nothing is wrong with what was asked of it. */
-function mayPass(error: unknown): boolean {
-  return error === undefined || (isAtpError(error) && (error.retryable || error.branch === 'timeout'))
 }
 
 /** The task's connection broke under it. */

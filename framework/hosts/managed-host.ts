@@ -1,6 +1,7 @@
 import { isAtpError } from '../core/index.ts'
 import { CallStatistics } from './call-statistics.ts'
-import { ConnectionPool, type HostTask, type UseOptions } from './connection-pool.ts'
+import { ConnectionPool } from './connection-pool.ts'
+import type { HostTask, UseOptions } from './connection-pool-api.ts'
 import type { PoolSettings } from './connection-pool-settings.ts'
 import type { HostConnection, HostConnectionOptions } from './host-connection.ts'
 import type { HostSettings } from './host-settings.ts'

@@ -1,21 +1,8 @@
 import pLimit from 'p-limit'
-import {
-  configError,
-  connectError,
-  isAtpError,
-  nearest,
-  stateError,
-  withDeadline,
-  type CallOptions,
-} from '../core/index.ts'
+import { configError, connectError, isAtpError, nearest, stateError, withDeadline } from '../core/index.ts'
 import type { HostInfo } from './access.ts'
-import {
-  isLost,
-  type AcquireOptions,
-  type HostTask,
-  type PooledConnection,
-  type UseOptions,
-} from './connection-pool.ts'
+import { isLost } from './connection-pool.ts'
+import type { AcquireOptions, HostTask, PooledConnection, UseOptions } from './connection-pool-api.ts'
 import type { PoolSettings } from './connection-pool-settings.ts'
 import { HostConnection } from './host-connection.ts'
 import { ManagedHost, type CreateConnection } from './managed-host.ts'
@@ -151,9 +138,8 @@ export class TransportManager {
    *
    * @throws `ATP_HOST_UNKNOWN`, and as {@link ConnectionPool.acquire}.
    */
-  getLibvirtConnection(id: string, options?: AcquireOptions): Promise<PooledConnection> {
-    // Not async all the way down: an unknown id rejects like everything else.
-    return Promise.resolve().then(() => this.#host(id).pool.acquire(options))
+  async getLibvirtConnection(id: string, options?: AcquireOptions): Promise<PooledConnection> {
+    return this.#host(id).pool.acquire(options)
   }
 
   /**

@@ -1,5 +1,5 @@
 import { CallStatistics, type CallSummary } from './call-statistics.ts'
-import type { PoolMetrics } from './connection-pool.ts'
+import type { PoolMetrics } from './connection-pool-api.ts'
 import type { ManagedHost } from './managed-host.ts'
 import { TaskStatistics, type TaskFigures } from './task-statistics.ts'
 

@@ -1,12 +1,14 @@
 import { connectError, type CallOptions } from '../../../framework/core/index.ts'
-import type { PoolMember } from '../../../framework/hosts/index.ts'
+import type { ConnectionState, PoolMember } from '../../../framework/hosts/index.ts'
 
 /** A connection whose life the test decides. */
 export class FakeConnection implements PoolMember {
   readonly name: string
-  state: PoolMember['state'] = 'disconnected'
+  state: ConnectionState = 'disconnected'
   closed = false
-  readonly #handlers = new Set<(change: { to: PoolMember['state']; error?: Error }) => void>()
+  /** How often somebody waited for its restoration. */
+  hurried = 0
+  readonly #handlers = new Set<(change: { to: ConnectionState; error?: Error }) => void>()
   #attempt: PromiseWithResolvers<void> | undefined
 
   constructor(name: string) {
@@ -17,15 +19,16 @@ export class FakeConnection implements PoolMember {
     return this.#handlers.size > 0
   }
 
-  onStateChange(handler: (change: { to: PoolMember['state']; error?: Error }) => void): () => void {
+  onStateChange(handler: (change: { to: ConnectionState; error?: Error }) => void): () => void {
     this.#handlers.add(handler)
     return () => this.#handlers.delete(handler)
   }
 
   connect({ signal }: CallOptions = {}): Promise<void> {
-    this.#attempt = Promise.withResolvers()
+    if (this.state === 'reconnecting') this.hurried++
+    else this.become('connecting')
+    this.#attempt ??= Promise.withResolvers()
     signal?.addEventListener('abort', () => this.#attempt?.reject(signal.reason as Error))
-    this.become('connecting')
     return this.#attempt.promise
   }
 
@@ -33,15 +36,17 @@ export class FakeConnection implements PoolMember {
   arrive(): void {
     this.become('connected')
     this.#attempt?.resolve()
+    this.#attempt = undefined
   }
 
   /** The attempt under way fails; `state` is where the connection is left. */
-  refuse(error: Error = down(), state: PoolMember['state'] = 'failed'): void {
+  refuse(error: Error = down(), state: ConnectionState = 'failed'): void {
     this.become(state, error)
     this.#attempt?.reject(error)
+    this.#attempt = undefined
   }
 
-  become(to: PoolMember['state'], error?: Error): void {
+  become(to: ConnectionState, error?: Error): void {
     this.state = to
     for (const handler of [...this.#handlers]) handler({ to, ...(error && { error }) })
   }
@@ -59,7 +64,7 @@ export function down(message = 'connection refused'): Error {
 
 /** Something is wrong with how the host is asked. */
 export function denied(): Error {
-  return connectError('ATP_TRANSPORT_CONNECT', 'permission denied')
+  return connectError('ATP_TRANSPORT_TLS', 'no such key')
 }
 
 /** Makes fakes in a row, `a`, `b`, `c` …, and remembers them. */
