@@ -8,17 +8,32 @@ export interface ProtocolTarget {
   name: string
   uuid: string
   /** The live domain XML. */
-  xml(): Promise<string>
+  xml(options?: CallOptions): Promise<string>
   /** One QMP command through libvirt's monitor; resolves to the reply's JSON text. */
   monitorCommand(json: string, options?: CallOptions): Promise<string>
   /** HMP text command through libvirt's monitor. */
   humanMonitorCommand(line: string, options?: CallOptions): Promise<string>
   /** One guest-agent command through libvirt; resolves to the reply's JSON text. */
   agentCommand(json: string, options?: CallOptions): Promise<string>
-  /** QMP events of this domain, until the returned function is called. */
-  onMonitorEvent(handler: (event: MonitorEvent) => void): Promise<() => Promise<void>>
+  /**
+   * QMP events of this domain, until the returned function is called. It goes on after the connection to the host was
+   * lost and restored; events in between are missing.
+   */
+  onMonitorEvent(handler: (event: MonitorEvent) => void, options?: CallOptions): Promise<() => Promise<void>>
   /** A virtio-serial channel as a byte stream over libvirt. Rejects when another client holds it. */
   openChannel(name: string, options?: CallOptions): Promise<import('../wire/byte-stream.ts').ByteStream>
+  /**
+   * Tells once when the connection to the host is lost, and once when it is restored and calls and events work again,
+   * until the returned function is called. Absent where the way to the VM cannot be restored.
+   */
+  onConnection?(handler: (event: ConnectionEvent) => void): () => void
+}
+
+/** What happened to the connection to a VM's host. Calls that were under way have rejected and are not repeated. */
+export interface ConnectionEvent {
+  state: 'lost' | 'restored'
+  /** Why it was lost. */
+  error?: Error
 }
 
 export interface MonitorEvent {
