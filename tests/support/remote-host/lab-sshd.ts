@@ -55,9 +55,10 @@ export class LabSshd {
     daemon.file('ssh/sshd.conf', this.#serverSettings(folder, bin))
   }
 
-  /** Makes ssh expect a key of this host: the one there is, another one, or none. */
-  trust(expected: 'host-key' | 'other-host-key' | undefined): void {
-    const hosts = ['127.0.0.1', '::1', 'localhost'].map((host) => `[${host}]:${this.port}`)
+  /** Makes ssh expect a key of this host: the one there is, another one, or none; also at ports of proxies. */
+  trust(expected: 'host-key' | 'other-host-key' | undefined, ...proxyPorts: number[]): void {
+    const ports = [this.port, ...proxyPorts]
+    const hosts = ports.flatMap((port) => ['127.0.0.1', '::1', 'localhost'].map((host) => `[${host}]:${port}`))
     const key = expected && readFileSync(`${this.#daemon.root}/ssh/${expected}.pub`, 'utf8')
     writeFileSync(this.knownHosts, key ? `${hosts.join(',')} ${key}` : '')
   }

@@ -22,6 +22,18 @@ export interface RemoteHostOptions {
   config?: readonly string[]
 }
 
+/** Certificates of a host with TLS. */
+export interface Certificates {
+  ca: LabCa
+  foreignCa: LabCa
+  /** For a server of the test's own at 127.0.0.1, ::1 or localhost. */
+  server: Credentials
+  client: Credentials
+  foreignClient: Credentials
+  /** Folder of the CA and the client's certificate under the names libvirt's own clients look for. */
+  pkipath: string
+}
+
 /** Names the server's certificate holds. 127.0.0.2 is none of them. */
 const SERVER_NAMES = ['DNS:localhost', 'IP:127.0.0.1', 'IP:::1']
 const START_ATTEMPTS = 3
@@ -47,9 +59,7 @@ export class RemoteHost {
   readonly daemon: PrivateDaemon
   readonly #listen: readonly Listener[]
   readonly #ports: { tcp: number; tls: number }
-  readonly #tls:
-    | { ca: LabCa; foreignCa: LabCa; client: Credentials; foreignClient: Credentials; pkipath: string }
-    | undefined
+  readonly #tls: Certificates | undefined
   readonly #sshd: LabSshd | undefined
   readonly #env: Record<string, string>
 
@@ -103,7 +113,7 @@ export class RemoteHost {
   }
 
   /** @throws when it was started without TLS. */
-  get tls() {
+  get tls(): Certificates {
     if (!this.#tls) throw new Error('this host was started without TLS')
     return this.#tls
   }
@@ -164,17 +174,17 @@ export class RemoteHost {
   }
 }
 
-function makeCertificates(daemon: PrivateDaemon) {
+function makeCertificates(daemon: PrivateDaemon): Certificates {
   const ca = new LabCa(daemon.clientFolder('lab-ca'), 'Lab CA')
   const foreignCa = new LabCa(daemon.clientFolder('foreign-ca'), 'Foreign CA')
   const client = ca.issue('lab-client', { use: 'client' })
   const foreignClient = foreignCa.issue('foreign-client', { use: 'client' })
-  // The names under which libvirt's own clients look.
   const pkipath = daemon.clientFolder('client-pki')
   copyFileSync(ca.cert, `${pkipath}/cacert.pem`)
   copyFileSync(client.cert, `${pkipath}/clientcert.pem`)
   copyFileSync(client.key, `${pkipath}/clientkey.pem`)
-  return { ca, foreignCa, client, foreignClient, pkipath }
+  const server = ca.issue('lab-server', { use: 'server', names: SERVER_NAMES })
+  return { ca, foreignCa, server, client, foreignClient, pkipath }
 }
 
 function issueServer(
