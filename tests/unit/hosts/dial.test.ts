@@ -1,7 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { defaultSocketPath, dial, HostConnection } from '../../../framework/hosts/index.ts'
-import { parseLibvirtUri } from '../../../framework/protocols/libvirt/index.ts'
+import { defaultSocketPath, HostConnection } from '../../../framework/hosts/index.ts'
 
 describe('the socket of a local daemon', () => {
   let folder: string
@@ -24,13 +23,6 @@ describe('the socket of a local daemon', () => {
 })
 
 describe('dialling', () => {
-  it.each(['qemu+ssh://host/system', 'qemu+tcp://host/system', 'qemu://host/system'])(
-    '%s is refused as not supported',
-    async (uri) => {
-      await expect(dial(parseLibvirtUri(uri))).rejects.toMatchObject({ code: 'ATP_LIBVIRT_TRANSPORT_UNSUPPORTED' })
-    },
-  )
-
   it('a host that is down says so, with its socket', async () => {
     const opening = HostConnection.open({ id: 'h1', uri: 'qemu+unix:///session?socket=/nonexistent/sock' })
     await expect(opening).rejects.toMatchObject({
