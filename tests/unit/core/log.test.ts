@@ -10,8 +10,10 @@ import {
   logger,
   remoteError,
   Secret,
+  type AtpError,
   type LogRoom,
 } from '../../../framework/core/index.ts'
+import { pageOf } from '../docs/pages.ts'
 
 const ROOT = resolve(import.meta.dirname, '../../..')
 
@@ -85,6 +87,14 @@ describe('ATP_LOG', () => {
     const level = await of('hosts=loud')
     expect(isAtpError(level, 'ATP_LOG')).toBe(true)
     expect(String(level)).toMatch(/no level: "hosts=loud"\n.*trace, debug, info/)
+  })
+
+  it('is documented with every room', async () => {
+    const { remedy } = (await configureLogging('x=debug').catch((error: unknown) => error)) as AtpError
+    const rooms = String(remedy).replace('use one of ', '').split(', ')
+    expect(rooms.length).toBeGreaterThan(10)
+    const { spans } = pageOf('docs/metrics.md')
+    for (const room of rooms) expect(spans).toContain(room)
   })
 
   it('ends a command that has it wrong as a usage error', () => {

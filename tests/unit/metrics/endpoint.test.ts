@@ -3,7 +3,7 @@ import { connect } from 'node:net'
 import { once } from 'node:events'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Secret } from '../../../framework/core/index.ts'
-import { MetricsEndpoint } from '../../../framework/metrics/index.ts'
+import { MetricsEndpoint } from '../../../framework/metrics/endpoint.ts'
 
 const TOKEN = 'T0ken-of-this-test'
 

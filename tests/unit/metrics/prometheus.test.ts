@@ -4,6 +4,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import type { HostObserver } from '../../../framework/hosts/index.ts'
 import { hostInstruments, METER_NAME } from '../../../framework/metrics/index.ts'
 import { prometheusMetrics } from '../../../framework/metrics/prometheus.ts'
+import { pageOf, tableRows } from '../docs/pages.ts'
 import { samplesOf, valueOf } from './samples.ts'
 
 const CALLS = { host: 'lab-1', role: 'calls' } as const
@@ -44,6 +45,24 @@ describe('Prometheus text', () => {
     expect(valueOf(samples, 'atp_libvirt_call_duration_bucket', { ...agent, le: '30' })).toBe(0)
     expect(valueOf(samples, 'atp_libvirt_call_queued_sum', { ...calls, operation: 'agent-command' })).toBe(60)
     expect(valueOf(samples, 'target_info', { service_name: 'atp', service_instance_id: '运行"1"' })).toBe(1)
+  })
+
+  it('has the names, kinds and attributes of the documentation', async () => {
+    const { observer, text } = prometheusMetrics('1.2.3', {})
+    tell(observer)
+    const page = await text()
+    const samples = samplesOf(page)
+    const rows = tableRows(pageOf('docs/metrics.md').text)
+    const documented = rows.map(([instrument = '', name = '', kind = '', attributes = '']) => {
+      const plain = name.replaceAll('`', '')
+      expect(plain.replace(/_total$/, '')).toBe(instrument.replaceAll('`', '').replaceAll('.', '_'))
+      expect(page).toContain(`\n# TYPE ${plain} ${kind.split(',')[0]}\n`)
+      const sample = samples.find((one) => one.name === plain || one.name === `${plain}_count`)
+      expect(Object.keys(sample?.labels ?? {})).toEqual(attributes.replaceAll('`', '').split(', '))
+      return plain
+    })
+    const served = [...page.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name as string)
+    expect(documented.toSorted()).toEqual(served.filter((name) => name !== 'target_info').toSorted())
   })
 
   it('is a page when nothing has happened yet', async () => {
