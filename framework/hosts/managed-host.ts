@@ -35,7 +35,10 @@ export class ManagedHost {
       callSettled: (_link, call) => this.calls.record(call),
     }
     const options = { ...settings.connection, observe: observe ? observeAll([counting, observe]) : counting }
+    const { connectTimeoutMs } = options
     this.pool = new ConnectionPool({
+      // Who may take long to connect is waited for as long.
+      ...(connectTimeoutMs === undefined ? {} : { acquireTimeoutMs: connectTimeoutMs }),
       ...pool,
       ...settings.pool,
       host: settings.id,
