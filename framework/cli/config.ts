@@ -34,8 +34,8 @@ export function configCommand(): Command {
     .description('print the effective configuration as JSON')
     .option('-c, --config <file>', 'configuration file')
     .action(async (options: { config?: string }) => {
-      const { loadConfig } = await import('../config/index.ts')
-      process.stdout.write(`${JSON.stringify(await loadConfig(process.cwd(), options.config), null, 2)}\n`)
+      const { loadProject } = await import('./load-project.ts')
+      process.stdout.write(`${JSON.stringify(await loadProject(options.config), null, 2)}\n`)
     })
   return command
 }

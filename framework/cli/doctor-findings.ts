@@ -1,21 +1,14 @@
 import { accessSync, constants, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { loadConfig, type ResolvedConfig } from '../config/index.ts'
-import { isAtpError, messageOf, packageVersion } from '../core/index.ts'
-import { HostConnection } from '../hosts/index.ts'
+import { messageOf, packageVersion } from '../core/index.ts'
 import { hostInfoOf, uriOf } from '../runner/configured-hosts.ts'
 import { EXIT } from '../runner/exit-code.ts'
 import { labPaths, labStatus } from '../../lab/index.ts'
+import { printFinding, type Finding } from './finding.ts'
+import { checkHost } from './host-check/check-host.ts'
 
-interface Finding {
-  /** `bad` keeps specs from running; `warn` makes them slower or less telling. */
-  state: 'ok' | 'warn' | 'bad'
-  what: string
-  detail: string
-  remedy?: string
-}
-
-const HOST_TIMEOUT_MS = 10_000
+const LAB_TIMEOUT_MS = 10_000
 const DISK_NEED_BYTES = 2 * 2 ** 30
 
 /** What `atp doctor` does. */
@@ -25,17 +18,17 @@ export async function examine(options: { config?: string; json?: boolean }): Pro
     { state: 'ok', what: 'ATP', detail: `${packageVersion()} on Node ${process.versions.node}` },
     { state: 'ok', what: 'configuration', detail: config.file ?? 'none: the defaults apply' },
     ...(config.lab === undefined ? [] : await examineLab()),
-    ...(await Promise.all(config.hosts.map(examineHost))),
+    ...(await Promise.all(config.hosts.map(examineHost))).flat(),
   ]
   if (options.json) process.stdout.write(`${JSON.stringify(findings)}\n`)
-  else process.stdout.write(findings.map(describe).join(''))
+  else process.stdout.write(findings.map((finding) => printFinding(finding)).join(''))
   if (findings.some((finding) => finding.state === 'bad')) process.exitCode = EXIT.infrastructure
 }
 
 async function examineLab(): Promise<Finding[]> {
   let status: Awaited<ReturnType<typeof labStatus>>
   try {
-    status = await labStatus({ timeoutMs: HOST_TIMEOUT_MS })
+    status = await labStatus({ timeoutMs: LAB_TIMEOUT_MS })
   } catch (error) {
     return [{ state: 'bad', what: 'lab', detail: messageOf(error) }]
   }
@@ -81,29 +74,26 @@ function examineDisk(home: string): Finding {
   }
 }
 
-async function examineHost(host: ResolvedConfig['hosts'][number]): Promise<Finding> {
+/** The host in a line; what is not well about it in lines of its own. */
+async function examineHost(host: ResolvedConfig['hosts'][number]): Promise<Finding[]> {
+  const report = await checkHost({
+    id: host.id,
+    uri: uriOf(host),
+    origin: host.place,
+    info: () => hostInfoOf(host),
+    connectTimeoutMs: host.connection.connectTimeoutMs,
+  })
   const what = `host ${host.id}`
-  const started = performance.now()
-  let connection: HostConnection | undefined
-  try {
-    connection = await HostConnection.open(hostInfoOf(host), { timeoutMs: HOST_TIMEOUT_MS })
-    const client = await connection.client('control')
-    const [name, version, domains] = [await client.hostname(), await client.libVersion(), await client.listDomains()]
-    const libvirt = `${Math.floor(version / 1e6)}.${Math.floor(version / 1e3) % 1e3}.${version % 1e3}`
-    const ms = Math.round(performance.now() - started)
-    return {
-      state: 'ok',
-      what,
-      detail: `${name}, libvirt ${libvirt}, ${domains.length} VMs, answered in ${ms} ms (${uriOf(host)})`,
-    }
-  } catch (error) {
-    const remedy = isAtpError(error) ? error.remedy : undefined
-    return { state: 'bad', what, detail: messageOf(error).replace(/\n\s*→.*/s, ''), ...(remedy ? { remedy } : {}) }
-  } finally {
-    await connection?.close()
+  const { hostname, libvirt, qemu, vms, callMs, uri } = report
+  const summary: Finding = {
+    state: 'ok',
+    what,
+    detail: `${hostname}, libvirt ${libvirt}, QEMU ${qemu}, ${vms?.running} of ${vms?.total} VMs run, answers in ${callMs} ms (${uri})`,
   }
-}
-
-function describe({ state, what, detail, remedy }: Finding): string {
-  return `${state.padEnd(5)} ${what}: ${detail}\n${remedy ? `      → ${remedy}\n` : ''}`
+  return [
+    ...(report.state === 'bad' ? [] : [summary]),
+    ...report.findings
+      .filter(({ state }) => state !== 'ok')
+      .map((finding) => ({ ...finding, what: `${what}: ${finding.what}` })),
+  ]
 }

@@ -5,6 +5,7 @@ import { completionCommand } from './completion.ts'
 import { configCommand } from './config.ts'
 import { doctorCommand } from './doctor.ts'
 import { gcCommand } from './gc.ts'
+import { hostCommand } from './host.ts'
 import { labCommand } from './lab.ts'
 import { scenarioCommand } from './scenario.ts'
 import { testCommand } from './test.ts'
@@ -22,6 +23,7 @@ Examples:
   npx atp test specs/typing.spec.ts:12  run the test at a line
   npx atp test --tags smoke --watch     run tagged specs again on every change
   npx atp lab up --standbys 2           keep the lab ready between runs
+  npx atp host check                    examine the hypervisor hosts
   npx atp gc                            remove what a killed run left behind
 
 Exit codes of "atp test": 0 passed, 1 tests failed, 2 usage or configuration (also: no tests found),
@@ -32,6 +34,7 @@ The npm package "atp" is somebody else's: install @ocloudview/atp, then "npx atp
     testCommand(),
     scenarioCommand(),
     labCommand(),
+    hostCommand(),
     gcCommand(),
     doctorCommand(),
     configCommand(),

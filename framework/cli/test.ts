@@ -37,12 +37,11 @@ Environment: ATP_LOG=debug or ATP_LOG=leases=debug,protocols=info prints logs; A
     )
     .action(async (filters: string[], options: Record<string, unknown>) => {
       // What a command needs is loaded when it runs: every other command starts without it.
-      const [{ loadConfig }, { runTests }] = await Promise.all([
-        import('../config/index.ts'),
+      const [{ loadProject }, { runTests }] = await Promise.all([
+        import('./load-project.ts'),
         import('../runner/run.ts'),
       ])
-      const root = process.cwd()
-      const config = await loadConfig(root, options['config'] as string | undefined)
+      const config = await loadProject(options['config'] as string | undefined)
       process.exitCode = await runTests(config, {
         filters,
         watch: options['watch'] === true,

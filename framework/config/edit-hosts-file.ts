@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { chmodSync, chownSync, existsSync, realpathSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { isMap, isSeq, type Document } from 'yaml'
-import { configError, isAtpError, messageOf, nearest } from '../core/index.ts'
+import { configError, isAtpError, messageOf } from '../core/index.ts'
 import type { HostConfig } from './define.ts'
 import { parseHosts, readHostsText } from './hosts-file.ts'
+import { unknownHost } from './unknown-host.ts'
 
 /**
  * Appends a host to a hosts file, which is made if it does not exist. Comments and order stay.
@@ -15,15 +16,18 @@ export function addHost(path: string, host: HostConfig): void {
   edit(path, (document) => {
     if (document.contents === null) document.contents = document.createNode({}) as never
     const hosts = document.get('hosts', true)
-    if (isSeq(hosts)) hosts.add(document.createNode(host))
-    else document.set('hosts', document.createNode([host]))
+    if (isSeq(hosts)) {
+      // An empty list is written as [], and what is added would go on in that line.
+      if (hosts.items.length === 0) hosts.flow = false
+      hosts.add(document.createNode(host))
+    } else document.set('hosts', document.createNode([host]))
   })
 }
 
 /**
  * Removes a host from a hosts file.
  *
- * @throws `ATP_HOSTS_UNKNOWN` when it is not there, `ATP_HOSTS_INVALID`, `ATP_HOSTS_FILE`.
+ * @throws `ATP_HOST_UNKNOWN` when it is not there, `ATP_HOSTS_INVALID`, `ATP_HOSTS_FILE`.
  */
 export function removeHost(path: string, id: string): void {
   edit(path, (document) => {
@@ -33,14 +37,6 @@ export function removeHost(path: string, id: string): void {
     const index = ids.indexOf(id)
     if (index < 0) throw unknownHost(id, path, ids)
     document.deleteIn(['hosts', index])
-  })
-}
-
-/** There is no host of this id in a place. */
-export function unknownHost(id: string, place: string, ids: readonly string[]): Error {
-  const guess = nearest(id, ids)
-  return configError('ATP_HOSTS_UNKNOWN', `there is no host "${id}" in ${place}`, {
-    remedy: guess ? `did you mean "${guess}"?` : `it has ${ids.join(', ') || 'none'}`,
   })
 }
 

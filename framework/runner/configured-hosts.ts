@@ -3,6 +3,7 @@ import { readSecret } from '../config/secrets.ts'
 import { configError, messageOf, type AtpError } from '../core/index.ts'
 import type { HostInfo } from '../hosts/access.ts'
 import { hostInfo } from '../hosts/host-info.ts'
+import type { HostSettings } from '../hosts/host-settings.ts'
 import type { HostDescription } from '../leases/index.ts'
 import { parseLibvirtUri } from '../protocols/libvirt/uri.ts'
 
@@ -31,6 +32,16 @@ export function hostInfoOf(configured: ResolvedHost): HostInfo {
   })
 }
 
+/**
+ * A configured host for the transport manager: how it is reached and how its connections are kept.
+ *
+ * @throws `ATP_SECRET_MISSING`
+ */
+export function hostSettingsOf(configured: ResolvedHost): HostSettings {
+  const { pool, ...connection } = configured.connection
+  return { ...hostInfoOf(configured), connection, pool }
+}
+
 /** Configured hosts as the reports show them. */
 export function describeHosts(config: ResolvedConfig): HostDescription[] {
   return config.hosts.map((host) => ({
@@ -49,7 +60,7 @@ export function describeHosts(config: ResolvedConfig): HostDescription[] {
 export function checkHosts(config: ResolvedConfig): void {
   for (const host of config.hosts) {
     try {
-      parseLibvirtUri(uriOf(host))
+      parseLibvirtUri(uriOf(host), { allow: host.allow })
     } catch (error) {
       const { remedy } = error as AtpError
       const cause = messageOf(error).replace(/\n\s*→.*/s, '')
