@@ -1,7 +1,7 @@
 import type { CallOptions } from '../core/index.ts'
 import type { Delivery } from '../input/api.ts'
 import type { LeasedVm } from '../leases/api.ts'
-import { protocolRegistry, shareMonitorEvents } from '../protocols/index.ts'
+import { protocolRegistry } from '../protocols/index.ts'
 import type { ProtocolRegistry } from '../protocols/protocol.ts'
 import { TranscriptRecorder } from '../protocols/transcript.ts'
 import { DesktopVm } from './desktop-vm.ts'
@@ -33,7 +33,7 @@ export async function createVm({ leased, host, onDelivery, ...options }: CreateV
   const domain = leased.uuid
     ? await control.lookupByUuid(leased.uuid, bounds)
     : await control.lookupByName(leased.name, bounds)
-  const target = shareMonitorEvents(await host.target(domain, bounds))
+  const target = await host.target(domain, bounds)
   const { transcript = new TranscriptRecorder(), registry = protocolRegistry } = options
   const sessions = new Sessions(target, transcript, registry)
   const machine = new Machine(host, domain, leased.ownership)

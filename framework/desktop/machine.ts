@@ -6,10 +6,10 @@ import type { VmState } from './api.ts'
 import { toPng, type Screenshot } from './screenshot.ts'
 
 /** What a VM needs of its host's connection. */
-export type MachineHost = Pick<HostConnection, 'client' | 'target'>
+export type MachineHost = Pick<HostConnection, 'client' | 'target' | 'onLifecycle' | 'onReboot'>
 
 const STATE_TIMEOUT_MS = 60_000
-/** Events can be lost with their connection; the state is asked for at least this often while waiting. */
+/** Not every change is an event, and some pass unheard; the state is asked for at least this often while waiting. */
 const RECHECK_MS = 2_000
 
 /** A change of the machine as its host reports it; `restarted`: reset by the guest or from outside. */
@@ -56,8 +56,9 @@ export class Machine {
           for (;;) {
             // Armed before asking: a change between the answer and the wait is not missed.
             const change = new Promise<void>((resolve) => (changed = resolve))
-            seen = await this.state({ signal: bound })
-            if (seen === wanted || bound.aborted) return
+            const now = await this.#stateIfReached(bound)
+            seen = now ?? seen
+            if (now === wanted || bound.aborted) return
             const recheck = setTimeout(changed, RECHECK_MS)
             bound.addEventListener('abort', changed, { once: true })
             await change
@@ -82,14 +83,23 @@ export class Machine {
     }
   }
 
-  /** Starts hearing of events: one subscription of each kind, since a daemon refuses a second one. */
+  /** Undefined while the host is not connected, which is no reason to stop waiting. */
+  async #stateIfReached(signal: AbortSignal): Promise<VmState | undefined> {
+    try {
+      return await this.state({ signal })
+    } catch (error) {
+      if (isAtpError(error) && error.branch === 'connect' && error.retryable) return undefined
+      throw error
+    }
+  }
+
+  /** Starts hearing of events; it goes on when the host's connection was lost and restored. */
   async watch(options: CallOptions = {}): Promise<void> {
     const tell = (event: MachineEvent) => {
       for (const listener of this.#listeners) listener(event)
     }
-    const client = await this.#control(options)
-    this.#unsubscribe.push(await client.onLifecycle(this.domain, ({ event }) => tell(event), options))
-    this.#unsubscribe.push(await client.onReboot(this.domain, () => tell('restarted'), options))
+    this.#unsubscribe.push(await this.#host.onLifecycle(this.domain, ({ event }) => tell(event), options))
+    this.#unsubscribe.push(await this.#host.onReboot(this.domain, () => tell('restarted'), options))
   }
 
   async unwatch(): Promise<void> {

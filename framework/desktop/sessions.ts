@@ -155,7 +155,12 @@ export class Sessions {
 
   async #openAgent(): Promise<QgaClient> {
     const client = new QgaClient(this.target, { transcript: this.transcript })
-    await client.waitReady({ signal: this.#closing.signal })
+    try {
+      await client.waitReady({ signal: this.#closing.signal })
+    } catch (error) {
+      client.close()
+      throw error
+    }
     return client
   }
 

@@ -1,24 +1,39 @@
-import type { Domain } from '../protocols/libvirt/index.ts'
+import type { CallOptions } from '../core/index.ts'
+import type { Domain, LibvirtClient } from '../protocols/libvirt/index.ts'
 import type { ConnectionEvent, ProtocolTarget } from '../protocols/protocol.ts'
 import type { ChannelLocks } from './channel-locks.ts'
-import type { HostConnection } from './host-connection.ts'
+import type { HostConnection, HostRole } from './host-connection.ts'
 
 /** What protocols need of one VM, over whatever connections its host has at the moment. */
 export function hostTarget(host: HostConnection, domain: Domain, channels: ChannelLocks): ProtocolTarget {
+  /** One call; its time limit includes the waiting for a connection. */
+  const on = async <T>(
+    role: HostRole,
+    bounds: CallOptions = {},
+    call: (client: LibvirtClient, bounds: CallOptions) => Promise<T>,
+  ): Promise<T> => {
+    const { signal, timeoutMs } = bounds
+    const startedMs = performance.now()
+    const client = await host.client(role, bounds)
+    if (timeoutMs === undefined) return call(client, bounds)
+    return call(client, { signal, timeoutMs: Math.max(1, timeoutMs - (performance.now() - startedMs)) })
+  }
   return {
     name: domain.name,
     uuid: domain.uuid,
-    xml: async (bounds) => (await host.client('control', bounds)).getXml(domain, bounds),
-    monitorCommand: async (json, bounds) => (await host.client('calls', bounds)).monitorCommand(domain, json, bounds),
-    humanMonitorCommand: async (line, bounds) =>
-      (await host.client('calls', bounds)).humanMonitorCommand(domain, line, bounds),
-    agentCommand: async (json, bounds) => (await host.client('calls', bounds)).agentCommand(domain, json, bounds),
+    xml: (bounds) => on('control', bounds, (client, rest) => client.getXml(domain, rest)),
+    monitorCommand: (json, bounds) => on('calls', bounds, (client, rest) => client.monitorCommand(domain, json, rest)),
+    humanMonitorCommand: (line, bounds) =>
+      on('calls', bounds, (client, rest) => client.humanMonitorCommand(domain, line, rest)),
+    agentCommand: (json, bounds) => on('calls', bounds, (client, rest) => client.agentCommand(domain, json, rest)),
     onMonitorEvent: (handler, bounds) => host.onMonitorEvent(domain, handler, bounds),
     openChannel: (name, bounds = {}) =>
-      channels.open(`${domain.uuid}/${name}`, bounds, async (each) => {
-        const client = await host.client('channels', each)
-        return { client, stream: await client.openChannel(domain, name, each) }
-      }),
+      channels.open(`${domain.uuid}/${name}`, bounds, (each) =>
+        on('channels', each, async (client, rest) => ({
+          client,
+          stream: await client.openChannel(domain, name, rest),
+        })),
+      ),
     onConnection: (handler) => connectionEvents(host, handler),
   }
 }

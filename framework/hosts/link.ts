@@ -252,7 +252,10 @@ export class Link {
       for (let retry = 1; ; retry++) {
         const delayMs = held?.() ? Infinity : retryDelayMs(retry)
         const dueMs = performance.now() + delayMs
-        this.#say('info', `${reasonOf(error)}; attempt ${retry} in ${Math.round(delayMs)} ms`)
+        this.#say(
+          'info',
+          `attempt ${retry} ${Number.isFinite(delayMs) ? `in ${Math.round(delayMs)} ms` : 'once the host is back'}`,
+        )
         this.#to('reconnecting', { error, attempt: retry, retryInMs: delayMs })
         let due = false
         let sign = false
@@ -326,7 +329,8 @@ export class Link {
     }
     client.onClose((reason) => this.#onLoss(client, reason))
     this.#say('info', `connected to ${client.peer} in ${Math.round(durationMs)} ms`)
-    onOpen?.({ durationMs, reconnect: this.#connects++ > 0 })
+    onOpen?.({ durationMs, reconnect: this.#connects > 0 })
+    this.#connects++
     this.#to('connected')
     this.#ready.resolve(client)
   }

@@ -46,7 +46,8 @@ const READY_PING_MS = 5_000
 const NOT_LINUX = /^(free|net|open|dragonfly)?bsd|^solaris|^sunos|^macos|^darwin|^haiku/i
 
 /**
- * The QEMU guest agent of one VM, through libvirt.
+ * The QEMU guest agent of one VM, through libvirt. It outlives the loss of the connection to the host: what was under
+ * way rejects and is not repeated, later calls wait for the connection.
  *
  * Calls reject with `ATP_QGA_EXECUTE` (the agent refused), `ATP_QGA_UNRESPONSIVE`, `ATP_QGA_ABSENT`,
  * `ATP_QGA_PROTOCOL`, `ATP_QGA_CLOSED`, `ATP_INTERRUPTED`, a timeout error, or the host connection's errors.
@@ -56,13 +57,18 @@ export class QgaClient {
   readonly #options: QgaOptions
   #family: GuestFamily | undefined
 
-  constructor(target: Pick<ProtocolTarget, 'name' | 'agentCommand'>, options: QgaOptions = {}) {
+  constructor(target: Pick<ProtocolTarget, 'name' | 'agentCommand' | 'onConnection'>, options: QgaOptions = {}) {
     this.#agent = new QgaConnection(target, options)
     this.#options = options
   }
 
   get closed(): boolean {
     return !this.#agent.open
+  }
+
+  /** Whether commands can be given now: false also while the connection to the host is being restored. */
+  get reachable(): boolean {
+    return this.#agent.reachable
   }
 
   /** Refuses later calls with `ATP_QGA_CLOSED`, `reason` being its cause. Idempotent. */

@@ -35,7 +35,12 @@ export class QgaProtocol implements Protocol {
   async connect(target: ProtocolTarget, options: CallOptions = {}): Promise<void> {
     if (this.#client) return
     const client = new QgaClient(target, this.#options)
-    await client.sync(options)
+    try {
+      await client.sync(options)
+    } catch (error) {
+      client.close()
+      throw error
+    }
     this.#vm = target.name
     this.#client = client
   }
@@ -46,8 +51,9 @@ export class QgaProtocol implements Protocol {
     this.#answers = []
   }
 
+  /** False also while the connection to the host is lost; true again once it is restored, without a new `connect`. */
   isConnected(): boolean {
-    return this.#client !== undefined
+    return this.#client?.reachable === true
   }
 
   /** @throws `ATP_QGA_COMMAND` for bytes that are no command, `ATP_QGA_UNREAD` when 64 answers wait to be received. */

@@ -1,10 +1,10 @@
-import { withDeadline, type CallOptions } from '../../core/index.ts'
+import { isAtpError, withDeadline, type CallOptions } from '../../core/index.ts'
 import type { ByteStream } from '../../wire/byte-stream.ts'
 import type { ProtocolTarget } from '../protocol.ts'
 import type { TranscriptRecorder } from '../transcript.ts'
 import { parseVersion, qmpKey, type QmpEvent, type QmpGreeting, type QmpInputEvent, type QmpVersion } from './codec.ts'
 import { openLibvirtMonitor, QmpSocket, type QmpConnection, type QmpListener } from './connection.ts'
-import { qmpClosedError, qmpExecuteError, qmpProtocolError } from './errors.ts'
+import { qmpClosedError, qmpExecuteError, qmpMissedError, qmpProtocolError } from './errors.ts'
 import { QmpEvents, type QmpEventsOptions } from './events.ts'
 
 export interface QmpOptions {
@@ -53,6 +53,9 @@ export interface InputSendEventOptions extends CallOptions {
 
 /**
  * A QMP session with one VM, over libvirt's monitor or QEMU's own socket.
+ *
+ * A session through libvirt outlives the loss of the connection to the host: what was under way rejects and is not
+ * repeated, the transcript shows the gap, and later calls wait for the connection.
  *
  * Calls reject with `ATP_QMP_EXECUTE` (QEMU refused), `ATP_QMP_CLOSED`, `ATP_QMP_LOST`, `ATP_QMP_PROTOCOL`,
  * `ATP_INTERRUPTED` or a timeout error; over libvirt also with the host connection's errors.
@@ -103,6 +106,11 @@ export class QmpClient {
 
   get closed(): boolean {
     return this.#closedBy !== undefined
+  }
+
+  /** Whether commands can be given now: false also while the connection to the host is being restored. */
+  get reachable(): boolean {
+    return this.#closedBy === undefined && this.#connection?.reachable === true
   }
 
   /** Any command. Resolves to the answer's `return` member; `T` is the caller's claim and is not checked. */
@@ -156,7 +164,10 @@ export class QmpClient {
     return this.#subscribe((event) => names === undefined || names.includes(event.event), signal)
   }
 
-  /** The next event of that name raised after this call, even if it comes before the promise is awaited. */
+  /**
+   * The next event of that name raised after this call, even if it comes before the promise is awaited. One that was
+   * raised while the connection to the host was lost does not come: the error then says so.
+   */
   async waitForEvent(
     name: string,
     options: CallOptions & { where?: (event: QmpEvent) => boolean } = {},
@@ -167,6 +178,9 @@ export class QmpClient {
       return await withDeadline(`waiting for QMP event ${name}`, this.#bounds(options), (signal) =>
         events.receive({ signal }),
       )
+    } catch (error) {
+      if (events.gaps === 0 || !isAtpError(error, 'ATP_TIMEOUT')) throw error
+      throw qmpMissedError(name, error)
     } finally {
       events.stop()
     }
@@ -190,6 +204,9 @@ export class QmpClient {
     return {
       onEvent: (event) => {
         for (const reader of this.#readers) reader.offer(event)
+      },
+      onGap: () => {
+        for (const reader of this.#readers) reader.miss()
       },
       onClose: (error) => {
         this.#closedBy = error

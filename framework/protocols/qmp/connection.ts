@@ -1,4 +1,4 @@
-import { interrupted, isAtpError, withDeadline, type CallOptions } from '../../core/index.ts'
+import { interrupted, isAtpError, messageOf, withDeadline, type CallOptions } from '../../core/index.ts'
 import type { ByteStream } from '../../wire/byte-stream.ts'
 import { LineFramer } from '../framing.ts'
 import type { ProtocolTarget } from '../protocol.ts'
@@ -21,6 +21,8 @@ type QmpTap = (direction: 'out' | 'in', text: string) => void
 /** What a back end tells its client. Called from the reader: must not block or throw. */
 export interface QmpListener {
   onEvent(event: QmpEvent): void
+  /** The way to QEMU is interrupted: events from here until it is restored are missed. */
+  onGap(): void
   /** Once, whoever ended it. */
   onClose(error: Error): void
   tap?: QmpTap
@@ -32,6 +34,8 @@ export interface QmpConnection {
   readonly peer: string
   /** Only a direct connection has one: libvirt swallows its own. */
   readonly greeting: QmpGreeting | undefined
+  /** False while the way to QEMU is interrupted, which only a session through libvirt outlives. */
+  readonly reachable: boolean
   command(execute: string, args: object | undefined, options: CallOptions): Promise<QmpReply>
   humanCommand(line: string, options: CallOptions): Promise<string>
   /** Idempotent. Commands under way reject with `ATP_QMP_CLOSED`. */
@@ -40,7 +44,8 @@ export interface QmpConnection {
 
 /**
  * Through libvirt's monitor: libvirt numbers and matches the commands itself, and a command that QEMU refuses is
- * a successful call whose text holds the error.
+ * a successful call whose text holds the error. When the connection to the host is lost, commands under way reject
+ * with its error; the session works again once it is restored.
  *
  * @throws what the host connection throws when events cannot be registered.
  */
@@ -48,14 +53,23 @@ export async function openLibvirtMonitor(target: ProtocolTarget, listener: QmpLi
   const { name: peer } = target
   const { tap } = listener
   let open = true
+  let reachable = true
   const unsubscribe = await target.onMonitorEvent((event) => {
     if (!open) return
     tap?.('in', JSON.stringify(event))
     listener.onEvent({ event: event.event, timestamp: event.timestamp, data: event.data ?? {} })
   })
+  const unlisten = target.onConnection?.(({ state, error }) => {
+    reachable = state === 'restored'
+    tap?.('in', `<the connection to the host was ${state}${error ? `: ${messageOf(error)}` : ''}>`)
+    if (!reachable) listener.onGap()
+  })
   return {
     peer,
     greeting: undefined,
+    get reachable() {
+      return open && reachable
+    },
     async command(execute, args, options) {
       if (!open) throw qmpClosedError(peer)
       const json = encodeCommand({ execute, arguments: args })
@@ -76,6 +90,7 @@ export async function openLibvirtMonitor(target: ProtocolTarget, listener: QmpLi
     async close() {
       if (!open) return
       open = false
+      unlisten?.()
       listener.onClose(qmpClosedError(peer))
       try {
         await unsubscribe()
@@ -141,6 +156,10 @@ export class QmpSocket implements QmpConnection {
 
   get greeting(): QmpGreeting | undefined {
     return this.#greeting
+  }
+
+  get reachable(): boolean {
+    return this.#closedBy === undefined
   }
 
   async command(execute: string, args: object | undefined, options: CallOptions): Promise<QmpReply> {

@@ -37,6 +37,15 @@ export function qmpLostError(peer: string, cause?: unknown): AtpError {
   return connectError('ATP_QMP_LOST', `${peer} closed the QMP connection`, { cause, context: { peer } })
 }
 
+/** `ATP_QMP_MISSED`: an event did not come, and the connection to the host was lost while it was waited for. */
+export function qmpMissedError(event: string, cause: unknown): AtpError {
+  return connectError(
+    'ATP_QMP_MISSED',
+    `QMP event ${event} was not seen; it may have been raised while the connection to the host was lost`,
+    { cause, context: { event }, retryable: true },
+  )
+}
+
 /** `ATP_QMP_CLOSED`: a call on a session that was closed, or is not open yet. */
 export function qmpClosedError(peer: string): AtpError {
   return stateError('ATP_QMP_CLOSED', `the QMP session with ${peer} is closed`, { context: { peer } })

@@ -13,7 +13,8 @@ export interface QmpEventsOptions {
  * One reader of a session's events: everything raised since it was made, in order.
  *
  * Iterate it (`for await`), which stops it at the end, or take events one by one with {@link receive} and call
- * {@link stop}. A reader that falls behind its limit gets `ATP_PROTOCOL_OVERFLOW` instead of a silent gap.
+ * {@link stop}. A reader that falls behind its limit gets `ATP_PROTOCOL_OVERFLOW` instead of a silent gap; it goes on
+ * when the connection to the host was lost and restored, and {@link gaps} counts that.
  */
 export class QmpEvents implements AsyncIterableIterator<QmpEvent> {
   readonly #queue: MessageQueue<QmpEvent>
@@ -21,6 +22,7 @@ export class QmpEvents implements AsyncIterableIterator<QmpEvent> {
   readonly #onStop: (events: QmpEvents) => void
   readonly #signal: AbortSignal | undefined
   #stopped = false
+  #gaps = 0
 
   constructor(options: {
     limit: number
@@ -37,6 +39,16 @@ export class QmpEvents implements AsyncIterableIterator<QmpEvent> {
   /** Called by the session for each event. */
   offer(event: QmpEvent): void {
     if (!this.#stopped && this.#wants(event)) this.#queue.push(event)
+  }
+
+  /** How often the connection to the host was lost meanwhile: events of those times are missing. */
+  get gaps(): number {
+    return this.#gaps
+  }
+
+  /** Called by the session when events can be missed. */
+  miss(): void {
+    this.#gaps++
   }
 
   /** Called by the session when it is over: events already here can still be read. */

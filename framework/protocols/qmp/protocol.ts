@@ -42,6 +42,7 @@ export class QmpProtocol implements Protocol {
   /** Does nothing when connected already. @throws `ATP_QMP_NO_SOCKET` and what {@link QmpClient} throws. */
   async connect(target: ProtocolTarget, options: CallOptions = {}): Promise<void> {
     if (this.isConnected()) return
+    await this.disconnect()
     const client = await this.#openClient(target, options)
     this.#session = { client, events: client.events() }
   }
@@ -52,8 +53,9 @@ export class QmpProtocol implements Protocol {
     await session?.client.close()
   }
 
+  /** False also while the connection to the host is lost; true again once it is restored, without a new `connect`. */
   isConnected(): boolean {
-    return this.#session !== undefined && !this.#session.client.closed
+    return this.#session?.client.reachable === true
   }
 
   async send(message: Uint8Array, options: CallOptions = {}): Promise<void> {

@@ -1,4 +1,4 @@
-import { withDeadline, type CallOptions } from '../../core/index.ts'
+import { messageOf, withDeadline, type CallOptions } from '../../core/index.ts'
 import type { ByteStream } from '../../wire/byte-stream.ts'
 import { RawFramer, type Framer } from '../framing.ts'
 import { MessageQueue } from '../message-queue.ts'
@@ -101,6 +101,7 @@ export class VirtioSerialChannel {
 
   #lost(error: Error | undefined): Error {
     const pendingBytes = this.#framer.pendingBytes
+    if (!this.#endedBy) this.#record('in', Buffer.from(`<the channel ended${error ? `: ${messageOf(error)}` : ''}>`))
     return !error && pendingBytes > 0
       ? channelTruncatedError(this.peer, pendingBytes)
       : channelLostError(this.peer, error)

@@ -19,9 +19,14 @@ export function channelClosedError(peer: string, reason?: unknown): AtpError {
   })
 }
 
-/** `ATP_VIRTIO_SERIAL_LOST`: the other side, or the host, ended the channel. */
+/**
+ * `ATP_VIRTIO_SERIAL_LOST`: the other side, or the host, ended the channel. Retryable where it went with the connection
+ * to the host: opened again it works once that is restored.
+ */
 export function channelLostError(peer: string, cause?: unknown): AtpError {
-  return connectError('ATP_VIRTIO_SERIAL_LOST', `${peer} ended`, { cause, context: { peer } })
+  const why = cause === undefined ? '' : `: ${messageOf(cause)}`
+  const retryable = isAtpError(cause) && cause.retryable
+  return connectError('ATP_VIRTIO_SERIAL_LOST', `${peer} ended${why}`, { cause, context: { peer }, retryable })
 }
 
 /** `ATP_VIRTIO_SERIAL_TRUNCATED`: the channel ended within a message. */

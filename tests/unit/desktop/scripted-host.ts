@@ -42,7 +42,12 @@ export class ScriptedHost {
   }
 
   get host(): MachineHost {
-    return { client: async () => this.#client(), target: async () => this.#target() } as unknown as MachineHost
+    return {
+      client: async () => this.#client(),
+      target: async () => this.#target(),
+      onLifecycle: async (_: Domain, handler: (event: LifecycleEvent) => void) => subscribe(this.#lifecycle, handler),
+      onReboot: async (_: Domain, handler: () => void) => subscribe(this.#reboot, handler),
+    } as unknown as MachineHost
   }
 
   #client() {
@@ -62,8 +67,6 @@ export class ScriptedHost {
         this.calls.push('reset')
         setImmediate(() => this.restart())
       },
-      onLifecycle: async (_: Domain, handler: (event: LifecycleEvent) => void) => subscribe(this.#lifecycle, handler),
-      onReboot: async (_: Domain, handler: () => void) => subscribe(this.#reboot, handler),
     }
   }
 
@@ -78,11 +81,7 @@ export class ScriptedHost {
       },
       humanMonitorCommand: async () => '',
       agentCommand: (json: string, options?: CallOptions) => this.agent.agentCommand(json, options),
-      onMonitorEvent: async (handler) => {
-        // As libvirt's daemon does.
-        if (this.#monitor.size > 0) throw remoteError('ATP_LIBVIRT_REMOTE', 'event callback already tracked')
-        return subscribe(this.#monitor, handler)
-      },
+      onMonitorEvent: async (handler) => subscribe(this.#monitor, handler),
       openChannel: async (name) => {
         const [here, guest] = memoryPair()
         guest.start({ onData: () => {}, onClose: () => {} })
