@@ -1,47 +1,116 @@
 /** What the scheduler needs to know of a call; the fields without `readonly` are its own. */
-export interface ScheduledCall {
-  /** High-priority procedures have workers of their own in the daemon and never wait for a VM. */
+export interface ScheduledCall<C> {
+  /** Slots of the connection it was made on. */
+  readonly home: Slots<C>
+  /** High-priority procedures have workers of their own in the daemon and never wait for a VM. They go on `home`. */
   readonly high: boolean
+  /** Its effect ends with the connection that carries it: it may go on `home` only. */
+  readonly bound: boolean
   /** Calls of one lane go one after the other: `<uuid>/monitor`, `<uuid>/agent`. */
   readonly lane: string | undefined
   state: 'new' | 'waiting' | 'ready' | 'sent'
+  /** Where it was sent. */
+  slots: Slots<C> | undefined
+  /** `performance.now()` */
+  sentAtMs: number | undefined
 }
 
 export interface SchedulerLimits {
-  /** Calls in flight together. The daemon takes 5 and stops reading the connection at the fifth. */
+  /** Calls of one connection in flight together. The daemon takes 5 and stops reading the connection at the fifth. */
   maxInFlight: number
   /** Of these, calls that may wait for a VM. */
   maxLowInFlight: number
+  /** A call without an answer after this time counts as stuck, milliseconds. */
+  stuckAfterMs: number
 }
 
+/** The slots of one connection. Made by {@link CallScheduler.attach}. */
+export interface Slots<C> {
+  readonly send: (call: C) => void
+  /** Calls that wait for these slots and no others. */
+  readonly high: C[]
+  readonly inFlight: Set<C>
+  lowInFlight: number
+}
+
+const LIMITS: SchedulerLimits = { maxInFlight: 4, maxLowInFlight: 3, stuckAfterMs: 500 }
+
 /**
- * Decides when a call may be sent, so that a stuck VM cannot take the whole connection.
+ * Decides when, and on which of the connections to one daemon, a call is sent, so that a stuck VM cannot hold up the
+ * others. A daemon never answers the first monitor command of a VM whose QEMU hangs: such a call holds its slot for
+ * as long as that lasts. Therefore each VM gets one call at a time, and where stuck calls hold slots that other calls
+ * wait for, {@link onShortage} asks for those of a further connection.
  *
  * A slot belongs to its call until {@link finished}: giving up on a call does not empty the daemon's slot.
  */
-export class CallScheduler<C extends ScheduledCall> {
-  readonly #send: (call: C) => void
+export class CallScheduler<C extends ScheduledCall<C>> {
+  /** Calls wait while stuck ones hold slots. Said again every `stuckAfterMs` for as long as that is so. */
+  onShortage: (() => void) | undefined
   readonly #limits: SchedulerLimits
+  readonly #connections: Slots<C>[] = []
+  /** Those of the connections that take each other's calls. */
+  readonly #shared: Slots<C>[] = []
   /** Calls waiting for the one that holds their lane; a lane without an entry is free. */
   readonly #lanes = new Map<string, C[]>()
-  readonly #ready: { high: C[]; low: C[] } = { high: [], low: [] }
-  #inFlight = 0
-  #lowInFlight = 0
+  /** Low-priority calls that have their lane. */
+  readonly #low: C[] = []
+  #timer: NodeJS.Timeout | undefined
 
-  constructor(send: (call: C) => void, limits: SchedulerLimits = { maxInFlight: 4, maxLowInFlight: 3 }) {
-    this.#send = send
-    this.#limits = limits
+  constructor(limits: Partial<SchedulerLimits> = {}) {
+    this.#limits = { ...LIMITS, ...limits }
   }
 
   get inFlight(): number {
-    return this.#inFlight
+    return this.#connections.reduce((sum, { inFlight }) => sum + inFlight.size, 0)
   }
 
   /** Calls not sent yet. */
   get queued(): number {
-    let count = this.#ready.high.length + this.#ready.low.length
+    let count = this.#low.length
+    for (const { high } of this.#connections) count += high.length
     for (const waiting of this.#lanes.values()) count += waiting.length
     return count
+  }
+
+  /** Connections that take each other's calls. */
+  get connections(): number {
+    return this.#shared.length
+  }
+
+  /** Slots of one more connection, for its own calls. */
+  attach(send: (call: C) => void): Slots<C> {
+    const slots = { send, high: [], inFlight: new Set<C>(), lowInFlight: 0 }
+    this.#connections.push(slots)
+    return slots
+  }
+
+  /** Lets also calls that were made on other connections take these slots. */
+  share(slots: Slots<C>): void {
+    this.#shared.push(slots)
+    this.#pump()
+  }
+
+  /** The connection ended: what was in flight on it is over, what waits goes elsewhere. */
+  detach(slots: Slots<C>): void {
+    remove(this.#connections, slots)
+    remove(this.#shared, slots)
+    for (const call of slots.inFlight) this.#freeLane(call)
+    slots.inFlight.clear()
+    this.#pump()
+  }
+
+  /** Forgets all calls; nothing is sent any more. */
+  clear(): void {
+    clearTimeout(this.#timer)
+    this.onShortage = undefined
+    for (const { high } of this.#connections) high.length = 0
+    this.#lanes.clear()
+    this.#low.length = 0
+  }
+
+  /** Whether any call is in flight on these slots. */
+  isIdle(slots: Slots<C>): boolean {
+    return slots.inFlight.size === 0 && slots.high.length === 0
   }
 
   submit(call: C): void {
@@ -65,7 +134,7 @@ export class CallScheduler<C extends ScheduledCall> {
       return true
     }
     if (call.state === 'ready') {
-      remove(call.high ? this.#ready.high : this.#ready.low, call)
+      remove(call.high ? call.home.high : this.#low, call)
       this.#freeLane(call)
       this.#pump()
       return true
@@ -75,8 +144,9 @@ export class CallScheduler<C extends ScheduledCall> {
 
   /** The daemon answered: slot and lane are free. */
   finished(call: C): void {
-    this.#inFlight--
-    if (!call.high) this.#lowInFlight--
+    const slots = call.slots as Slots<C>
+    slots.inFlight.delete(call)
+    if (!call.high) slots.lowInFlight--
     this.#freeLane(call)
     this.#pump()
   }
@@ -90,19 +160,59 @@ export class CallScheduler<C extends ScheduledCall> {
 
   #makeReady(call: C): void {
     call.state = 'ready'
-    ;(call.high ? this.#ready.high : this.#ready.low).push(call)
+    ;(call.high ? call.home.high : this.#low).push(call)
   }
 
   #pump(): void {
-    const { high, low } = this.#ready
-    while (this.#inFlight < this.#limits.maxInFlight) {
-      const call = high.shift() ?? (this.#lowInFlight < this.#limits.maxLowInFlight ? low.shift() : undefined)
-      if (!call) return
-      this.#inFlight++
-      if (!call.high) this.#lowInFlight++
-      call.state = 'sent'
-      this.#send(call)
+    for (const slots of this.#connections) {
+      while (slots.high.length > 0 && slots.inFlight.size < this.#limits.maxInFlight) {
+        this.#send(slots.high.shift() as C, slots)
+      }
     }
+    for (let at = 0; at < this.#low.length;) {
+      const call = this.#low[at] as C
+      const slots = call.bound
+        ? this.#hasRoom(call.home) && call.home
+        : this.#shared.find((candidate) => this.#hasRoom(candidate))
+      if (slots) {
+        this.#low.splice(at, 1)
+        this.#send(call, slots)
+      } else if (call.bound) at++
+      else return this.#watch()
+    }
+  }
+
+  #hasRoom({ inFlight, lowInFlight }: Slots<C>): boolean {
+    return lowInFlight < this.#limits.maxLowInFlight && inFlight.size < this.#limits.maxInFlight
+  }
+
+  #send(call: C, slots: Slots<C>): void {
+    slots.inFlight.add(call)
+    if (!call.high) slots.lowInFlight++
+    call.state = 'sent'
+    call.slots = slots
+    call.sentAtMs = performance.now()
+    slots.send(call)
+  }
+
+  /** A call that could go on any connection waits. */
+  #watch(): void {
+    if (!this.onShortage) return
+    this.#timer ??= setTimeout(() => this.#look(), this.#limits.stuckAfterMs).unref()
+  }
+
+  /** Calls for help while fewer slots move than one healthy connection has. */
+  #look(): void {
+    this.#timer = undefined
+    if (!this.#low.some(({ bound }) => !bound)) return
+    const stuckSinceMs = performance.now() - this.#limits.stuckAfterMs
+    let moving = 0
+    for (const { inFlight } of this.#shared) {
+      const stuck = [...inFlight].filter(({ high, sentAtMs }) => !high && (sentAtMs as number) <= stuckSinceMs)
+      moving += this.#limits.maxLowInFlight - stuck.length
+    }
+    if (moving < this.#limits.maxLowInFlight) this.onShortage?.()
+    this.#watch()
   }
 }
 

@@ -3,7 +3,7 @@ import type { ByteStream, XdrReader, XdrWriter } from '../../wire/index.ts'
 import type { CallObserver } from './call-observer.ts'
 import type { ChannelStream } from './channel-stream.ts'
 import { readDomain, uuidBytes, writeDomain, type Domain } from './codec.ts'
-import { RpcConnection, type ConnectionStats } from './connection.ts'
+import { RpcConnection, type CallSpec, type ConnectionStats } from './connection.ts'
 import {
   agentLifecycleEvents,
   lifecycleEvents,
@@ -19,6 +19,7 @@ import {
 import { DomainStreams, type OpenChannelOptions } from './domain-streams.ts'
 import { handshake, type HandshakeOptions } from './handshake.ts'
 import { agentLane, monitorLane } from './lanes.ts'
+import { relieve } from './relief.ts'
 import { LIBVIRT_ERROR, LIMIT, PROGRAM, QEMU, REMOTE } from './protocol-numbers.ts'
 
 export interface OpenOptions extends HandshakeOptions {
@@ -28,6 +29,11 @@ export interface OpenOptions extends HandshakeOptions {
   keepaliveCount?: number
   /** Time limit of calls that name none. Default 60000. */
   callTimeoutMs?: number
+  /**
+   * Gives a further stream to the same daemon. With it, calls that wait while VMs that hang hold this connection's
+   * slots go on over further connections, a few at most, which end when they are not needed any more.
+   */
+  relief?: (options: CallOptions) => Promise<ByteStream>
   /** Told of every call that settled, those of opening and closing included. */
   observe?: CallObserver | undefined
 }
@@ -76,18 +82,24 @@ export class LibvirtClient {
    * @throws `ATP_LIBVIRT_AUTH_UNSUPPORTED` when the daemon demands an authentication we cannot do.
    */
   static async open(stream: ByteStream, options: OpenOptions): Promise<LibvirtClient> {
-    const connection = new RpcConnection(stream, {
-      callTimeoutMs: options.callTimeoutMs ?? CALL_TIMEOUT_MS,
-      keepaliveIntervalMs: options.keepaliveIntervalMs ?? 5000,
-      keepaliveCount: options.keepaliveCount ?? 3,
-      observe: options.observe,
-    })
+    const { callTimeoutMs = CALL_TIMEOUT_MS, keepaliveIntervalMs = 5000, keepaliveCount = 3, observe, relief } = options
+    const bounds = { callTimeoutMs, keepaliveIntervalMs, keepaliveCount, observe }
+    const connection = new RpcConnection(stream, bounds)
     const client = new LibvirtClient(connection)
     try {
       await handshake(connection, options)
     } catch (error) {
       connection.destroy(error as Error)
       throw error
+    }
+    if (relief) {
+      // The signal was for opening this connection.
+      const { path, readOnly, sasl } = options
+      relieve(connection, {
+        dial: relief,
+        connect: (further) => new RpcConnection(further, bounds, connection),
+        handshake: { path, readOnly, sasl },
+      })
     }
     return client
   }
@@ -206,21 +218,15 @@ export class LibvirtClient {
   /** Makes and starts a domain that is gone when it stops. */
   createXml(xml: string, options?: StartOptions): Promise<Domain> {
     const encode = (writer: XdrWriter) => writer.string(xml).u32(startFlags(options))
-    return this.#remote('creating a VM', REMOTE.DOMAIN_CREATE_XML, LOW, encode, readDomain, options)
+    const order = { bound: options?.autodestroy }
+    return this.#remote('creating a VM', REMOTE.DOMAIN_CREATE_XML, order, encode, readDomain, options)
   }
 
   /** Starts a persistent domain; returns it with its new id. */
   create(domain: Domain, options?: StartOptions): Promise<Domain> {
+    const order = { ...monitorLane(domain), bound: options?.autodestroy }
     const flags = startFlags(options)
-    return this.#flagged(
-      'starting',
-      REMOTE.DOMAIN_CREATE_WITH_FLAGS,
-      monitorLane(domain),
-      domain,
-      flags,
-      readDomain,
-      options,
-    )
+    return this.#flagged('starting', REMOTE.DOMAIN_CREATE_WITH_FLAGS, order, domain, flags, readDomain, options)
   }
 
   /** Stops the domain at once, as if its power were cut. Works on a VM whose QEMU hangs. */
@@ -472,12 +478,12 @@ export class LibvirtClient {
   #remote<T>(
     what: string,
     procedure: number,
-    order: { high?: boolean; lane?: string },
+    order: CallOrder,
     encode: ((writer: XdrWriter) => unknown) | undefined,
     decode: (reader: XdrReader) => T,
     options: CallOptions | undefined,
   ): Promise<T> {
-    const spec = { what, program: PROGRAM.REMOTE, procedure, high: order.high, lane: order.lane, encode, decode }
+    const spec = { what, program: PROGRAM.REMOTE, procedure, ...order, encode, decode }
     return this.#connection.call<T>(spec, options)
   }
 
@@ -485,7 +491,7 @@ export class LibvirtClient {
   #flagged<T>(
     verb: string,
     procedure: number,
-    order: { high?: boolean; lane?: string },
+    order: CallOrder,
     domain: Domain,
     flags: number,
     decode: (reader: XdrReader) => T,
@@ -495,6 +501,9 @@ export class LibvirtClient {
     return this.#remote(`${verb} "${domain.name}"`, procedure, order, encode, decode, options)
   }
 }
+
+/** When and where a call may go. */
+type CallOrder = Pick<CallSpec<unknown>, 'high' | 'lane' | 'bound'>
 
 /** Served by the daemon's priority workers. */
 const HIGH = { high: true }

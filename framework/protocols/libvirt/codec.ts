@@ -42,6 +42,11 @@ export function finishFrame(writer: XdrWriter): Buffer {
   return writer.finish()
 }
 
+/** Gives a finished frame its serial. */
+export function setSerial(frame: Buffer, serial: number): void {
+  frame.writeUInt32BE(serial, 20)
+}
+
 /** A frame with raw bytes as its body, as streams use them: no XDR length, no padding. */
 export function rawFrame(
   program: number,

@@ -9,8 +9,8 @@ import {
 } from '../../core/index.ts'
 import { LengthFramer, XdrReader, type ByteStream, type XdrWriter } from '../../wire/index.ts'
 import type { CallObserver, CallOutcome } from './call-observer.ts'
-import { CallScheduler, type ScheduledCall } from './call-scheduler.ts'
-import { beginFrame, finishFrame, rawFrame, readHeader, readRemoteError, type FrameHeader } from './codec.ts'
+import { CallScheduler, type ScheduledCall, type Slots } from './call-scheduler.ts'
+import { beginFrame, finishFrame, rawFrame, readHeader, readRemoteError, setSerial, type FrameHeader } from './codec.ts'
 import { Deadlines, type Expiring } from './deadlines.ts'
 import { callTimeout, closedError, refusal, violation } from './errors.ts'
 import { EventRouter } from './event-router.ts'
@@ -28,14 +28,16 @@ export interface CallSpec<T> {
   high?: boolean
   /** Calls with the same lane go one after the other. */
   lane?: string
+  /** True for calls whose effect ends with the connection that carries them. */
+  bound?: boolean
   encode?(writer: XdrWriter): void
   decode(reader: XdrReader): T
   /** Runs inside the reply's path, before any later frame is looked at. */
   onReply?(value: T): void
   /** The call succeeded after its caller had given up. */
   onLate?(value: T): void
-  /** For procedures that open a stream: its receiver, known before the call is sent. */
-  stream?(serial: number): StreamRoute
+  /** For procedures that open a stream: its receiver on the connection that carries it, known before the call is sent. */
+  stream?(connection: RpcConnection, serial: number): StreamRoute
 }
 
 /** Where a stream's frames go. */
@@ -57,6 +59,8 @@ export interface ConnectionOptions {
 }
 
 export interface ConnectionStats {
+  /** Connections that share the calls: more than one while VMs hang. */
+  connections: number
   /** Calls sent and not answered yet, given-up ones included. */
   inFlight: number
   /** Calls waiting to be sent. */
@@ -69,16 +73,16 @@ export interface ConnectionStats {
   stray: number
 }
 
-interface PendingCall extends ScheduledCall, Expiring {
+interface PendingCall extends ScheduledCall<PendingCall>, Expiring {
+  /** The connection it was made on, which settles it. */
+  readonly owner: RpcConnection
   readonly spec: CallSpec<unknown>
-  readonly serial: number
+  /** Without a serial, which it gets when it is sent. */
   readonly frame: Buffer
   resolve(value: unknown): void
   reject(error: Error): void
   settled: boolean
   readonly submittedAtMs: number
-  /** Only noted for an observer. */
-  sentAtMs: number | undefined
   signal: AbortSignal | undefined
   onAbort: (() => void) | undefined
 }
@@ -97,7 +101,9 @@ export class RpcConnection {
   readonly #sent = new Map<number, PendingCall>()
   readonly #unsettled = new Set<PendingCall>()
   readonly #streams = new Map<number, StreamRoute>()
-  readonly #scheduler = new CallScheduler<PendingCall>((call) => this.#transmit(call))
+  readonly #scheduler: CallScheduler<PendingCall>
+  readonly #slots: Slots<PendingCall>
+  readonly #first: boolean
   readonly #deadlines = new Deadlines()
   readonly #framer = new LengthFramer({ minBytes: LIMIT.FRAME_MIN_BYTES, maxBytes: LIMIT.FRAME_MAX_BYTES }, (frame) =>
     this.#receive(frame),
@@ -109,9 +115,14 @@ export class RpcConnection {
   #end: { reason: Error | undefined } | undefined
   #resolveClosed!: (reason: Error | undefined) => void
 
-  constructor(stream: ByteStream, options: ConnectionOptions) {
+  /** @param relieves A connection to the same daemon whose calls this one carries too, from {@link share} on. */
+  constructor(stream: ByteStream, options: ConnectionOptions, relieves?: RpcConnection) {
     this.#stream = stream
     this.#options = options
+    this.#scheduler = relieves ? relieves.#scheduler : new CallScheduler()
+    this.#slots = this.#scheduler.attach((call) => this.#transmit(call))
+    this.#first = !relieves
+    if (this.#first) this.share()
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve))
     stream.start({
       onData: (chunk) => this.#onData(chunk),
@@ -132,8 +143,24 @@ export class RpcConnection {
     return this.#end !== undefined
   }
 
+  /** Whether it carries nothing now. */
+  get idle(): boolean {
+    return this.#scheduler.isIdle(this.#slots) && this.#streams.size === 0
+  }
+
+  /** Carries calls of the connections it shares its scheduler with. */
+  share(): void {
+    if (!this.#end) this.#scheduler.share(this.#slots)
+  }
+
+  /** Has `handler` called while calls wait for slots that calls without an answer hold. */
+  onShortage(handler: () => void): void {
+    if (!this.#end) this.#scheduler.onShortage = handler
+  }
+
   stats(): ConnectionStats {
     return {
+      connections: this.#scheduler.connections,
       inFlight: this.#scheduler.inFlight,
       queued: this.#scheduler.queued,
       pending: this.#unsettled.size,
@@ -153,18 +180,20 @@ export class RpcConnection {
       if (this.#end) throw this.#closedError(spec.what)
       const signal = options?.signal
       if (signal?.aborted) throw interrupted(spec.what, signal)
-      const serial = this.#nextSerial()
-      const writer = beginFrame(spec.program, spec.procedure, TYPE.CALL, serial, STATUS.OK)
+      const writer = beginFrame(spec.program, spec.procedure, TYPE.CALL, 0, STATUS.OK)
       spec.encode?.(writer)
       const timeoutMs = options?.timeoutMs ?? this.#options.callTimeoutMs
       const submittedAtMs = performance.now()
       const call: PendingCall = {
+        owner: this,
         spec,
-        serial,
         frame: finishFrame(writer),
+        home: this.#slots,
         high: spec.high ?? false,
+        bound: spec.bound ?? false,
         lane: spec.lane,
         state: 'new',
+        slots: undefined,
         expiresAtMs: submittedAtMs + timeoutMs,
         expire: () => this.#giveUp(call, 'timeout', callTimeout(spec.what, timeoutMs, call.state === 'sent')),
         resolve,
@@ -227,9 +256,10 @@ export class RpcConnection {
   }
 
   #transmit(call: PendingCall): void {
-    this.#sent.set(call.serial, call)
-    if (this.#options.observe) call.sentAtMs = performance.now()
-    if (call.spec.stream) this.#streams.set(call.serial, call.spec.stream(call.serial))
+    const serial = this.#nextSerial()
+    setSerial(call.frame, serial)
+    this.#sent.set(serial, call)
+    if (call.spec.stream) this.#streams.set(serial, call.spec.stream(this, serial))
     this.#write(call.frame)
   }
 
@@ -306,7 +336,7 @@ export class RpcConnection {
       this.#sent.delete(serial)
       if (call.settled) spec.onLate?.(value)
       else {
-        this.#settle(call, 'ok')
+        call.owner.#settle(call, 'ok')
         spec.onReply?.(value)
         call.resolve(value)
       }
@@ -315,7 +345,7 @@ export class RpcConnection {
       this.#sent.delete(serial)
       this.#streams.delete(serial)
       if (!call.settled) {
-        this.#settle(call, 'error')
+        call.owner.#settle(call, 'error')
         call.reject(error)
       }
     } else throw new Error(`it answered call ${serial} with status ${status}`)
@@ -378,12 +408,17 @@ export class RpcConnection {
     this.#keepalive?.stop()
     this.#deadlines.clear()
     this.#stream.destroy(reason)
-    for (const call of this.#unsettled) {
-      this.#settle(call, 'closed')
+    // With the first connection all calls are over; what another one carried leaves its VMs to the rest.
+    if (this.#first) this.#scheduler.clear()
+    const own = [...this.#unsettled]
+    const carried = [...this.#sent.values()].filter(({ owner, settled }) => owner !== this && !settled)
+    for (const call of [...own, ...carried]) {
+      call.owner.#settle(call, 'closed')
       const broken = (reason as { code?: string } | undefined)?.code === 'ATP_LIBVIRT_PROTOCOL'
       call.reject(broken ? (reason as Error) : this.#closedError(call.spec.what))
     }
     this.#sent.clear()
+    if (!this.#first) this.#scheduler.detach(this.#slots)
     const routes = [...this.#streams.values()]
     this.#streams.clear()
     for (const route of routes) route.onLost(this.#closedError('the stream'))

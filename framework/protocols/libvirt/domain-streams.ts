@@ -43,6 +43,7 @@ export class DomainStreams {
       await this.#connection.call<void>(
         {
           ...spec,
+          bound: true,
           encode: (writer) =>
             writeDomain(writer, domain)
               .optionalString(name)
@@ -114,7 +115,8 @@ export class DomainStreams {
         program,
         procedure,
         onLate: () => stream?.destroy(),
-        stream: (serial) => (stream = new RpcStream(this.#connection, { program, procedure, serial, peer }, options)),
+        stream: (connection, serial) =>
+          (stream = new RpcStream(connection, { program, procedure, serial, peer }, options)),
       },
       stream: () => stream as RpcStream,
     }

@@ -1,22 +1,30 @@
 import { describe, expect, it } from 'vitest'
-import { CallScheduler, type ScheduledCall } from '../../../framework/protocols/libvirt/call-scheduler.ts'
+import {
+  CallScheduler,
+  type ScheduledCall,
+  type SchedulerLimits,
+} from '../../../framework/protocols/libvirt/call-scheduler.ts'
 
-interface Named extends ScheduledCall {
+interface Named extends ScheduledCall<Named> {
   name: string
 }
 
-function call(name: string, lane?: string, high = false): Named {
-  return { name, lane, high, state: 'new' }
-}
-
-function scheduler(): { scheduler: CallScheduler<Named>; sent: string[] } {
+/** A scheduler with one connection; more can be added. */
+function scheduler(limits: Partial<SchedulerLimits> = {}) {
   const sent: string[] = []
-  return { scheduler: new CallScheduler<Named>((one) => sent.push(one.name)), sent }
+  const queue = new CallScheduler<Named>(limits)
+  const attach = (prefix = '') => queue.attach((one) => sent.push(`${prefix}${one.name}`))
+  const home = attach()
+  queue.share(home)
+  const call = (name: string, lane?: string, high = false, bound = false): Named => {
+    return { name, lane, high, bound, home, state: 'new', slots: undefined, sentAtMs: undefined }
+  }
+  return { scheduler: queue, sent, call, home, attach }
 }
 
 describe('call scheduler', () => {
   it('sends one call of a lane at a time, in order', () => {
-    const { scheduler: queue, sent } = scheduler()
+    const { scheduler: queue, sent, call } = scheduler()
     const calls = ['a', 'b', 'c'].map((name) => call(name, 'vm/monitor'))
     for (const one of calls) queue.submit(one)
     expect(sent).toEqual(['a'])
@@ -27,7 +35,7 @@ describe('call scheduler', () => {
   })
 
   it('keeps a slot for calls that never wait for a VM', () => {
-    const { scheduler: queue, sent } = scheduler()
+    const { scheduler: queue, sent, call } = scheduler()
     for (const name of ['l1', 'l2', 'l3', 'l4']) queue.submit(call(name, name))
     expect(sent).toEqual(['l1', 'l2', 'l3'])
     queue.submit(call('h1', undefined, true))
@@ -37,7 +45,7 @@ describe('call scheduler', () => {
   })
 
   it('prefers high-priority calls when a slot gets free', () => {
-    const { scheduler: queue, sent } = scheduler()
+    const { scheduler: queue, sent, call } = scheduler()
     const high = ['h1', 'h2', 'h3', 'h4', 'h5'].map((name) => call(name, undefined, true))
     for (const one of high.slice(0, 4)) queue.submit(one)
     queue.submit(call('low'))
@@ -49,7 +57,7 @@ describe('call scheduler', () => {
   })
 
   it('takes back what was not sent, and only that', () => {
-    const { scheduler: queue, sent } = scheduler()
+    const { scheduler: queue, sent, call } = scheduler()
     const first = call('first', 'vm')
     const second = call('second', 'vm')
     const third = call('third', 'vm')
@@ -62,7 +70,7 @@ describe('call scheduler', () => {
   })
 
   it('passes the lane on when a ready call is taken back', () => {
-    const { scheduler: queue, sent } = scheduler()
+    const { scheduler: queue, sent, call } = scheduler()
     const busy = ['x', 'y', 'z'].map((name) => call(name, name))
     for (const one of busy) queue.submit(one)
     const ready = call('ready', 'vm')
