@@ -1,4 +1,4 @@
-import type { ResolvedConfig } from '../config/index.ts'
+import type { ResolvedConfig, ResolvedHost } from '../config/index.ts'
 import type { RelayAddress } from '../metrics/relay-client.ts'
 
 /** What the main process hands to every worker, JSON only. */
@@ -19,8 +19,8 @@ export interface AtpContext {
   plugins: string[]
   /** Allure results are written. */
   allure: boolean
-  /** Configured hosts: their VMs are attached by name. */
-  hosts: { id: string; uri: string }[]
+  /** Configured hosts: their VMs are attached by name. Passwords are still to be read where they are used. */
+  hosts: ResolvedHost[]
   /** VMs can be made to order (a lab is configured). */
   lab: boolean
   /** Where workers send the figures of their connections; undefined where nobody wants them. */

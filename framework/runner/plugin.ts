@@ -8,7 +8,6 @@ import { loadConfig, type ResolvedConfig } from '../config/index.ts'
 import { loadPlugins } from '../plugins/index.ts'
 import { scenarioPlugin } from '../scenario/vite-plugin.ts'
 import { VitestAdapter } from './adapter.ts'
-import { uriOf } from './configured-hosts.ts'
 import type { RelayAddress } from '../metrics/relay-client.ts'
 import type { AtpContext } from './context.ts'
 import { fileReporters } from './reporting.ts'
@@ -117,7 +116,7 @@ export function contextOf(config: ResolvedConfig, run: string, metrics?: RelayAd
     secrets: config.secrets,
     plugins: config.plugins,
     allure: config.report.allure !== undefined,
-    hosts: config.hosts.map((host) => ({ id: host.id, uri: uriOf(host) })),
+    hosts: config.hosts,
     lab: config.lab !== undefined,
     metrics,
   }

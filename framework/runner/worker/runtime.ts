@@ -1,20 +1,22 @@
 import { inject } from 'vitest'
 import { configError, Secret } from '../../core/index.ts'
 import { createVm, type DesktopVm } from '../../desktop/index.ts'
-import { HostConnection } from '../../hosts/index.ts'
+import { TransportManager, type HostInfo } from '../../hosts/index.ts'
 import { BrokerClient, type Lease, type LeaseRequest, type VmRequest } from '../../leases/index.ts'
 import { readSecret } from '../../config/secrets.ts'
+import { hostSettingsOf, uriOf } from '../configured-hosts.ts'
 import type { AtpContext } from '../context.ts'
+import { workerObserver } from './metrics.ts'
 import type { TestScope } from './test-scope.ts'
 
 /**
- * What a worker process keeps across tests: one broker connection and one connection per hypervisor host. Both
- * end with the process; leases end with the test that took them.
+ * What a worker process keeps across tests: one broker connection, and connections to the hypervisor hosts it has
+ * come to use. Both end with the process; leases end with the test that took them.
  */
 class WorkerRuntime {
   readonly context: AtpContext = inject('atp')
   #broker: Promise<BrokerClient> | undefined
-  readonly #hosts = new Map<string, Promise<HostConnection>>()
+  readonly #transport = new TransportManager({ observe: workerObserver() })
 
   broker(): Promise<BrokerClient> {
     this.#broker ??= BrokerClient.connect({
@@ -29,14 +31,15 @@ class WorkerRuntime {
     return this.#broker
   }
 
-  host(id: string, uri: string): Promise<HostConnection> {
-    let host = this.#hosts.get(uri)
-    if (!host) {
-      host = HostConnection.open({ id, uri })
-      this.#hosts.set(uri, host)
-      host.catch(() => this.#hosts.delete(uri))
-    }
-    return host
+  /**
+   * Makes a host known to this worker: with the settings of the configuration, or one of the provider's by its URI.
+   *
+   * @throws `ATP_HOST_DUPLICATE` where two hosts have one id, `ATP_SECRET_MISSING`.
+   */
+  #know({ id, uri }: HostInfo): void {
+    if (this.#transport.hosts().some((known) => known.id === id && known.uri === uri)) return
+    const configured = this.context.hosts.find((host) => host.id === id && uriOf(host) === uri)
+    this.#transport.addHost(configured ? hostSettingsOf(configured) : { id, uri })
   }
 
   /**
@@ -44,15 +47,22 @@ class WorkerRuntime {
    *
    * @throws `ATP_VM_MISSING`, `ATP_VM_AMBIGUOUS`.
    */
-  async locate(name: string, hostId: string | undefined): Promise<{ host: { id: string; uri: string }; uuid: string }> {
-    const hosts = this.context.hosts.filter((host) => hostId === undefined || host.id === hostId)
-    const found = await Promise.all(
-      hosts.map(async (host) => {
-        const control = await (await this.host(host.id, host.uri)).client('control')
-        const domain = (await control.listDomains()).find((one) => one.name === name || one.uuid === name)
-        return domain ? [{ host, uuid: domain.uuid }] : []
-      }),
+  async locate(name: string, hostId: string | undefined): Promise<{ host: HostInfo; uuid: string }> {
+    const hosts = this.context.hosts
+      .filter((host) => hostId === undefined || host.id === hostId)
+      .map((host) => ({ id: host.id, uri: uriOf(host) }))
+    for (const host of hosts) this.#know(host)
+    const asked = await this.#transport.executeOnHosts(
+      hosts.map((host) => host.id),
+      async (connection, signal) => (await connection.client('control', { signal })).listDomains({ signal }),
+      { idempotent: true },
     )
+    const found = asked.map((outcome, index) => {
+      // The VM might be on the host that does not answer: then there would be two.
+      if (outcome.status === 'rejected') throw outcome.error
+      const domain = outcome.value.find((one) => one.name === name || one.uuid === name)
+      return domain ? [{ host: hosts[index] as HostInfo, uuid: domain.uuid }] : []
+    })
     const [first, ...more] = found.flat()
     if (first && more.length === 0) return first
     const where = hosts.map((host) => host.id).join(', ') || 'no host (none is configured)'
@@ -118,13 +128,18 @@ class WorkerRuntime {
   }
 
   async #open(scope: TestScope, leased: Lease['vms'][number]): Promise<DesktopVm> {
-    const host = await this.host(leased.host.id, leased.host.uri)
+    this.#know(leased.host)
+    const lease = await scope.use(
+      `connection to host ${leased.host.id}`,
+      (signal) => this.#transport.getLibvirtConnection(leased.host.id, { signal }),
+      (connection) => connection.release(),
+    )
     const vm = await scope.use(
       `VM ${leased.name}`,
       () =>
         createVm({
           leased,
-          host,
+          host: lease.connection,
           onDelivery: (delivery) => {
             const { vm: name, ...record } = delivery
             scope.record({
