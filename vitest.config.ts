@@ -15,6 +15,12 @@ export default defineConfig({
   test: {
     reporters: ['default', './tests/summary-reporter.ts'],
     globalSetup: './tests/temporary-folder.ts',
+    // "npm run coverage": the rooms between a spec and its hypervisors.
+    coverage: {
+      include: ['transport', 'protocols', 'hosts'].map((room) => `framework/${room}/**/*.ts`),
+      reporter: ['text', 'html'],
+      thresholds: { lines: 80, branches: 80 },
+    },
     // They mostly wait for real peers.
     maxWorkers: Math.max(3, availableParallelism()),
     projects: [
