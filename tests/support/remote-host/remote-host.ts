@@ -37,6 +37,7 @@ export interface Certificates {
 /** Names the server's certificate holds. 127.0.0.2 is none of them. */
 const SERVER_NAMES = ['DNS:localhost', 'IP:127.0.0.1', 'IP:::1']
 const START_ATTEMPTS = 3
+const VIRSH_MAX_BYTES = 64 * 1024 * 1024
 
 /** Why no such host can run here; undefined when one can. */
 export function missingHostPart(listen: readonly Listener[]): string | undefined {
@@ -151,13 +152,14 @@ export class RemoteHost {
   }
 
   /** What libvirt's own client prints on one way. Throws when it fails, with what it says. */
-  virsh(way: Way | HostInfo, ...args: string[]): string {
-    const { uri } = typeof way === 'string' ? this.info(way) : way
+  virsh(way: Way, ...args: string[]): string {
+    const { uri } = this.info(way)
     return execFileSync(PROGRAMS.virsh, ['-c', uri, ...args], {
       env: { ...this.daemon.env, ...this.#env },
       encoding: 'utf8',
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: 60_000,
+      maxBuffer: VIRSH_MAX_BYTES,
     })
   }
 
