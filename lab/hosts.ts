@@ -17,6 +17,7 @@ import { daemonUser, giveTo, type DaemonUser } from './daemon-user.ts'
 import { withLock } from './lock.ts'
 import type { LabPaths } from './paths.ts'
 import { programEnv, runProgram } from './run-program.ts'
+import { makeRuntimeFolder, removeRuntimeFolder } from './runtime-folder.ts'
 
 const START_TIMEOUT_MS = 60_000
 const STOP_TIMEOUT_MS = 10_000
@@ -49,6 +50,8 @@ export function labHost(paths: LabPaths, index: number): LabHost {
     log: join(folder, 'libvirtd.log'),
   }
 }
+
+const runtimeFolder = (host: LabHost) => join(host.folder, 'r')
 
 /** Every host that was ever started here, running or not. */
 export async function knownHosts(paths: LabPaths): Promise<LabHost[]> {
@@ -123,7 +126,7 @@ async function answers(host: LabHost, options: CallOptions): Promise<boolean> {
 
 /** Short names: every socket path below must stay under Linux' limit. */
 async function prepareFolder(host: LabHost, user: DaemonUser): Promise<void> {
-  const folders = ['', 'r', 'c', 'c/libvirt', 'k', 'd', 'v', 's'].map((name) => join(host.folder, name))
+  const folders = ['', 'c', 'c/libvirt', 'k', 'd', 'v', 's'].map((name) => join(host.folder, name))
   // What is above belongs to the caller and must let the daemons' user pass, whoever made it.
   const above = dirname(host.folder)
   await mkdir(above, { recursive: true, mode: 0o755 })
@@ -136,6 +139,8 @@ async function prepareFolder(host: LabHost, user: DaemonUser): Promise<void> {
   await rm(host.log, { force: true })
   await writeFile(daemonConf, `log_outputs = "3:file:${host.log}"\n`)
   await giveTo(user, ...folders, qemuConf, daemonConf)
+  // VMs that outlived their daemon are found again by what it noted there.
+  if ((await vmPids(host)).length === 0) await makeRuntimeFolder(runtimeFolder(host), user)
 }
 
 /** @throws `ATP_LAB_PATH` when the daemons' user cannot get there: a private home of root, for example. */
@@ -176,7 +181,7 @@ async function launch(host: LabHost, user: DaemonUser, options: CallOptions): Pr
       env: {
         PATH: programEnv()['PATH'],
         HOME: host.folder,
-        XDG_RUNTIME_DIR: join(host.folder, 'r'),
+        XDG_RUNTIME_DIR: runtimeFolder(host),
         XDG_CONFIG_HOME: join(host.folder, 'c'),
         XDG_CACHE_HOME: join(host.folder, 'k'),
         XDG_DATA_HOME: join(host.folder, 'd'),
@@ -244,5 +249,12 @@ export async function stopHost(host: LabHost, options: CallOptions = {}): Promis
         remedy: 'run this as the user who started the lab',
       })
     }
+  })
+}
+
+/** Removes what a host keeps in memory, unless somebody uses the host. */
+export async function forgetHost(host: LabHost, options: CallOptions = {}): Promise<void> {
+  await withLock(`host ${host.folder}`, { timeoutMs: START_TIMEOUT_MS, ...options }, async () => {
+    if (!(await hostInUse(host))) await removeRuntimeFolder(runtimeFolder(host))
   })
 }

@@ -3,7 +3,17 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CallOptions } from '../framework/core/index.ts'
 import type { HostDescription, OwnerTag, VmProvider } from '../framework/leases/api.ts'
-import { daemonLog, daemonPid, hostInUse, knownHosts, openHost, startHost, stopHost, type LabHost } from './hosts.ts'
+import {
+  daemonLog,
+  daemonPid,
+  forgetHost,
+  hostInUse,
+  knownHosts,
+  openHost,
+  startHost,
+  stopHost,
+  type LabHost,
+} from './hosts.ts'
 import { findImage } from './image/build.ts'
 import { knownKvmVerdict, type KvmVerdict } from './kvm.ts'
 import { labPaths } from './paths.ts'
@@ -58,9 +68,13 @@ export async function labUp({ config = {}, onProgress, ...bounds }: LabOptions =
 export async function labDown({ onProgress, ...bounds }: LabOptions = {}): Promise<{ hosts: number; vms: number }> {
   const hosts = await Promise.all(
     (await knownHosts(labPaths())).map(async (host) => {
-      if (!(await hostInUse(host))) return undefined
+      if (!(await hostInUse(host))) {
+        await forgetHost(host, bounds)
+        return undefined
+      }
       const vms = await destroyAll(host, bounds)
       await stopHost(host, bounds)
+      await forgetHost(host, bounds)
       onProgress?.(`${host.id} stopped`)
       return vms
     }),
