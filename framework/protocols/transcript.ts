@@ -16,7 +16,7 @@ export interface TranscriptEntry {
 }
 
 export interface TranscriptOptions {
-  /** All entries together; the oldest go first. Default 1 MiB. */
+  /** Memory of all entries together, about; the oldest go first. Default 1 MiB. */
   limitBytes?: number
   /** One entry. Default 4 KiB. */
   entryLimitBytes?: number
@@ -24,6 +24,8 @@ export interface TranscriptOptions {
 
 const LOGS = { qmp: logger('qmp'), qga: logger('qga'), 'virtio-serial': logger('virtio-serial') }
 const OTHER_LOG = logger('protocols')
+/** What an entry takes besides its text: the object, its numbers, the string's header. */
+const ENTRY_BYTES = 112
 const WITHHELD = '••• withheld: a secret was being entered'
 
 /**
@@ -58,7 +60,7 @@ export class TranscriptRecorder {
     }
     logOf(protocol).trace('{vm} {protocol} {direction} {text}', { vm, protocol, direction, text: entry.text })
     this.#entries.push(entry)
-    this.#bytes += entry.text.length
+    this.#bytes += ENTRY_BYTES + entry.text.length
     if (this.#bytes > this.#limitBytes) this.#makeRoom()
   }
 
@@ -66,7 +68,7 @@ export class TranscriptRecorder {
   #makeRoom(): void {
     let drop = 0
     while (this.#bytes > this.#limitBytes * 0.75 && drop < this.#entries.length - 1) {
-      this.#bytes -= (this.#entries[drop++] as TranscriptEntry).text.length
+      this.#bytes -= ENTRY_BYTES + (this.#entries[drop++] as TranscriptEntry).text.length
     }
     this.#entries = this.#entries.slice(drop)
     this.#dropped += drop
