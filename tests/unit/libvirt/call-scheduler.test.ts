@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import {
   CallScheduler,
   type ScheduledCall,
@@ -83,5 +83,99 @@ describe('call scheduler', () => {
     for (const one of [busy[1], busy[2], waiting]) queue.finished(one as Named)
     expect(queue.inFlight).toBe(0)
     expect(queue.queued).toBe(0)
+  })
+})
+
+describe('several connections', () => {
+  it('take calls of others once they share, each within its own limits', () => {
+    const { scheduler: queue, sent, call, attach } = scheduler()
+    for (const name of ['l1', 'l2', 'l3', 'l4', 'l5']) queue.submit(call(name, name))
+    const second = attach('2:')
+    expect(sent).toEqual(['l1', 'l2', 'l3'])
+    queue.share(second)
+    expect(sent.slice(3)).toEqual(['2:l4', '2:l5'])
+    queue.submit(call('h1', undefined, true))
+    queue.submit(call('h2', undefined, true))
+    expect(sent.slice(5)).toEqual(['h1'])
+    expect(queue.connections).toBe(2)
+    expect(queue.inFlight).toBe(6)
+  })
+
+  it('keep the order of a lane across them', () => {
+    const { scheduler: queue, sent, call, attach } = scheduler()
+    queue.share(attach('2:'))
+    const stuck = ['s1', 's2', 's3'].map((name) => call(name, name))
+    for (const one of stuck) queue.submit(one)
+    const calls = ['a', 'b'].map((name) => call(name, 'vm'))
+    for (const one of calls) queue.submit(one)
+    expect(sent).toEqual(['s1', 's2', 's3', '2:a'])
+    queue.finished(calls[0] as Named)
+    expect(sent.at(-1)).toBe('2:b')
+  })
+
+  it('leave a bound call to its own, which holds up nobody', () => {
+    const { scheduler: queue, sent, call, attach } = scheduler()
+    const stuck = ['s1', 's2', 's3'].map((name) => call(name, name))
+    for (const one of stuck) queue.submit(one)
+    queue.submit(call('bound', undefined, false, true))
+    queue.submit(call('free'))
+    queue.share(attach('2:'))
+    expect(sent.slice(3)).toEqual(['2:free'])
+    queue.finished(stuck[0] as Named)
+    expect(sent.at(-1)).toBe('bound')
+  })
+
+  it('pass on what waited for one that ends', () => {
+    const { scheduler: queue, sent, call, attach } = scheduler()
+    const second = attach('2:')
+    queue.share(second)
+    for (const name of ['s1', 's2', 's3']) queue.submit(call(name, name))
+    queue.submit(call('lost', 'vm'))
+    queue.submit(call('next', 'vm'))
+    expect(queue.isIdle(second)).toBe(false)
+    expect(sent.slice(3)).toEqual(['2:lost'])
+    queue.detach(second)
+    expect(queue.queued).toBe(1)
+    expect(queue.connections).toBe(1)
+    queue.share(attach('3:'))
+    expect(sent.at(-1)).toBe('3:next')
+  })
+
+  it('are asked for while stuck calls hold what others wait for, and only then', async () => {
+    vi.useFakeTimers()
+    try {
+      const { scheduler: queue, call, attach } = scheduler({ stuckAfterMs: 100 })
+      let asked = 0
+      queue.onShortage = () => asked++
+      const stuck = ['s1', 's2', 's3'].map((name) => call(name, name))
+      for (const one of stuck) queue.submit(one)
+      await vi.advanceTimersByTimeAsync(1000)
+      expect(asked).toBe(0)
+      const waiting = call('waiting')
+      queue.submit(waiting)
+      await vi.advanceTimersByTimeAsync(99)
+      expect(asked).toBe(0)
+      await vi.advanceTimersByTimeAsync(201)
+      expect(asked).toBe(3)
+      queue.share(attach('2:'))
+      expect(waiting.state).toBe('sent')
+      await vi.advanceTimersByTimeAsync(1000)
+      expect(asked).toBe(3)
+      // A whole healthy connection's worth of slots moves: busy, not stuck.
+      queue.finished(waiting)
+      const busy = Array.from({ length: 12 }, (_, at) => call(`busy${at}`))
+      for (const one of busy) queue.submit(one)
+      for (let at = 0; at < 9; at += 3) {
+        await vi.advanceTimersByTimeAsync(60)
+        for (const one of busy.slice(at, at + 3)) queue.finished(one)
+      }
+      expect(asked).toBe(3)
+      queue.clear()
+      queue.submit(call('after'))
+      await vi.advanceTimersByTimeAsync(1000)
+      expect(asked).toBe(3)
+    } finally {
+      vi.useRealTimers()
+    }
   })
 })
