@@ -28,20 +28,23 @@ export async function examineCertificate(
   return judgeCertificate(certificate, now)
 }
 
+type Shown = Pick<PeerCertificate, 'subject' | 'issuer' | 'valid_from' | 'valid_to' | 'subjectaltname'>
+
 /** Who it was made for, and whether it is, or soon will be, too old. */
 export function judgeCertificate(
-  { subject, issuer, valid_from, valid_to }: Pick<PeerCertificate, 'subject' | 'issuer' | 'valid_from' | 'valid_to'>,
+  { subject, issuer, valid_from, valid_to, subjectaltname }: Shown,
   now: number,
 ): Finding {
   const what = 'certificate'
   const end = Date.parse(valid_to)
   const day = (text: string) => new Date(Date.parse(text)).toISOString().slice(0, 10)
-  const name = `"${subject.CN ?? '(no name)'}" by "${issuer.CN ?? '(no name)'}"`
+  const names = subjectaltname ? ` for ${subjectaltname}` : ''
+  const name = `"${subject.CN ?? '(no name)'}"${names}, by "${issuer.CN ?? '(no name)'}"`
   const remedy = 'issue a new server certificate and restart the daemon'
-  if (end < now) return { state: 'bad', what, detail: `${name} expired on ${day(valid_to)}`, remedy }
+  if (end < now) return { state: 'bad', what, detail: `${name}, expired on ${day(valid_to)}`, remedy }
   if (Date.parse(valid_from) > now) {
     const clocks = 'compare the clocks of both machines'
-    return { state: 'bad', what, detail: `${name} is valid only from ${day(valid_from)}`, remedy: clocks }
+    return { state: 'bad', what, detail: `${name}, valid only from ${day(valid_from)}`, remedy: clocks }
   }
   const days = Math.floor((end - now) / DAY_MS)
   const detail = `${name}, valid until ${day(valid_to)}`

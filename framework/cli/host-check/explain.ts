@@ -94,6 +94,11 @@ const RULES: Rule[] = [
     remedy: () => 'add the user to the group libvirt on the host, or let polkit allow org.libvirt.unix.manage',
   },
   {
+    when: (told) => told.codes.has('ATP_LIBVIRT_TIMEOUT') && /listing ways of authentication/.test(told.text),
+    remedy: () =>
+      'the connection is there and nobody serves it: the daemon hangs or takes no more clients (max_clients, max_anonymous_clients in libvirtd.conf), or something else listens there',
+  },
+  {
     when: any('ATP_LIBVIRT_ENDED'),
     remedy: () =>
       'the daemon closed the connection: too many clients (max_clients, max_anonymous_clients in libvirtd.conf), or it is just ending; its journal says which',

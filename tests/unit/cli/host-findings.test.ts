@@ -90,6 +90,7 @@ describe('certificates', () => {
   const certificate = (from: string, to: string) => ({
     subject: { CN: 'kvm-1' },
     issuer: { CN: 'Lab CA' },
+    subjectaltname: 'DNS:kvm-1.example',
     valid_from: from,
     valid_to: to,
   })
@@ -97,7 +98,12 @@ describe('certificates', () => {
   const judge = (from: string, to: string) => judgeCertificate(certificate(from, to) as never, now)
 
   it.each([
-    ['Jan  1 00:00:00 2026 GMT', 'Jan  1 00:00:00 2027 GMT', 'ok', '"kvm-1" by "Lab CA", valid until 2027-01-01'],
+    [
+      'Jan  1 00:00:00 2026 GMT',
+      'Jan  1 00:00:00 2027 GMT',
+      'ok',
+      '"kvm-1" for DNS:kvm-1.example, by "Lab CA", valid until 2027-01-01',
+    ],
     ['Jan  1 00:00:00 2026 GMT', 'Jul  1 00:00:00 2026 GMT', 'warn', /valid until 2026-07-01: 15 days left/],
     ['Jan  1 00:00:00 2026 GMT', 'Jun  1 00:00:00 2026 GMT', 'bad', /expired on 2026-06-01/],
     ['Jul  1 00:00:00 2026 GMT', 'Jan  1 00:00:00 2027 GMT', 'bad', /valid only from 2026-07-01/],
