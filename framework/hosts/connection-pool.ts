@@ -1,4 +1,4 @@
-import { connectError, interrupted, isAtpError, messageOf, stateError, withDeadline } from '../core/index.ts'
+import { connectError, interrupted, isAtpError, logger, messageOf, stateError, withDeadline } from '../core/index.ts'
 import { retryDelayMs } from './back-off.ts'
 import type {
   AcquireOptions,
@@ -11,27 +11,16 @@ import type {
   UseOptions,
 } from './connection-pool-api.ts'
 import { poolSettings, type PoolSettings } from './connection-pool-settings.ts'
+import { PoolSlot, usesOf } from './connection-pool-slot.ts'
 import { choiceBy, type Choice } from './connection-pool-strategy.ts'
 import { mayHeal } from './healing.ts'
 import type { HostConnection } from './host-connection.ts'
 import type { ConnectionState } from './link.ts'
 import { LatencyHistogram } from './latency-histogram.ts'
 
-interface Slot<M> {
-  readonly member: M
-  uses: number
-  /** It has not been connected yet, and its attempt is under way. */
-  fresh: boolean
-  /** It restores itself, and somebody waits for that. */
-  hurried: boolean
-  /** When it was last used or became usable. */
-  idleSinceMs: number
-  unwatch: () => void
-}
-
-interface Waiter<M> {
+interface Waiter<M extends PoolMember> {
   readonly avoid: M | undefined
-  serve(slot: Slot<M>): void
+  serve(slot: PoolSlot<M>): void
   fail(error: Error): void
 }
 
@@ -54,7 +43,9 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   readonly #create: () => M
   readonly #random: () => number
   readonly #choose: Choice
-  readonly #slots = new Set<Slot<M>>()
+  readonly #slots = new Set<PoolSlot<M>>()
+  /** Given up, but somebody still holds them: they stay open, so that their own errors say what happened. */
+  readonly #retired = new Set<PoolSlot<M>>()
   readonly #waiters = new Set<Waiter<M>>()
   readonly #closing = new AbortController()
   readonly #acquired = new LatencyHistogram()
@@ -129,7 +120,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
 
   metrics(): PoolMetrics {
     const slots = [...this.#slots]
-    const usable = slots.filter(isUsable)
+    const usable = slots.filter((slot) => slot.usable)
     const active = usable.filter((slot) => slot.uses > 0).length
     return {
       total: slots.length,
@@ -137,7 +128,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       idle: usable.length - active,
       connecting: slots.length - usable.length,
       failed: this.#failed,
-      uses: usesOf(slots),
+      uses: this.#uses,
       usesTotal: this.#usesTotal,
       waiting: this.#waiters.size,
       acquire: figures(this.#acquired),
@@ -155,24 +146,35 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     this.#closing.abort()
     clearTimeout(this.#growing)
     clearTimeout(this.#shrinking)
-    for (const waiter of [...this.#waiters]) waiter.fail(this.#closedError())
-    if (drainTimeoutMs > 0 && this.#ended === undefined) await this.#drained(drainTimeoutMs)
-    const cut = this.#ended === undefined ? usesOf([...this.#slots]) : 0
-    this.#ended ??= this.#end()
+    for (const waiter of this.#waiters) waiter.fail(this.#closedError())
+    if (drainTimeoutMs > 0 && !this.#ended) await this.#drained(drainTimeoutMs)
+    if (this.#ended) return this.#ended.then(() => 0)
+    const cut = this.#uses
+    if (cut > 0) {
+      logger('hosts').warn('host "{host}": {cut} tasks lose their connection: they did not end in time', {
+        host: this.#host,
+        cut,
+      })
+    }
+    this.#ended = this.#end()
     await this.#ended
     return cut
   }
 
   async #end(): Promise<void> {
-    const slots = [...this.#slots]
+    const slots = [...this.#slots, ...this.#retired]
     this.#slots.clear()
+    this.#retired.clear()
     this.#onUnused()
-    for (const slot of slots) slot.unwatch()
-    await Promise.all(slots.map((slot) => slot.member.close()))
+    await Promise.all(slots.map((slot) => slot.discard()))
+  }
+
+  get #uses(): number {
+    return usesOf(this.#slots) + usesOf(this.#retired)
   }
 
   async #drained(timeoutMs: number): Promise<void> {
-    if (usesOf([...this.#slots]) === 0) return
+    if (this.#uses === 0) return
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, timeoutMs)
       const others = this.#onUnused
@@ -184,14 +186,14 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     })
   }
 
-  #pick(avoid: M | undefined): Slot<M> | undefined {
-    const usable = [...this.#slots].filter(isUsable)
+  #pick(avoid: M | undefined): PoolSlot<M> | undefined {
+    const usable = [...this.#slots].filter((slot) => slot.usable)
     const preferred = usable.filter((slot) => slot.member !== avoid)
     const candidates = preferred.length > 0 ? preferred : usable
     return candidates.length > 0 ? this.#choose(candidates) : undefined
   }
 
-  #lend(slot: Slot<M>): PooledConnection<M> {
+  #lend(slot: PoolSlot<M>): PooledConnection<M> {
     slot.uses++
     this.#usesTotal++
     let released = false
@@ -200,7 +202,8 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       released = true
       slot.uses--
       slot.idleSinceMs = performance.now()
-      if (usesOf([...this.#slots]) === 0) this.#onUnused()
+      if (slot.uses === 0 && this.#retired.delete(slot)) void slot.discard()
+      if (this.#uses === 0) this.#onUnused()
       this.#maintain()
     }
     return { connection: slot.member, release, [Symbol.dispose]: release }
@@ -230,7 +233,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       signal?.addEventListener('abort', onAbort, { once: true })
       if (this.#waiters.size === 0) this.#failuresInARow = 0
       this.#waiters.add(waiter)
-      for (const away of this.#slots) this.#hurry(away)
+      for (const slot of this.#slots) slot.hurry(this.#closing.signal)
       // Somebody wants it now: the pause after earlier failures is over.
       this.#nextAttemptMs = 0
       this.#maintain()
@@ -240,7 +243,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   /** Serves who waits, connects what is missing, sees to what is idle. To be called whenever anything changed. */
   #maintain(): void {
     if (this.#closing.signal.aborted) return
-    for (const waiter of [...this.#waiters]) {
+    for (const waiter of this.#waiters) {
       const slot = this.#pick(waiter.avoid)
       if (!slot) break
       waiter.serve(slot)
@@ -264,32 +267,22 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     const { min, max, maxUsesPerConnection } = this.#settings
     if (slots.length < min) return true
     if (slots.length >= max || slots.some((slot) => slot.fresh)) return false
-    const usable = slots.filter(isUsable)
+    const usable = slots.filter((slot) => slot.usable)
     const load = usesOf(usable) + this.#waiters.size
     return Math.ceil(load / maxUsesPerConnection) > usable.length
   }
 
-  #hurry(slot: Slot<M>): void {
-    if (slot.member.state !== 'reconnecting' || slot.hurried) return
-    slot.hurried = true
-    const settled = () => (slot.hurried = false)
-    // What comes of it is told by its state.
-    slot.member.connect({ signal: this.#closing.signal }).then(settled, settled)
-  }
-
   async #connect(): Promise<void> {
     const startedMs = performance.now()
-    let slot: Slot<M> | undefined
+    let slot: PoolSlot<M> | undefined
     try {
-      const member = this.#create()
-      slot = { member, uses: 0, fresh: true, hurried: false, idleSinceMs: startedMs, unwatch: () => {} }
+      const made: PoolSlot<M> = new PoolSlot(this.#host, this.#create(), (to, error) => this.#changed(made, to, error))
+      slot = made
       this.#slots.add(slot)
-      const added = slot
-      slot.unwatch = member.onStateChange(({ to, error }) => this.#changed(added, to, error))
-      await member.connect({ signal: this.#closing.signal })
+      await slot.member.connect({ signal: this.#closing.signal })
       slot.fresh = false
       this.#connected.record(performance.now() - startedMs)
-      this.#changed(slot, member.state, undefined)
+      this.#changed(slot, slot.member.state, undefined)
     } catch (error) {
       if (slot) slot.fresh = false
       const goesOn = slot?.member.state === 'connecting' || slot?.member.state === 'reconnecting'
@@ -299,7 +292,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     }
   }
 
-  #changed(slot: Slot<M>, state: ConnectionState, error: Error | undefined): void {
+  #changed(slot: PoolSlot<M>, state: ConnectionState, error: Error | undefined): void {
     if (!this.#slots.has(slot)) return
     if (error) this.#lastError = error
     if (state === 'connected') {
@@ -314,11 +307,10 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   }
 
   /** A connection will not come (back): it is closed; those who wait are told where nothing else is to be hoped for. */
-  #giveUp(slot: Slot<M> | undefined, error: unknown): void {
+  #giveUp(slot: PoolSlot<M> | undefined, error: unknown): void {
     if (this.#closing.signal.aborted || (slot && !this.#slots.delete(slot))) return
-    slot?.unwatch()
-    // It is of no use any more; what its end comes to changes nothing.
-    slot?.member.close().catch(() => {})
+    if (slot && slot.uses > 0) this.#retired.add(slot)
+    else if (slot) void slot.discard()
     this.#failed++
     this.#failuresInARow++
     this.#lastError = error
@@ -330,7 +322,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     const known = this.#connected.count > 0
     if (alone && (final || (!known && this.#failuresInARow >= ATTEMPTS_AT_UNKNOWN_HOST))) {
       const attempts = this.#failuresInARow === 1 ? 'at the first attempt' : `in ${this.#failuresInARow} attempts`
-      for (const waiter of [...this.#waiters]) waiter.fail(this.#unavailable(attempts))
+      for (const waiter of this.#waiters) waiter.fail(this.#unavailable(attempts))
     }
   }
 
@@ -341,16 +333,14 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     if (this.#slots.size <= min) return
     const nowMs = performance.now()
     const idle = [...this.#slots].filter((slot) => slot.uses === 0 && !slot.fresh)
-    const leftMs = (slot: Slot<M>) => slot.idleSinceMs + idleTimeoutMs - nowMs
+    const leftMs = (slot: PoolSlot<M>) => slot.idleSinceMs + idleTimeoutMs - nowMs
     // Those that are of no use go first, then those idle for longest.
     const over = idle
       .filter((slot) => leftMs(slot) <= 0)
-      .sort((a, b) => Number(isUsable(a)) - Number(isUsable(b)) || a.idleSinceMs - b.idleSinceMs)
+      .sort((a, b) => Number(a.usable) - Number(b.usable) || a.idleSinceMs - b.idleSinceMs)
     for (const slot of over.slice(0, this.#slots.size - min)) {
       this.#slots.delete(slot)
-      slot.unwatch()
-      // Nobody uses it; what its end comes to changes nothing.
-      slot.member.close().catch(() => {})
+      void slot.discard()
     }
     const waits = idle.filter((slot) => leftMs(slot) > 0).map(leftMs)
     if (this.#slots.size > min && waits.length > 0)
@@ -380,14 +370,6 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   #assertOpen(): void {
     if (this.#closing.signal.aborted) throw this.#closedError()
   }
-}
-
-function isUsable<M extends PoolMember>(slot: Slot<M>): boolean {
-  return slot.member.state === 'connected'
-}
-
-function usesOf(slots: readonly { uses: number }[]): number {
-  return slots.reduce((sum, slot) => sum + slot.uses, 0)
 }
 
 /** The task's connection broke under it. */

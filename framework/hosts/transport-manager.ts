@@ -67,9 +67,9 @@ export class TransportManager {
    */
   addHost(host: HostSettings): void {
     this.#assertOpen()
-    const checked = checkedHost(host)
-    if (this.#hosts.has(checked.id)) throw duplicate(checked.id)
-    this.#add(checked)
+    const made = this.#make(checkedHost(host))
+    if (this.#hosts.has(idOf(made))) throw duplicate(idOf(made))
+    this.#add(made)
   }
 
   /**
@@ -79,7 +79,7 @@ export class TransportManager {
    * @returns how many tasks were still running when they lost their connection.
    * @throws `ATP_HOST_UNKNOWN`
    */
-  removeHost(id: string, { drainTimeoutMs = this.#options.drainTimeoutMs } = {}): Promise<number> {
+  async removeHost(id: string, { drainTimeoutMs = this.#options.drainTimeoutMs } = {}): Promise<number> {
     const host = this.#host(id)
     this.#hosts.delete(id)
     return this.#drain(host, drainTimeoutMs)
@@ -107,28 +107,23 @@ export class TransportManager {
       if (wanted.has(host.id)) throw duplicate(host.id)
       wanted.set(host.id, host)
     }
+    const stays = ({ settings }: ManagedHost) => {
+      const next = wanted.get(settings.id)
+      return next !== undefined && sameHost(settings, next)
+    }
+    const known = [...this.#hosts.values()]
+    const unchanged = known.filter(stays).map(idOf)
+    const leaving = known.filter((host) => !stays(host))
+    // Made before anything is taken away: making one can fail.
+    const coming = [...wanted.values()].filter(({ id }) => !unchanged.includes(id)).map((host) => this.#make(host))
     const changes = {
-      added: [] as string[],
-      removed: [] as string[],
-      changed: [] as string[],
-      unchanged: [] as string[],
+      added: coming.map(idOf).filter((id) => !this.#hosts.has(id)),
+      removed: leaving.map(idOf).filter((id) => !wanted.has(id)),
+      changed: leaving.map(idOf).filter((id) => wanted.has(id)),
+      unchanged,
     }
-    const leaving: ManagedHost[] = []
-    for (const [id, known] of [...this.#hosts]) {
-      const next = wanted.get(id)
-      if (next && sameHost(known.settings, next)) {
-        changes.unchanged.push(id)
-        continue
-      }
-      changes[next ? 'changed' : 'removed'].push(id)
-      leaving.push(known)
-      this.#hosts.delete(id)
-    }
-    for (const [id, host] of wanted) {
-      if (this.#hosts.has(id)) continue
-      if (!changes.changed.includes(id)) changes.added.push(id)
-      this.#add(host)
-    }
+    for (const host of leaving) this.#hosts.delete(idOf(host))
+    for (const host of coming) this.#add(host)
     const drained = Promise.all(leaving.map((host) => this.#drain(host, this.#options.drainTimeoutMs)))
     return { ...changes, drained: drained.then(() => {}) }
   }
@@ -197,10 +192,14 @@ export class TransportManager {
           errors.push(error)
         }
       }
-      throw connectError('ATP_HOSTS_UNAVAILABLE', `none of ${ids.join(', ') || 'no hosts'} can be used`, {
-        cause: new AggregateError(errors, errors.map((error) => error.message).join('\n')),
-        retryable: errors.some((error) => isAtpError(error) && error.retryable),
-      })
+      throw connectError(
+        'ATP_HOSTS_UNAVAILABLE',
+        `none of the hosts can be used: ${ids.join(', ') || 'none was named'}`,
+        {
+          cause: new AggregateError(errors, errors.map((error) => error.message).join('\n')),
+          retryable: errors.some((error) => isAtpError(error) && error.retryable),
+        },
+      )
     })
   }
 
@@ -220,10 +219,13 @@ export class TransportManager {
     await Promise.all(all.map((host) => host.pool.close({ drainTimeoutMs })))
   }
 
-  #add(settings: HostSettings): void {
+  #make(settings: HostSettings): ManagedHost {
     const { pool, observe, create } = this.#options
-    const host = new ManagedHost(settings, { pool, observe, create })
-    this.#hosts.set(settings.id, host)
+    return new ManagedHost(settings, { pool, observe, create })
+  }
+
+  #add(host: ManagedHost): void {
+    this.#hosts.set(idOf(host), host)
     host.pool.warm()
   }
 
@@ -249,6 +251,10 @@ export class TransportManager {
   #assertOpen(): void {
     if (this.#closed) throw stateError('ATP_HOSTS_CLOSED', 'the connections to all hosts are closed')
   }
+}
+
+function idOf({ settings }: ManagedHost): string {
+  return settings.id
 }
 
 function duplicate(id: string): Error {

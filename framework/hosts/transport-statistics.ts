@@ -1,6 +1,5 @@
 import { CallStatistics, type CallSummary } from './call-statistics.ts'
 import type { PoolMetrics } from './connection-pool-api.ts'
-import type { ManagedHost } from './managed-host.ts'
 import { TaskStatistics, type TaskFigures } from './task-statistics.ts'
 
 /** Numbers of one host since it was added. */
@@ -31,8 +30,15 @@ export interface ManagerStatistics {
 
 const COUNTS = ['total', 'active', 'idle', 'connecting', 'failed', 'uses', 'usesTotal', 'waiting'] as const
 
+/** What is counted about one host. */
+interface Counted {
+  readonly pool: { metrics(): PoolMetrics }
+  readonly tasks: TaskStatistics
+  readonly calls: CallStatistics
+}
+
 /** Adds up hosts. */
-export function totalsOf(hosts: readonly ManagedHost[]): TransportTotals {
+export function totalsOf(hosts: readonly Counted[]): TransportTotals {
   const tasks = new TaskStatistics()
   const calls = new CallStatistics()
   const connections = Object.fromEntries(COUNTS.map((count) => [count, 0])) as TransportTotals['connections']

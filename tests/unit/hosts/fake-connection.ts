@@ -48,7 +48,7 @@ export class FakeConnection implements PoolMember {
 
   become(to: ConnectionState, error?: Error): void {
     this.state = to
-    for (const handler of [...this.#handlers]) handler({ to, ...(error && { error }) })
+    for (const handler of this.#handlers) handler({ to, ...(error && { error }) })
   }
 
   async close(): Promise<void> {

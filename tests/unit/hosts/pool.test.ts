@@ -287,7 +287,10 @@ describe('uses', () => {
     const victims = [...runs].filter(([, tried]) => tried[0] === 'b').map(([task]) => task)
     expect(victims).toHaveLength(4)
     made[1]!.become('reconnecting', down())
-    for (const [task, gate] of gates.entries()) victims.includes(task) ? gate.reject(down('lost')) : gate.resolve()
+    for (const [task, gate] of gates.entries()) {
+      if (victims.includes(task)) gate.reject(down('lost'))
+      else gate.resolve()
+    }
     const outcomes = await Promise.all(tasks)
     expect(outcomes).not.toContain('b')
     for (const task of victims) expect(runs.get(task)).toEqual(['b', expect.stringMatching(/^[ac]$/)])
@@ -328,6 +331,40 @@ describe('uses', () => {
     )
     expect([result, seen.join('')]).toEqual(['done', 'aa'])
     await target.close()
+  })
+})
+
+describe('a connection that gives up while it is in use', () => {
+  it('is replaced at once, and closed when nobody holds it any more', async () => {
+    const { made, pool: target } = await warm({ random: () => 0 })
+    const lease = await target.acquire()
+    made[0]!.become('failed', down())
+    expect(target.metrics()).toMatchObject({ total: 0, uses: 1, failed: 1 })
+    await vi.advanceTimersByTimeAsync(50)
+    expect((await target.acquire()).connection.name).toBe('b')
+    expect(made[0]).toMatchObject({ closed: false })
+    lease.release()
+    expect(made[0]).toMatchObject({ closed: true, watched: false })
+    expect(target.metrics()).toMatchObject({ total: 1, uses: 1 })
+    await target.close()
+  })
+
+  it('is waited for where the pool drains, and closed with it', async () => {
+    const { made, pool: target } = await warm({})
+    await target.acquire()
+    made[0]!.become('disconnected', down())
+    const closing = target.close({ drainTimeoutMs: 100 })
+    await vi.advanceTimersByTimeAsync(99)
+    expect(made[0]).toMatchObject({ closed: false })
+    await vi.advanceTimersByTimeAsync(1)
+    expect(await closing).toBe(1)
+    expect(made[0]).toMatchObject({ closed: true, watched: false })
+  })
+
+  it('that cannot be closed harms nobody', async () => {
+    const { made, pool: target } = await warm({})
+    made[0]!.close = () => Promise.reject(new Error('stuck'))
+    expect(await target.close()).toBe(0)
   })
 })
 
