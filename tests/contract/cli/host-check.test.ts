@@ -1,13 +1,14 @@
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { checkHost } from '../../../framework/cli/host-check/check-host.ts'
 import { sshHelper } from '../../../framework/cli/host-check/ssh-helper.ts'
 import type { HostReport } from '../../../framework/cli/host-check/report.ts'
 import { Secret } from '../../../framework/core/index.ts'
 import type { HostInfo } from '../../../framework/hosts/index.ts'
 import { parseLibvirtUri } from '../../../framework/protocols/libvirt/index.ts'
-import { project } from '../../lab/project.ts'
+import { project, spec } from '../../lab/project.ts'
 import {
   missingHostPart,
   RemoteHost,
@@ -87,6 +88,36 @@ describe.skipIf(missing)('a host that is well', () => {
     const added = await home.run(['host', 'add', 'stored', '--uri', uri, '--check'])
     expect(added.code, added.stderr).toBe(0)
     expect(added.stdout).toContain('stored stored')
+  })
+
+  it('is used by specs when it is in hosts.yaml', { timeout: 60_000 }, async () => {
+    const { uri, access } = host.info('ssh')
+    const tls = host.info('tls')
+    const home = project(
+      {
+        'hosts.yaml': `hosts:
+  - { id: by-ssh, uri: "${uri}", allow: [${access?.allow?.join()}] }
+  - { id: by-tls, uri: "${tls.uri}", connection: { connections: shared, heartbeat: 5s } }
+`,
+        'specs/a.spec.ts': spec(
+          ['by-ssh', 'by-tls']
+            .map(
+              (id) => `describe('${id}', () => {
+  test.override('vmOptions', { domain: '桌面-1', host: '${id}' })
+  test('runs', async ({ vm }) => { await expect(vm).toBeRunning() })
+})`,
+            )
+            .join('\n'),
+        ),
+      },
+      { lab: false },
+    )
+    // A broker of its own, which ends with the run.
+    const state = mkdtempSync('/tmp/atp-h-')
+    onTestFinished(() => rmSync(state, { recursive: true, force: true }))
+    const { code, stdout, stderr } = await home.run(['test', '--reporter', 'plain'], { ATP_HOME: state })
+    expect(code, stdout + stderr).toBe(0)
+    expect(home.report().reports.map(({ status }) => status)).toEqual(['passed', 'passed'])
   })
 
   it('through the program that the host has', async () => {
