@@ -13,5 +13,5 @@ const JITTER = 0.25
  */
 export function retryDelayMs(retry: number, random: () => number = Math.random): number {
   const fullMs = FIRST_MS[retry - 1] ?? Math.min(STEP_MS * 2 ** (retry - FIRST_MS.length - 1), LONGEST_MS)
-  return fullMs * (1 - JITTER * random())
+  return Math.round(fullMs * (1 - JITTER * random()))
 }

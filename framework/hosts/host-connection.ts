@@ -305,10 +305,14 @@ export class HostConnection {
   async #close(): Promise<void> {
     this.#subscriptions.close()
     const reason = this.#closedError()
-    const { control, ...others } = this.#links
-    await Promise.all(Object.values(others).map((link) => link.close(reason)))
-    await control.close(reason)
+    await Promise.all(this.#others.map((link) => link.close(reason)))
+    await this.#links.control.close(reason)
     this.#handlers.clear()
+  }
+
+  /** Links beside the control connection. */
+  get #others(): Link[] {
+    return [this.#links.calls, this.#links.channels].filter((link) => link !== undefined)
   }
 
   #link(role: HostRole): Link {
@@ -341,9 +345,9 @@ export class HostConnection {
   async #open(role: HostRole, bounds: CallOptions): Promise<LibvirtClient> {
     const { access } = this.info
     const { keepaliveIntervalMs, keepaliveCount, observe, openTransport = dial } = this.#options
-    const stream = await openTransport(this.#parsed, { ...bounds, access })
+    const stream = (each: CallOptions) => openTransport(this.#parsed, { ...each, access })
     const link = { host: this.id, role }
-    return LibvirtClient.open(stream, {
+    return LibvirtClient.open(await stream(bounds), {
       path: this.#parsed.path,
       keepaliveIntervalMs,
       keepaliveCount,
@@ -355,8 +359,7 @@ export class HostConnection {
 
   async #prepare(client: LibvirtClient): Promise<void> {
     this.#reached = true
-    const { control, ...others } = this.#links
-    for (const link of Object.values(others)) link.wake()
+    for (const link of this.#others) link.wake()
     try {
       await this.#subscriptions.restore(client)
     } catch (error) {
@@ -368,9 +371,7 @@ export class HostConnection {
   #onControlChange(change: LinkChange): void {
     if (change.to !== 'connected') this.#reached = false
     if (change.to === 'failed' && change.error) {
-      for (const link of [this.#links.calls, this.#links.channels]) {
-        if (link && !link.current && link.state !== 'disconnected') link.fail(change.error)
-      }
+      for (const link of this.#others) if (!link.current && link.state !== 'disconnected') link.fail(change.error)
     }
     if (change.from !== change.to) this.#options.observe?.stateChanged({ host: this.id, ...change })
     for (const { handle } of this.#handlers) {

@@ -1,5 +1,5 @@
 import type { Domain, DomainState, LifecycleEvent, LifecycleEventName } from '../protocols/libvirt/index.ts'
-import type { HostView, SeenDomain } from './host-view.ts'
+import type { SeenDomain } from './host-view.ts'
 import type { EventKind } from './subscriptions.ts'
 
 export interface HostLifecycleEvent extends LifecycleEvent {

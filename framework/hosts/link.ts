@@ -252,10 +252,7 @@ export class Link {
       for (let retry = 1; ; retry++) {
         const delayMs = held?.() ? Infinity : retryDelayMs(retry)
         const dueMs = performance.now() + delayMs
-        this.#say(
-          'info',
-          `attempt ${retry} ${Number.isFinite(delayMs) ? `in ${Math.round(delayMs)} ms` : 'once the host is back'}`,
-        )
+        this.#say('info', `attempt ${retry} ${Number.isFinite(delayMs) ? `in ${delayMs} ms` : 'once the host is back'}`)
         this.#to('reconnecting', { error, attempt: retry, retryInMs: delayMs })
         let due = false
         let sign = false
@@ -371,8 +368,8 @@ export class Link {
 
   #unreachable(how = 'is not connected', waited?: Error): Error {
     const { what, context } = this.#options
-    const retryable = this.#state === 'reconnecting' || this.#state === 'connecting'
-    return unreachableError(what, how, this.#lastError ?? waited, { ...context, attempts: this.#attempts, retryable })
+    const cause = this.#lastError ?? waited
+    return unreachableError(what, how, cause, { ...context, attempts: this.#attempts, retryable: waited !== undefined })
   }
 
   #say(level: 'info' | 'warn' | 'error', text: string): void {
