@@ -21,6 +21,11 @@ export interface ConnectionPoolOptions<M extends PoolMember> extends PoolSetting
   host: string
   /** A new connection that is not connected yet. */
   create: () => M
+  /**
+   * After a connection was given up or could not be made: how often the pool tries again by itself. Beyond that, it
+   * does when somebody wants a connection. Default: no limit.
+   */
+  maxRetries?: number
   /** 0 ≤ x < 1, for the strategy `random` and the jitter of pauses. Default `Math.random`. */
   random?: () => number
 }

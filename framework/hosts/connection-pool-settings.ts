@@ -20,6 +20,9 @@ export interface PoolSettings {
   acquireTimeoutMs?: number
 }
 
+/** Longest time a timer can hold. */
+const LONGEST_MS = 2_147_483_647
+
 /** Fills in the defaults. @throws `ATP_POOL_SETTINGS` for numbers no pool can have. */
 export function poolSettings(settings: PoolSettings = {}): Required<PoolSettings> {
   const complete = {
@@ -40,7 +43,10 @@ export function poolSettings(settings: PoolSettings = {}): Required<PoolSettings
   )
   must(POOL_STRATEGIES.includes(strategy), `strategy is "${strategy}", not one of ${POOL_STRATEGIES.join(', ')}`)
   for (const name of ['idleTimeoutMs', 'acquireTimeoutMs'] as const)
-    must(complete[name] >= 0, `${name} is ${complete[name]}, not a number from 0`)
+    must(
+      complete[name] >= 0 && complete[name] <= LONGEST_MS,
+      `${name} is ${complete[name]}, not from 0 to ${LONGEST_MS}`,
+    )
   return complete
 }
 

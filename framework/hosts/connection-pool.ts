@@ -25,7 +25,7 @@ interface Waiter<M extends PoolMember> {
 }
 
 /** Before one more connection is tried at a host that refused it for good but keeps others. */
-const REFUSED_PAUSE_MS = 60_000
+const HOPELESS_PAUSE_MS = 60_000
 /** A host that was never reached is not waited for longer than these attempts take: a third of a second if it refuses. */
 const ATTEMPTS_AT_UNKNOWN_HOST = 4
 
@@ -41,6 +41,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   readonly #host: string
   readonly #settings: Required<PoolSettings>
   readonly #create: () => M
+  readonly #maxRetries: number
   readonly #random: () => number
   readonly #choose: Choice
   readonly #slots = new Set<PoolSlot<M>>()
@@ -63,9 +64,10 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   #ended: Promise<void> | undefined
 
   /** @throws `ATP_POOL_SETTINGS` */
-  constructor({ host, create, random = Math.random, ...settings }: ConnectionPoolOptions<M>) {
+  constructor({ host, create, maxRetries = Infinity, random = Math.random, ...settings }: ConnectionPoolOptions<M>) {
     this.#host = host
     this.#create = create
+    this.#maxRetries = maxRetries
     this.#random = random
     this.#settings = poolSettings(settings)
     this.#choose = choiceBy(this.#settings.strategy, random)
@@ -103,6 +105,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     return withDeadline(`a task on host "${this.#host}"`, bounds, async (signal) => {
       const first = await this.acquire({ signal })
       try {
+        signal.throwIfAborted()
         return await task(first.connection, signal)
       } catch (error) {
         if (!idempotent || signal.aborted || !isLost(error)) throw error
@@ -111,6 +114,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       }
       const second = await this.acquire({ signal, avoid: first.connection })
       try {
+        signal.throwIfAborted()
         return await task(second.connection, signal)
       } finally {
         second.release()
@@ -229,7 +233,9 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
         },
       }
       const onAbort = () => waiter.fail(interrupted(`waiting for a connection to host "${this.#host}"`, signal))
-      const timer = setTimeout(() => waiter.fail(this.#unavailable(`within ${timeoutMs} ms`)), timeoutMs)
+      const timer = Number.isFinite(timeoutMs)
+        ? setTimeout(() => waiter.fail(this.#unavailable(`within ${timeoutMs} ms`)), timeoutMs)
+        : undefined
       signal?.addEventListener('abort', onAbort, { once: true })
       if (this.#waiters.size === 0) this.#failuresInARow = 0
       this.#waiters.add(waiter)
@@ -300,6 +306,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       slot.idleSinceMs = performance.now()
       this.#failuresInARow = 0
       this.#nextAttemptMs = 0
+      this.#lastError = undefined
     }
     // What a first attempt comes to is told by its promise.
     if (!slot.fresh && (state === 'failed' || state === 'disconnected')) this.#giveUp(slot, error ?? this.#lastError)
@@ -315,12 +322,12 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     this.#failuresInARow++
     this.#lastError = error
     const alone = this.#slots.size === 0
-    const final = !mayHeal(error)
     // Repeating it, say with a wrong password, does harm; the next caller decides whether it is tried again.
-    const pauseMs = final ? REFUSED_PAUSE_MS : retryDelayMs(this.#failuresInARow, this.#random)
-    this.#nextAttemptMs = final && alone ? Infinity : performance.now() + pauseMs
+    const hopeless = !mayHeal(error) || this.#failuresInARow > this.#maxRetries
+    const pauseMs = hopeless ? HOPELESS_PAUSE_MS : retryDelayMs(this.#failuresInARow, this.#random)
+    this.#nextAttemptMs = hopeless && alone ? Infinity : performance.now() + pauseMs
     const known = this.#connected.count > 0
-    if (alone && (final || (!known && this.#failuresInARow >= ATTEMPTS_AT_UNKNOWN_HOST))) {
+    if (alone && (hopeless || (!known && this.#failuresInARow >= ATTEMPTS_AT_UNKNOWN_HOST))) {
       const attempts = this.#failuresInARow === 1 ? 'at the first attempt' : `in ${this.#failuresInARow} attempts`
       for (const waiter of this.#waiters) waiter.fail(this.#unavailable(attempts))
     }

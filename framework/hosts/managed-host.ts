@@ -35,13 +35,14 @@ export class ManagedHost {
       callSettled: (_link, call) => this.calls.record(call),
     }
     const options = { ...settings.connection, observe: observe ? observeAll([counting, observe]) : counting }
-    const { connectTimeoutMs } = options
+    const { connectTimeoutMs, autoReconnect, maxAttempts } = options
     this.pool = new ConnectionPool({
       // Who may take long to connect is waited for as long.
       ...(connectTimeoutMs === undefined ? {} : { acquireTimeoutMs: connectTimeoutMs }),
       ...pool,
       ...settings.pool,
       host: settings.id,
+      maxRetries: autoReconnect === false ? 0 : maxAttempts,
       create: () => create(settings, options),
     })
   }

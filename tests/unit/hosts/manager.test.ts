@@ -120,6 +120,28 @@ describe('the hosts of a manager', () => {
     await target.close()
   })
 
+  it('one that is not to reconnect by itself does when it is used', async () => {
+    const { target, of } = manager()
+    target.addHost({ ...host('a'), connection: { autoReconnect: false } })
+    await settle()
+    of('a')[0]!.become('disconnected', down())
+    await vi.advanceTimersByTimeAsync(1_000_000)
+    expect(of('a')).toHaveLength(1)
+    expect(await target.executeOnHost('a', nameOf)).toBe('a')
+    expect(of('a')).toHaveLength(2)
+    await target.close()
+  })
+
+  it('one that takes long to connect is waited for as long', async () => {
+    const { target } = manager({}, new Set(['a']))
+    target.addHost({ ...host('a'), connection: { connectTimeoutMs: 50 }, pool: { max: 1 } })
+    await settle()
+    const outcome = expect(target.getLibvirtConnection('a')).rejects.toThrow('within 50 ms')
+    await vi.advanceTimersByTimeAsync(50)
+    await outcome
+    await target.close()
+  })
+
   it('one that is down disturbs nobody, and is reached when it is up', async () => {
     const absent = new Set(['a'])
     const { target } = manager({}, absent)

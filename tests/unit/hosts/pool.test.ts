@@ -13,7 +13,9 @@ afterEach(() => {
 /** Lets everything happen that needs no time. */
 const settle = () => vi.advanceTimersByTimeAsync(0)
 
-function pool(settings: PoolSettings & { random?: () => number } = {}, arriving = true) {
+type Options = PoolSettings & { random?: () => number; maxRetries?: number }
+
+function pool(settings: Options = {}, arriving = true) {
   const { made, create } = fakes(arriving)
   return { made, pool: new ConnectionPool({ host: 'h', create, ...settings }) }
 }
@@ -28,7 +30,7 @@ async function names(target: ConnectionPool<FakeConnection>, count: number): Pro
   return text
 }
 
-async function warm(settings: PoolSettings & { random?: () => number }, arriving = true) {
+async function warm(settings: Options, arriving = true) {
   const it = pool(settings, arriving)
   it.pool.warm()
   await settle()
@@ -44,6 +46,7 @@ describe('settings of a pool', () => {
     [{ maxUsesPerConnection: 0 }, /maxUsesPerConnection is 0/],
     [{ strategy: 'best' as never }, /strategy is "best"/],
     [{ idleTimeoutMs: -1 }, /idleTimeoutMs is -1/],
+    [{ idleTimeoutMs: Infinity }, /idleTimeoutMs is Infinity/],
     [{ acquireTimeoutMs: Number.NaN }, /acquireTimeoutMs is NaN/],
   ])('%j are refused', (settings, message) => {
     expect(() => pool(settings)).toThrow(expect.objectContaining({ code: 'ATP_POOL_SETTINGS' }))
@@ -513,6 +516,39 @@ describe('waiting for a connection', () => {
     await settle()
     made[1]!.arrive()
     expect((await next).connection.name).toBe('b')
+    await target.close()
+  })
+
+  it('a pool that may not try by itself does when somebody asks, once', async () => {
+    const { made, pool: target } = await warm({ maxRetries: 0 })
+    made[0]!.become('disconnected', down())
+    await vi.advanceTimersByTimeAsync(1_000_000)
+    expect([made.length, target.metrics().total]).toEqual([1, 0])
+    expect((await target.acquire()).connection.name).toBe('b')
+    await target.close()
+  })
+
+  it('a pool with a limit of attempts keeps to it, also for who waits', async () => {
+    const { made, pool: target } = pool({ maxRetries: 2, random: () => 0 }, false)
+    const waiting = expect(target.acquire()).rejects.toThrow('in 3 attempts')
+    for (const pauseMs of [0, 50, 100]) {
+      await vi.advanceTimersByTimeAsync(pauseMs)
+      made.at(-1)!.refuse()
+    }
+    await waiting
+    await vi.advanceTimersByTimeAsync(1_000_000)
+    expect(made).toHaveLength(3)
+    await target.close()
+  })
+
+  it('without a limit it goes on for as long as it takes', async () => {
+    const { made, pool: target } = await warm({ max: 1 }, false)
+    made[0]!.arrive()
+    made[0]!.become('reconnecting')
+    const waiting = target.acquire({ timeoutMs: Infinity })
+    await vi.advanceTimersByTimeAsync(10_000_000)
+    made[0]!.become('connected')
+    expect((await waiting).connection.name).toBe('a')
     await target.close()
   })
 
