@@ -23,17 +23,15 @@ const log = logger('metrics')
  * when the main process is gone or does not read, figures are dropped, which is logged once.
  */
 export class MetricsRelay implements HostObserver {
-  readonly #socket: Socket
+  readonly #address: RelayAddress
+  /** Connected with the first figures: many workers have none for a while. */
+  #socket: Socket | undefined
   #records: RelayRecord[] = []
   #timer: NodeJS.Timeout | undefined
   #dropping = false
 
-  constructor({ path, key }: RelayAddress) {
-    this.#socket = connect(path)
-    // Tests must not wait for figures.
-    this.#socket.unref()
-    this.#socket.on('error', (error) => this.#drop(messageOf(error)))
-    this.#socket.write(relayFrame(key))
+  constructor(address: RelayAddress) {
+    this.#address = address
   }
 
   linkOpened({ host, role }: ObservedLink, how: { durationMs: number; reconnect: boolean }): void {
@@ -57,15 +55,26 @@ export class MetricsRelay implements HostObserver {
   flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const records = this.#records
-    this.#records = []
-    if (this.#dropping || this.#socket.destroyed) return Promise.resolve()
-    if (this.#socket.writableLength > MAX_UNSENT_BYTES) {
+    if (this.#dropping || (!this.#socket && this.#records.length === 0)) return Promise.resolve()
+    const socket = (this.#socket ??= this.#connect())
+    if (socket.writableLength > MAX_UNSENT_BYTES) {
       this.#drop('the main process does not read')
       return Promise.resolve()
     }
     // An empty batch, too, waits for those before it.
-    return new Promise((resolve) => this.#socket.write(relayFrame(JSON.stringify(records)), () => resolve()))
+    const batch = JSON.stringify(this.#records)
+    this.#records = []
+    return new Promise((resolve) => socket.write(relayFrame(batch), () => resolve()))
+  }
+
+  #connect(): Socket {
+    const socket = connect(this.#address.path)
+    // Tests must not wait for figures.
+    socket.unref()
+    socket.on('error', (error) => this.#drop(messageOf(error)))
+    socket.on('close', () => this.#drop('the main process has closed the connection'))
+    socket.write(relayFrame(this.#address.key))
+    return socket
   }
 
   #add(record: RelayRecord): void {
@@ -79,7 +88,7 @@ export class MetricsRelay implements HostObserver {
     if (this.#dropping) return
     this.#dropping = true
     this.#records = []
-    this.#socket.destroy()
+    this.#socket?.destroy()
     log.warn('figures of this worker are missing from the metrics from now on: {reason}', { reason })
   }
 }

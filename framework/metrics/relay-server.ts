@@ -18,20 +18,26 @@ const log = logger('metrics')
 export class RelayServer {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
-  readonly #observer: HostObserver
+  readonly #observer: () => Promise<HostObserver>
   readonly #key: string
 
-  private constructor(key: string, observer: HostObserver) {
+  private constructor(key: string, observer: () => Promise<HostObserver>) {
     this.#key = key
     this.#observer = observer
-    this.#server = createServer((socket) => this.#serve(socket))
+    this.#server = createServer((socket) => void this.#accept(socket))
   }
 
-  static async listen({ path, key }: RelayAddress, observer: HostObserver): Promise<RelayServer> {
+  /** @param observer asked for when a worker connects; its figures wait until it is there. */
+  static async listen({ path, key }: RelayAddress, observer: () => Promise<HostObserver>): Promise<RelayServer> {
     const relay = new RelayServer(key, observer)
     relay.#server.listen(path)
     await once(relay.#server, 'listening')
     return relay
+  }
+
+  /** Workers that are connected. */
+  get connections(): number {
+    return this.#sockets.size
   }
 
   close(): void {
@@ -39,8 +45,18 @@ export class RelayServer {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  #serve(socket: Socket): void {
+  async #accept(socket: Socket): Promise<void> {
     this.#sockets.add(socket)
+    socket.on('error', (error) => log.warn('a worker’s figures are refused: {reason}', { reason: messageOf(error) }))
+    socket.on('close', () => this.#sockets.delete(socket))
+    try {
+      this.#serve(socket, await this.#observer())
+    } catch (error) {
+      socket.destroy(error as Error)
+    }
+  }
+
+  #serve(socket: Socket, observer: HostObserver): void {
     const open = new OpenThings()
     let known = false
     const framer = new LengthFramer(RELAY_LIMITS, (frame) => {
@@ -53,7 +69,7 @@ export class RelayServer {
       }
       for (const record of parseRecords(text)) {
         replay(record, open)
-        replay(record, this.#observer)
+        replay(record, observer)
       }
     })
     socket.setTimeout(KEY_TIMEOUT_MS, () => socket.destroy(new Error('it said nothing')))
@@ -66,10 +82,6 @@ export class RelayServer {
         socket.destroy(error as Error)
       }
     })
-    socket.on('error', (error) => log.warn('a worker’s figures are refused: {reason}', { reason: messageOf(error) }))
-    socket.on('close', () => {
-      this.#sockets.delete(socket)
-      open.closeAll(this.#observer)
-    })
+    socket.on('close', () => open.closeAll(observer))
   }
 }

@@ -5,7 +5,7 @@ import type { ResolvedConfig } from '../config/index.ts'
 import { readSecret } from '../config/secrets.ts'
 import { packageVersion, Secret } from '../core/index.ts'
 import { MetricsEndpoint } from '../metrics/endpoint.ts'
-import { prometheusMetrics } from '../metrics/prometheus.ts'
+import type { PrometheusMetrics } from '../metrics/prometheus.ts'
 import type { RelayAddress } from '../metrics/relay-client.ts'
 import { RelayServer } from '../metrics/relay-server.ts'
 import type { SessionNotice } from './session.ts'
@@ -35,9 +35,9 @@ export interface RunMetrics {
 export async function startMetrics(options: MetricsOptions): Promise<RunMetrics> {
   const { settings, root, run, dir, address, notify } = options
   const { host, port } = settings
-  const version = packageVersion()
-  const labels = { 'service.name': 'atp', 'service.version': version, 'service.instance.id': run }
-  const metrics = prometheusMetrics(version, labels)
+  let loading: Promise<PrometheusMetrics> | undefined
+  // OpenTelemetry is loaded with the first figures: by then this process has little else to do.
+  const metrics = () => (loading ??= load(run))
   const tokenFile = join(dir, 'metrics-token')
   const token = settings.token ? configuredToken(settings.token, root) : await makeToken(tokenFile)
   let endpoint: MetricsEndpoint | undefined
@@ -48,8 +48,8 @@ export async function startMetrics(options: MetricsOptions): Promise<RunMetrics>
     if (!settings.token) await rm(tokenFile, { force: true })
   }
   try {
-    relay = await RelayServer.listen(address, metrics.observer)
-    endpoint = await MetricsEndpoint.listen({ host, port, token, text: metrics.text })
+    relay = await RelayServer.listen(address, async () => (await metrics()).observer)
+    endpoint = await MetricsEndpoint.listen({ host, port, token, text: async () => (await metrics()).text() })
   } catch (error) {
     await close()
     throw error
@@ -57,6 +57,12 @@ export async function startMetrics(options: MetricsOptions): Promise<RunMetrics>
   const where = settings.token ? 'the configured token' : `the token in ${relative(root, tokenFile)}`
   notify({ level: 'info', text: `metrics: ${endpoint.url} with ${where}` })
   return { close }
+}
+
+async function load(run: string): Promise<PrometheusMetrics> {
+  const { prometheusMetrics } = await import('../metrics/prometheus.ts')
+  const version = packageVersion()
+  return prometheusMetrics(version, { 'service.name': 'atp', 'service.version': version, 'service.instance.id': run })
 }
 
 function configuredToken(source: NonNullable<MetricsOptions['settings']['token']>, root: string): Secret {

@@ -145,7 +145,7 @@ async function serveMetrics(
   address: RelayAddress,
   notify: (notice: SessionNotice) => void,
 ): Promise<RunMetrics> {
-  // Loaded only where metrics are on: it brings OpenTelemetry with it.
+  // Loaded only where metrics are on.
   const { startMetrics } = await import('./metrics.ts')
   const { evidenceDir } = contextOf(config, run)
   const settings = config.metrics as NonNullable<ResolvedConfig['metrics']>

@@ -35,7 +35,7 @@ const CALL = { operation: 'monitor-command', outcome: 'ok', durationMs: 1.5, que
 async function pair() {
   const told = new Told()
   const address = newAddress()
-  const server = await RelayServer.listen(address, told)
+  const server = await RelayServer.listen(address, async () => told)
   onTestFinished(() => server.close())
   const until = (count: number) =>
     pollUntil('events', { timeoutMs: 5000, intervalMs: 1 }, async () => told.events[count - 1] && told.events)
@@ -123,11 +123,46 @@ describe('the relay', () => {
       const socket = connect(address.path)
       socket.on('error', () => {})
       socket.write(bytes)
-      await once(socket, 'close')
+      await new Promise((closed) => socket.on('close', closed))
     }
     expect(told.events).toEqual([])
-    expect(logged).toHaveLength(6)
+    expect(logged.filter((line) => line.includes('are refused'))).toHaveLength(6)
     expect(logged.join('')).not.toContain(address.key)
+  })
+
+  it('keeps figures back until there is somebody to be told', async () => {
+    const told = new Told()
+    const address = newAddress()
+    const { promise, resolve } = Promise.withResolvers<HostObserver>()
+    const server = await RelayServer.listen(address, () => promise)
+    onTestFinished(() => server.close())
+    const relay = new MetricsRelay(address)
+    for (let index = 0; index < 2000; index++) relay.callSettled(CONTROL, CALL)
+    await relay.flush()
+    expect(told.events).toEqual([])
+    resolve(told)
+    await pollUntil('events', { timeoutMs: 5000, intervalMs: 1 }, async () => told.events[1999])
+    expect(told.events).toHaveLength(2000)
+  })
+
+  it('says when the figures cannot be taken', async () => {
+    await captureLog()
+    const address = newAddress()
+    const server = await RelayServer.listen(address, () => Promise.reject(new Error('nobody')))
+    onTestFinished(() => server.close())
+    const relay = new MetricsRelay(address)
+    relay.callSettled(CONTROL, CALL)
+    await relay.flush()
+    await pollUntil('both warnings', { timeoutMs: 2000 }, async () => logged[1])
+    expect(logged.join('')).toMatch(/refused: nobody/)
+    expect(logged.join('')).toMatch(/missing from the metrics/)
+  })
+
+  it('does not connect before there are figures', async () => {
+    const { address, server, told } = await pair()
+    await new MetricsRelay(address).flush()
+    expect(server.connections).toBe(0)
+    expect(told.events).toEqual([])
   })
 
   it('never disturbs a worker whose main process is gone or does not read', async () => {
