@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { configureLogging, isAtpError, type AtpError } from '../../../framework/core/index.ts'
 import type { HostInfo } from '../../../framework/hosts/index.ts'
-import { missingHostPart, openClient, ownResources, RemoteHost } from '../../support/remote-host/index.ts'
+import { missingHostPart, newResources, openClient, ownResources, RemoteHost } from '../../support/remote-host/index.ts'
 
 const missing = missingHostPart(['ssh'])
 if (missing) console.warn(`tests of ssh are skipped: ${missing}`)
@@ -15,7 +15,7 @@ async function refusal(info: HostInfo): Promise<AtpError> {
     (error: unknown) => error,
   )
   if (!isAtpError(outcome)) throw new Error(`not refused with an error of ours: ${String(outcome)}`)
-  await expect.poll(ownResources, { timeout: 5000 }).toEqual(before)
+  await expect.poll(() => newResources(before), { timeout: 5000 }).toEqual([])
   return outcome
 }
 
@@ -104,10 +104,10 @@ describe.skipIf(missing)('ssh', () => {
   })
 
   it('an ssh that is killed ends the connection with its reason', async () => {
-    const before = children()
+    const before = ownResources()
     const client = await openClient(host.info('ssh'))
-    const [ssh] = children().filter((pid) => !before.includes(pid))
-    process.kill(Number(ssh), 'SIGKILL')
+    const ssh = newResources(before).find((name) => name.startsWith('process:')) as string
+    process.kill(Number(ssh.slice('process:'.length)), 'SIGKILL')
     expect(await client.closed).toMatchObject({
       code: 'ATP_SSH_ENDED',
       context: { signal: 'SIGKILL' },
@@ -143,7 +143,3 @@ describe.skipIf(missing)('ssh', () => {
     return path
   }
 })
-
-function children(): string[] {
-  return readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim().split(' ')
-}

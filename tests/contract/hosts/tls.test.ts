@@ -7,6 +7,7 @@ import { isAtpError } from '../../../framework/core/index.ts'
 import type { HostInfo } from '../../../framework/hosts/index.ts'
 import {
   missingHostPart,
+  newResources,
   openClient,
   ownResources,
   PausableProxy,
@@ -29,7 +30,7 @@ async function refusal(info: HostInfo): Promise<Error & { code: string }> {
   )
   expect(performance.now() - started).toBeLessThan(REFUSED_MS)
   if (!isAtpError(outcome)) throw new Error(`not refused with an error of ours: ${String(outcome)}`)
-  await expect.poll(ownResources, { timeout: 5000 }).toEqual(before)
+  await expect.poll(() => newResources(before), { timeout: 5000 }).toEqual([])
   return outcome
 }
 

@@ -8,9 +8,9 @@ import type { Socket } from 'node:net'
 const SCRIPT = `
 read -r dismissed && exit 0
 for round in 1 2 3; do
-  for cmdline in /proc/[0-9]*/cmdline; do
-    pid=\${cmdline#/proc/}; pid=\${pid%/cmdline}
-    if grep -qsF "$1/" "$cmdline"; then kill -KILL "$pid"; fi
+  for cmdline in $(grep -lsF "$1/" /proc/[0-9]*/cmdline); do
+    pid=\${cmdline#/proc/}
+    kill -KILL "\${pid%/cmdline}"
   done
 done
 rm -rf "$1"`

@@ -7,14 +7,14 @@ const RESET_VECTOR_BYTES = 16
 
 /** Sends back every byte that comes in on the first serial port (16550: data 3f8, status 3fd). */
 const ECHO = [
-  ...[0xba, 0xfd, 0x03], // mov dx, 3fd
-  ...[0xec, 0xa8, 0x01, 0x74, 0xfb], // wait until a byte is there
-  ...[0xba, 0xf8, 0x03, 0xec, 0x88, 0xc4], // take it
-  ...[0xba, 0xfd, 0x03], // mov dx, 3fd
-  ...[0xec, 0xa8, 0x20, 0x74, 0xfb], // wait until one can be sent
-  ...[0xba, 0xf8, 0x03, 0x88, 0xe0, 0xee], // send it
-  ...[0xeb, 0xe2], // next
-]
+  'bafd03', // mov dx, 3fd
+  'eca80174fb', // wait until a byte is there
+  'baf803ec88c4', // take it
+  'bafd03', // mov dx, 3fd
+  'eca82074fb', // wait until one can be sent
+  'baf80388e0ee', // send it
+  'ebe2', // again
+].join('')
 
 /**
  * A machine whose whole software is an echo on its first console: a guest that reads and writes without an
@@ -22,7 +22,7 @@ const ECHO = [
  */
 export function echoDomain(daemon: PrivateDaemon, name: string): string {
   const rom = Buffer.alloc(ROM_BYTES)
-  rom.set(ECHO)
+  rom.write(ECHO, 'hex')
   const jumpSizeBytes = 3
   rom.set([0xe9, RESET_VECTOR_BYTES - jumpSizeBytes, 0x00], ROM_BYTES - RESET_VECTOR_BYTES)
   return `<domain type='qemu'>

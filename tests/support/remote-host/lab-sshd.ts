@@ -101,9 +101,8 @@ export class LabSshd {
     const session = {
       ...this.#daemon.env,
       PATH: `${bin}:${this.#daemon.env['PATH']}`,
-      // A session daemon that is not there would be started by virt-ssh-helper; killed ones must stay away.
-      LIBVIRTD_PATH: '/bin/false',
-      VIRTQEMUD_PATH: '/bin/false',
+      // virt-ssh-helper would start the daemon that a test killed.
+      LIBVIRT_AUTOSTART: '0',
     }
     return [
       `ListenAddress 127.0.0.1:${this.port}`,

@@ -1,15 +1,8 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 
-/** What this process holds of the system: for tests that compare before and after. */
-export interface OwnResources {
-  sockets: number
-  pipes: number
-  /** Child processes. */
-  children: number
-}
-
-export function ownResources(): OwnResources {
-  const targets = readdirSync('/proc/self/fd').map((fd) => {
+/** Sockets, pipes and child processes of this process, by the names the system has for them. */
+export function ownResources(): Set<string> {
+  const open = readdirSync('/proc/self/fd').map((fd) => {
     try {
       return readlinkSync(`/proc/self/fd/${fd}`)
     } catch {
@@ -17,10 +10,11 @@ export function ownResources(): OwnResources {
       return ''
     }
   })
-  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').trim()
-  return {
-    sockets: targets.filter((target) => target.startsWith('socket:')).length,
-    pipes: targets.filter((target) => target.startsWith('pipe:')).length,
-    children: children === '' ? 0 : children.split(' ').length,
-  }
+  const children = readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8').split(' ').filter(Boolean)
+  return new Set([...open.filter((name) => /^(?:socket|pipe):/.test(name)), ...children.map((pid) => `process:${pid}`)])
+}
+
+/** What of these this process has and had not `before`. */
+export function newResources(before: ReadonlySet<string>): string[] {
+  return [...ownResources()].filter((name) => !before.has(name))
 }

@@ -171,9 +171,15 @@ export class PrivateDaemon {
     })
   }
 
+  /** Whether its process is there, stopped or not. */
+  get alive(): boolean {
+    const child = this.#process
+    return child !== undefined && child.exitCode === null && child.signalCode === null
+  }
+
   async kill(signal: NodeJS.Signals): Promise<void> {
     const child = this.#process
-    if (!child || child.exitCode !== null || child.signalCode !== null) return
+    if (!child || !this.alive) return
     child.kill(signal)
     if (signal === 'SIGKILL' || signal === 'SIGTERM') await once(child, 'exit')
   }
