@@ -33,10 +33,12 @@ describe('the observer of calls', () => {
     await refused
     const abort = new AbortController()
     const cancelled = client.monitorCommand(VM, '{}', { signal: abort.signal }).catch(() => {})
+    await daemon.waitForCalls(1)
+    abort.abort()
+    await cancelled
     const late = client.agentCommand(VM, '{}', { timeoutMs: 1 }).catch(() => {})
     const [, agent] = await daemon.waitForCalls(2)
-    abort.abort()
-    await Promise.all([cancelled, late])
+    await late
     // Its late answer is no second call.
     if (agent) daemon.send(agent.reply((writer) => writer.u32(1).string('{}')))
     const lost = client.listDomains().catch(() => {})
