@@ -16,6 +16,7 @@ import { ChannelLocks } from './channel-locks.ts'
 import { defaultSocketPath, dial } from './dial.ts'
 import { unreachableError } from './healing.ts'
 import { roundTripMs } from './heartbeat.ts'
+import type { HostRole } from './host-role.ts'
 import { hostTarget } from './host-target.ts'
 import { lifecycleKind, type HostLifecycleEvent } from './lifecycle.ts'
 import { Link, type ConnectionState, type LinkChange, type LinkStats } from './link.ts'
@@ -23,11 +24,10 @@ import type { HostObserver } from './observer.ts'
 import { SocketWatch } from './socket-watch.ts'
 import { Subscriptions } from './subscriptions.ts'
 
+export type { HostRole } from './host-role.ts'
 export type { HostLifecycleEvent } from './lifecycle.ts'
 export type { ConnectionState, LinkChange, LinkStats } from './link.ts'
 
-/** What a connection is for. A stuck VM freezes calls, an unread channel freezes channels; neither the rest. */
-export type HostRole = 'control' | 'calls' | 'channels'
 const ROLES: readonly HostRole[] = ['control', 'calls', 'channels']
 
 export interface HostConnectionOptions extends CallOptions {

@@ -1,5 +1,5 @@
 import type { SettledCall } from '../protocols/libvirt/call-observer.ts'
-import type { HostRole } from './host-connection.ts'
+import type { HostRole } from './host-role.ts'
 
 /** One connection to a host's daemon. */
 export interface ObservedLink {
