@@ -61,7 +61,7 @@ export function readHostsText(path: string): string {
   } catch (error) {
     throw configError('ATP_HOSTS_FILE', `the hosts file ${path} cannot be read: ${messageOf(error)}`, {
       cause: error,
-      remedy: 'make it a readable UTF-8 file, or remove "hostsFile" from the configuration',
+      remedy: 'make it a readable UTF-8 file (an empty one will do), or remove "hostsFile" from the configuration',
     })
   }
 }

@@ -84,7 +84,7 @@ async function connect(
   bounds: CallOptions,
   certificate: Promise<Finding | undefined> | undefined,
 ): Promise<{ client: LibvirtClient; connectMs: number } | undefined> {
-  let step = 'connection'
+  let step: 'connection' | 'session' = 'connection'
   try {
     const { access } = info
     const helper = uri.transport === 'ssh' ? sshHelper(uri, { ...bounds, timeoutMs: REACH_TIMEOUT_MS }) : undefined
@@ -95,7 +95,7 @@ async function connect(
     if (shown) findings.push(shown)
     const through = await helper
     findings.push({ state: 'ok', what: step, detail: `${stream.peer}${through ? ` through ${through}` : ''}` })
-    step = 'authentication'
+    step = 'session'
     const opened = performance.now()
     const { sasl } = access ?? {}
     const client = await LibvirtClient.open(stream, {
@@ -104,7 +104,11 @@ async function connect(
       timeoutMs: host.connectTimeoutMs,
       ...(sasl && { sasl }),
     })
-    findings.push({ state: 'ok', what: step, detail: sasl ? `by SASL as ${sasl.user}` : 'without a password' })
+    findings.push({
+      state: 'ok',
+      what: step,
+      detail: sasl ? `opened by SASL as ${sasl.user}` : 'opened without a password',
+    })
     return { client, connectMs: dialMs + performance.now() - opened }
   } catch (error) {
     if (bounds.signal?.aborted) throw error

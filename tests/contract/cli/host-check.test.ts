@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { once } from 'node:events'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
@@ -11,6 +11,7 @@ import { parseLibvirtUri } from '../../../framework/protocols/libvirt/index.ts'
 import { project, spec } from '../../lab/project.ts'
 import {
   missingHostPart,
+  PrivateDaemon,
   RemoteHost,
   SASL_USER,
   tinyDomain,
@@ -216,15 +217,15 @@ describe.skipIf(missing)('a host on which something is wrong', () => {
   it.skipIf(missingSasl)('SASL: needed, wrong, right, and not to be had over plain TCP', async () => {
     await withHost({ listen: ['sasl-unix', 'sasl-tcp'] }, async (host) => {
       const { id, uri, access } = host.info('unix')
-      expect(end(await check({ id, uri }))).toMatchObject({ what: 'authentication', code: 'ATP_LIBVIRT_AUTH_NEEDED' })
+      expect(end(await check({ id, uri }))).toMatchObject({ what: 'session', code: 'ATP_LIBVIRT_AUTH_NEEDED' })
       const wrong = { user: SASL_USER, password: new Secret('wrong', 'not-the-password') }
       const refused = await check({ id, uri, access: { sasl: wrong } })
-      expect(end(refused)).toMatchObject({ what: 'authentication', code: 'ATP_LIBVIRT_AUTH' })
+      expect(end(refused)).toMatchObject({ what: 'session', code: 'ATP_LIBVIRT_AUTH' })
       expect(JSON.stringify(refused)).not.toContain('not-the-password')
       expect((await check({ id, uri, access })).findings).toContainEqual({
         state: 'ok',
-        what: 'authentication',
-        detail: `by SASL as ${SASL_USER}`,
+        what: 'session',
+        detail: `opened by SASL as ${SASL_USER}`,
       })
       expect(end(await check(host.info('tcp')))).toMatchObject({ code: 'ATP_LIBVIRT_AUTH_UNSUPPORTED' })
     })
@@ -236,13 +237,35 @@ describe.skipIf(missing)('a host on which something is wrong', () => {
     const { port } = silent.address() as AddressInfo
     const uri = `qemu+tcp://127.0.0.1:${port}/system`
     const report = await checkHost({ id: 'a', uri, origin: '', info: () => ({ id: 'a', uri }), connectTimeoutMs: 300 })
-    expect(end(report)).toMatchObject({ state: 'bad', what: 'authentication', code: 'ATP_LIBVIRT_TIMEOUT' })
+    expect(end(report)).toMatchObject({ state: 'bad', what: 'session', code: 'ATP_LIBVIRT_TIMEOUT' })
     silent.close()
     await once(silent, 'close')
     expect(end(await check({ id: 'a', uri }))).toMatchObject({
       code: 'ATP_TRANSPORT_CONNECT',
       remedy: expect.stringContaining('libvirtd-tcp.socket'),
     })
+  })
+
+  it('a daemon without its QEMU driver', async () => {
+    const daemon = PrivateDaemon.prepare()
+    const drivers = { LIBVIRT_DRIVER_DIR: daemon.folder('no-drivers') }
+    const child = daemon.spawn(['/usr/sbin/libvirtd', '-p', `${daemon.root}/libvirtd.pid`, '--timeout', '30'], {
+      ...daemon.env,
+      ...drivers,
+    })
+    try {
+      const uri = `qemu+unix:///session?socket=${daemon.socketPath}`
+      await expect.poll(() => existsSync(daemon.socketPath), { timeout: 20_000 }).toBe(true)
+      // The socket is there a moment before somebody serves it.
+      await expect
+        .poll(async () => end(await check({ id: 'a', uri })), { timeout: 20_000 })
+        .toMatchObject({ what: 'session', remedy: expect.stringContaining('libvirt-daemon-driver-qemu') })
+    } finally {
+      const ended = once(child, 'exit')
+      child.kill('SIGTERM')
+      await ended
+      await daemon.stop()
+    }
   })
 
   it('a daemon that takes no more clients', async () => {
@@ -255,7 +278,7 @@ describe.skipIf(missing)('a host on which something is wrong', () => {
         const report = await checkHost({ id, uri, origin: '', info: () => ({ id, uri }), connectTimeoutMs: 1000 })
         expect(end(report)).toMatchObject({
           state: 'bad',
-          what: 'authentication',
+          what: 'session',
           remedy: expect.stringContaining('max_clients'),
         })
       } finally {
