@@ -112,6 +112,7 @@ export class RpcConnection {
   #ponging = false
   #serial = 0
   #strayFrames = 0
+  #leaving = false
   #end: { reason: Error | undefined } | undefined
   #resolveClosed!: (reason: Error | undefined) => void
 
@@ -126,7 +127,8 @@ export class RpcConnection {
     this.closed = new Promise((resolve) => (this.#resolveClosed = resolve))
     stream.start({
       onData: (chunk) => this.#onData(chunk),
-      onClose: (error) => this.#finish(error ?? violationOrEof(this.#framer.pendingBytes, stream.peer)),
+      onClose: (error) =>
+        this.#finish(this.#leaving ? undefined : (error ?? violationOrEof(this.#framer.pendingBytes, stream.peer))),
     })
   }
 
@@ -242,6 +244,11 @@ export class RpcConnection {
           ),
         ),
     })
+  }
+
+  /** This side takes its leave: the daemon may end the stream first, which then is no loss. */
+  leave(): void {
+    this.#leaving = true
   }
 
   /** Ends the connection; everything pending is rejected. Idempotent. */
