@@ -14,7 +14,7 @@ const DURATION_BUCKETS_S = [
  * Prometheus endpoint, or of the author's OpenTelemetry SDK.
  *
  * ```ts
- * HostConnection.open(host, { observer: hostInstruments(metrics.getMeter(METER_NAME)) })
+ * HostConnection.open(host, { observe: hostInstruments(metrics.getMeter(METER_NAME)) })
  * ```
  *
  * Attributes: `host`, `role`, for calls `operation` and `outcome` as well, for states `state`. Never a VM's name:
