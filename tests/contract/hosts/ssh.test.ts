@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { inspect } from 'node:util'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { configureLogging, isAtpError, type AtpError } from '../../../framework/core/index.ts'
-import type { HostInfo } from '../../../framework/hosts/index.ts'
+import type { HostInfo, Risk } from '../../../framework/hosts/index.ts'
 import { missingHostPart, newResources, openClient, ownResources, RemoteHost } from '../../support/remote-host/index.ts'
 
 const missing = missingHostPart(['ssh'])
@@ -17,6 +17,23 @@ async function refusal(info: HostInfo): Promise<AtpError> {
   if (!isAtpError(outcome)) throw new Error(`not refused with an error of ours: ${String(outcome)}`)
   await expect.poll(() => newResources(before), { timeout: 5000 }).toEqual([])
   return outcome
+}
+
+/** Everything that is logged meanwhile. */
+async function logOf(work: () => Promise<void>): Promise<string> {
+  let written = ''
+  const spy = vi.spyOn(process.stderr, 'write').mockImplementation((text) => {
+    written += String(text)
+    return true
+  })
+  try {
+    await configureLogging('trace')
+    await work()
+  } finally {
+    await configureLogging()
+    spy.mockRestore()
+  }
+  return written
 }
 
 describe.skipIf(missing)('ssh', () => {
@@ -72,9 +89,12 @@ describe.skipIf(missing)('ssh', () => {
     host.sshd.trust('other-host-key')
     const careless = withParameters({ keyfile: host.sshd.userKey, no_verify: '1' })
     expect((await refusal(careless)).code).toBe('ATP_LIBVIRT_URI')
-    const client = await openClient({ ...careless, access: { allow: ['no_verify'] } })
-    expect(await client.listDomains()).toEqual([])
-    await client.close()
+    const written = await logOf(async () => {
+      const client = await openClient({ ...careless, access: { allow: ['no_verify'] } })
+      expect(await client.listDomains()).toEqual([])
+      await client.close()
+    })
+    expect(written).toMatch(/warn.*no_verify/)
   })
 
   it('says that the host does not let this key or this user in', async () => {
@@ -82,6 +102,20 @@ describe.skipIf(missing)('ssh', () => {
     expect(foreign).toMatchObject({ code: 'ATP_SSH_AUTH', retryable: false })
     expect(foreign.message).toContain('Permission denied')
     expect((await refusal(withParameters(known(), 'nobody-like-this'))).code).toBe('ATP_SSH_AUTH')
+  })
+
+  it('runs a netcat of another name, where that is allowed, and says when the host has none of that name', async () => {
+    const named = (netcat: string, ...allow: Risk[]): HostInfo => ({
+      ...withParameters({ ...known(), socket: host.daemon.socketPath, netcat }),
+      access: { allow },
+    })
+    const client = await openClient(named('nc', 'netcat'))
+    expect(await client.listDomains()).toEqual([])
+    await client.close()
+    expect((await refusal(named('nc'))).code).toBe('ATP_LIBVIRT_URI')
+    const error = await refusal(named('no-such-netcat', 'netcat'))
+    expect(error).toMatchObject({ code: 'ATP_SSH_NO_PROGRAM', retryable: false })
+    expect(error.message).toContain('no-such-netcat')
   })
 
   it('says that the program that is to be ssh is none', async () => {
@@ -117,23 +151,15 @@ describe.skipIf(missing)('ssh', () => {
   })
 
   it('tells keys to nobody: neither logs nor errors hold them', async () => {
-    const written: string[] = []
-    const spy = vi.spyOn(process.stderr, 'write').mockImplementation((text) => written.push(String(text)) > 0)
-    try {
-      await configureLogging('trace')
+    const errors: AtpError[] = []
+    const written = await logOf(async () => {
       await (await openClient(host.info('ssh'))).close()
-      const errors = [
-        await refusal(withParameters({ ...known(), keyfile: host.sshd.foreignKey })),
-        // A file ssh complains about.
-        await refusal(withParameters({ ...known(), keyfile: brokenKey() })),
-      ]
-      written.push(...errors.map((error) => inspect(error, { depth: 9 })))
-    } finally {
-      await configureLogging()
-      spy.mockRestore()
-    }
-    expect(written.join('')).toContain('ssh')
-    for (const text of host.sshd.keyTexts) expect(written.join('')).not.toContain(text)
+      errors.push(await refusal(withParameters({ ...known(), keyfile: host.sshd.foreignKey })))
+      // A file ssh complains about.
+      errors.push(await refusal(withParameters({ ...known(), keyfile: brokenKey() })))
+    })
+    expect(written).toContain('ssh')
+    for (const text of host.sshd.keyTexts) expect(written + inspect(errors, { depth: 9 })).not.toContain(text)
   })
 
   function brokenKey(): string {
