@@ -31,7 +31,7 @@ export class ChannelLocks {
     const endMs = performance.now() + timeoutMs
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
       try {
-        const { client, stream } = await open({ signal, timeoutMs: Math.max(1, endMs - performance.now()) })
+        const { client, stream } = await open({ signal, timeoutMs: Math.max(1, Math.ceil(endMs - performance.now())) })
         this.#lostAtMs.delete(key)
         void stream.released.then(() => client.ended && this.#lostAtMs.set(key, performance.now()))
         return stream

@@ -189,7 +189,9 @@ export class HostConnection {
     const endMs = performance.now() + timeoutMs
     // Events first: a call on another role could cause one that nobody is registered for yet.
     const client = await control.get({ signal, timeoutMs })
-    return link === control ? client : link.get({ signal, timeoutMs: Math.max(1, endMs - performance.now()) })
+    return link === control
+      ? client
+      : link.get({ signal, timeoutMs: Math.max(1, Math.ceil(endMs - performance.now())) })
   }
 
   /** What protocols need of one VM; it stays valid over reconnections. A name is looked up. @throws `ATP_LIBVIRT_NO_DOMAIN` */

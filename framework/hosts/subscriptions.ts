@@ -55,7 +55,7 @@ export class Subscriptions {
     const end = () => registration.detach(own, () => this.#forget(kind.key, registration))
     const { signal, timeoutMs = DEFAULT_TIMEOUT_MS } = options
     const endMs = performance.now() + timeoutMs
-    const bounds = () => ({ signal, timeoutMs: Math.max(1, endMs - performance.now()) })
+    const bounds = () => ({ signal, timeoutMs: Math.max(1, Math.ceil(endMs - performance.now())) })
     try {
       for (;;) {
         const client = await this.#control(bounds())
