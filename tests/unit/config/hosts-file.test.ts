@@ -16,6 +16,7 @@ import { addHost, removeHost } from '../../../framework/config/edit-hosts-file.t
 import { hostsSchema, readHostsFile } from '../../../framework/config/hosts-file.ts'
 import { configSchema, loadConfig } from '../../../framework/config/index.ts'
 import { redact } from '../../../framework/core/index.ts'
+import { POOL_STRATEGIES, RISKS } from '../../../framework/hosts/index.ts'
 
 /** The project's first description of this file, word by word. */
 const SEED = `# 主机配置
@@ -151,6 +152,9 @@ describe('hosts.yaml', () => {
 
   it('describes a host as the configuration does', () => {
     expect(hostsSchema.properties.hosts).toEqual(configSchema.properties.hosts)
+    const { allow, connection } = hostsSchema.properties.hosts.items.properties
+    expect(allow.items.enum).toEqual([...RISKS])
+    expect(connection.properties.pool.properties.strategy.enum.toSorted()).toEqual(POOL_STRATEGIES.toSorted())
   })
 })
 
