@@ -353,6 +353,8 @@ export class HostConnection {
       path: this.#parsed.path,
       keepaliveIntervalMs,
       keepaliveCount,
+      // One VM that hangs must not hold up the calls to the others.
+      relief: stream,
       observe: observe && ((call) => observe.callSettled(link, call)),
       ...(access?.sasl ? { sasl: access.sasl } : {}),
       ...bounds,
