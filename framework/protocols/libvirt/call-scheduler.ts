@@ -2,7 +2,7 @@
 export interface ScheduledCall<C> {
   /** Slots of the connection it was made on. */
   readonly home: Slots<C>
-  /** High-priority procedures have workers of their own in the daemon and never wait for a VM. They go on `home`. */
+  /** High-priority procedures have workers of their own in the daemon and do not wait for what a VM is doing. */
   readonly high: boolean
   /** Its effect ends with the connection that carries it: it may go on `home` only. */
   readonly bound: boolean
@@ -27,8 +27,8 @@ export interface SchedulerLimits {
 /** The slots of one connection. Made by {@link CallScheduler.attach}. */
 export interface Slots<C> {
   readonly send: (call: C) => void
-  /** Calls that wait for these slots and no others. */
-  readonly high: C[]
+  /** Calls that may go on this connection only. */
+  readonly bound: C[]
   readonly inFlight: Set<C>
   lowInFlight: number
 }
@@ -37,9 +37,10 @@ const LIMITS: SchedulerLimits = { maxInFlight: 4, maxLowInFlight: 3, stuckAfterM
 
 /**
  * Decides when, and on which of the connections to one daemon, a call is sent, so that a stuck VM cannot hold up the
- * others. A daemon never answers the first monitor command of a VM whose QEMU hangs: such a call holds its slot for
- * as long as that lasts. Therefore each VM gets one call at a time, and where stuck calls hold slots that other calls
- * wait for, {@link onShortage} asks for those of a further connection.
+ * others. A daemon never answers the first monitor command of a VM whose QEMU hangs, and destroying that VM, or
+ * listing all VMs meanwhile, takes it some 12 s: such calls hold their slots for as long. Therefore each VM gets one
+ * call at a time, and where stuck calls hold slots that other calls wait for, {@link onShortage} asks for those of a
+ * further connection.
  *
  * A slot belongs to its call until {@link finished}: giving up on a call does not empty the daemon's slot.
  */
@@ -52,7 +53,8 @@ export class CallScheduler<C extends ScheduledCall<C>> {
   readonly #shared: Slots<C>[] = []
   /** Calls waiting for the one that holds their lane; a lane without an entry is free. */
   readonly #lanes = new Map<string, C[]>()
-  /** Low-priority calls that have their lane. */
+  /** Calls that have their lane and may go on any shared connection. */
+  readonly #high: C[] = []
   readonly #low: C[] = []
   #timer: NodeJS.Timeout | undefined
 
@@ -66,8 +68,8 @@ export class CallScheduler<C extends ScheduledCall<C>> {
 
   /** Calls not sent yet. */
   get queued(): number {
-    let count = this.#low.length
-    for (const { high } of this.#connections) count += high.length
+    let count = this.#high.length + this.#low.length
+    for (const { bound } of this.#connections) count += bound.length
     for (const waiting of this.#lanes.values()) count += waiting.length
     return count
   }
@@ -79,7 +81,7 @@ export class CallScheduler<C extends ScheduledCall<C>> {
 
   /** Slots of one more connection, for its own calls. */
   attach(send: (call: C) => void): Slots<C> {
-    const slots = { send, high: [], inFlight: new Set<C>(), lowInFlight: 0 }
+    const slots = { send, bound: [], inFlight: new Set<C>(), lowInFlight: 0 }
     this.#connections.push(slots)
     return slots
   }
@@ -103,14 +105,15 @@ export class CallScheduler<C extends ScheduledCall<C>> {
   clear(): void {
     clearTimeout(this.#timer)
     this.onShortage = undefined
-    for (const { high } of this.#connections) high.length = 0
+    for (const { bound } of this.#connections) bound.length = 0
     this.#lanes.clear()
+    this.#high.length = 0
     this.#low.length = 0
   }
 
   /** Whether any call is in flight on these slots. */
   isIdle(slots: Slots<C>): boolean {
-    return slots.inFlight.size === 0 && slots.high.length === 0
+    return slots.inFlight.size === 0
   }
 
   submit(call: C): void {
@@ -134,7 +137,7 @@ export class CallScheduler<C extends ScheduledCall<C>> {
       return true
     }
     if (call.state === 'ready') {
-      remove(call.high ? call.home.high : this.#low, call)
+      remove(this.#queueOf(call), call)
       this.#freeLane(call)
       this.#pump()
       return true
@@ -160,30 +163,43 @@ export class CallScheduler<C extends ScheduledCall<C>> {
 
   #makeReady(call: C): void {
     call.state = 'ready'
-    ;(call.high ? call.home.high : this.#low).push(call)
+    this.#queueOf(call).push(call)
+  }
+
+  #queueOf({ bound, home, high }: C): C[] {
+    if (bound) return home.bound
+    return high ? this.#high : this.#low
   }
 
   #pump(): void {
-    for (const slots of this.#connections) {
-      while (slots.high.length > 0 && slots.inFlight.size < this.#limits.maxInFlight) {
-        this.#send(slots.high.shift() as C, slots)
-      }
-    }
-    for (let at = 0; at < this.#low.length;) {
-      const call = this.#low[at] as C
-      const slots = call.bound
-        ? this.#hasRoom(call.home) && call.home
-        : this.#shared.find((candidate) => this.#hasRoom(candidate))
-      if (slots) {
-        this.#low.splice(at, 1)
-        this.#send(call, slots)
-      } else if (call.bound) at++
-      else return this.#watch()
+    for (const { bound } of this.#connections) if (bound.length > 0) this.#sendBound(bound)
+    this.#sendAnywhere(this.#high)
+    this.#sendAnywhere(this.#low)
+    if (this.onShortage && (this.#high.length > 0 || this.#low.length > 0))
+      this.#timer ??= setTimeout(() => this.#look(), this.#limits.stuckAfterMs).unref()
+  }
+
+  #sendBound(queue: C[]): void {
+    for (const call of [...queue]) {
+      if (!this.#hasRoom(call.home, call.high)) continue
+      remove(queue, call)
+      this.#send(call, call.home)
     }
   }
 
-  #hasRoom({ inFlight, lowInFlight }: Slots<C>): boolean {
-    return lowInFlight < this.#limits.maxLowInFlight && inFlight.size < this.#limits.maxInFlight
+  #sendAnywhere(queue: C[]): void {
+    for (;;) {
+      const call = queue[0]
+      const slots = call && this.#shared.find((one) => this.#hasRoom(one, call.high))
+      if (!slots) return
+      queue.shift()
+      this.#send(call, slots)
+    }
+  }
+
+  #hasRoom({ inFlight, lowInFlight }: Slots<C>, high: boolean): boolean {
+    const { maxInFlight, maxLowInFlight } = this.#limits
+    return inFlight.size < maxInFlight && (high || lowInFlight < maxLowInFlight)
   }
 
   #send(call: C, slots: Slots<C>): void {
@@ -195,24 +211,22 @@ export class CallScheduler<C extends ScheduledCall<C>> {
     slots.send(call)
   }
 
-  /** A call that could go on any connection waits. */
-  #watch(): void {
-    if (!this.onShortage) return
-    this.#timer ??= setTimeout(() => this.#look(), this.#limits.stuckAfterMs).unref()
-  }
-
-  /** Calls for help while fewer slots move than one healthy connection has. */
+  /** Calls for help when none of the slots moves, or fewer of the low ones than one healthy connection has. */
   #look(): void {
     this.#timer = undefined
-    if (!this.#low.some(({ bound }) => !bound)) return
-    const stuckSinceMs = performance.now() - this.#limits.stuckAfterMs
+    const { maxInFlight, maxLowInFlight, stuckAfterMs } = this.#limits
+    const stuckSinceMs = performance.now() - stuckAfterMs
     let moving = 0
+    let movingLow = 0
     for (const { inFlight } of this.#shared) {
-      const stuck = [...inFlight].filter(({ high, sentAtMs }) => !high && (sentAtMs as number) <= stuckSinceMs)
-      moving += this.#limits.maxLowInFlight - stuck.length
+      const stuck = [...inFlight].filter(({ sentAtMs }) => (sentAtMs as number) <= stuckSinceMs)
+      moving += maxInFlight - stuck.length
+      const stuckLow = stuck.filter(({ high }) => !high).length
+      movingLow += Math.min(maxLowInFlight - stuckLow, maxInFlight - stuck.length)
     }
-    if (moving < this.#limits.maxLowInFlight) this.onShortage?.()
-    this.#watch()
+    const helpless = this.#high.length > 0 && moving === 0
+    if (helpless || (this.#low.length > 0 && movingLow < maxLowInFlight)) this.onShortage?.()
+    this.#pump()
   }
 }
 

@@ -130,8 +130,9 @@ export class LibvirtClient {
   /** Ends the connection. Whatever is pending rejects with `ATP_LIBVIRT_CLOSED`. Idempotent. */
   async close(): Promise<void> {
     if (!this.#connection.ended && this.#connection.stats().pending === 0) {
+      this.#connection.leave()
       // A daemon that does not answer sees the end of the stream instead.
-      const farewell = this.#remote('closing', REMOTE.CONNECT_CLOSE, HIGH, undefined, nothing, {
+      const farewell = this.#remote('closing', REMOTE.CONNECT_CLOSE, { high: true, bound: true }, undefined, nothing, {
         timeoutMs: CLOSE_TIMEOUT_MS,
       })
       await farewell.catch(nothing)

@@ -142,6 +142,7 @@ export function subscribe<T>(
       program,
       procedure: kind.deregister,
       high: true,
+      bound: true,
       encode: (writer) => void writer.i32(callbackId),
       decode: nothing,
     })
@@ -154,6 +155,7 @@ export function subscribe<T>(
         program,
         procedure: kind.register,
         high: true,
+        bound: true,
         encode: kind.encode,
         decode: (reader) => reader.i32(),
         onReply: (id) => {

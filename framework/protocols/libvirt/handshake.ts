@@ -28,7 +28,7 @@ export async function handshake(
   const endsAtMs = timeoutMs === undefined ? undefined : performance.now() + timeoutMs
   const call: OpeningCall = (what, procedure, encode, decode) =>
     connection.call(
-      { what, program: PROGRAM.REMOTE, procedure, high: true, encode, decode },
+      { what, program: PROGRAM.REMOTE, procedure, high: true, bound: true, encode, decode },
       { signal, timeoutMs: endsAtMs === undefined ? undefined : Math.max(0, endsAtMs - performance.now()) },
     )
   await authenticate(call, { peer: connection.peer, confidential: connection.confidential, sasl })

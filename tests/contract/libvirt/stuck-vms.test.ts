@@ -77,6 +77,22 @@ describe.skipIf(missing)('VMs whose QEMU hangs', () => {
     }
   })
 
+  it('destroying more of them than a connection has slots delays no other call', async () => {
+    const client = await open()
+    const make = (name: string) => client.createXml(tinyDomain(name), { paused: true, autodestroy: true })
+    const doomed = await Promise.all(['d1', 'd2', 'd3', 'd4'].map(make))
+    stop(doomed)
+    let destroyed = 0
+    const ends = Promise.all(doomed.map((vm) => client.destroy(vm).finally(() => destroyed++)))
+    for (let round = 0; round < 20; round++) {
+      expect(await client.getState(healthy[0] as Domain)).toMatchObject({ state: 'paused' })
+      expect(await client.monitorCommand(healthy[1] as Domain, STATUS)).toContain('"running":false')
+    }
+    expect(destroyed).toBe(0)
+    await ends
+    await client.close()
+  })
+
   it.each(['separate', 'shared'] as const)(
     'harm nobody on a host connection with %s connections',
     async (connections) => {

@@ -96,9 +96,9 @@ describe('several connections', () => {
     expect(sent.slice(3)).toEqual(['2:l4', '2:l5'])
     queue.submit(call('h1', undefined, true))
     queue.submit(call('h2', undefined, true))
-    expect(sent.slice(5)).toEqual(['h1'])
-    expect(queue.connections).toBe(2)
-    expect(queue.inFlight).toBe(6)
+    queue.submit(call('h3', undefined, true, true))
+    expect(sent.slice(5)).toEqual(['h1', '2:h2'])
+    expect(queue).toMatchObject({ connections: 2, inFlight: 7, queued: 1 })
   })
 
   it('keep the order of a lane across them', () => {
@@ -125,6 +125,16 @@ describe('several connections', () => {
     expect(sent.at(-1)).toBe('bound')
   })
 
+  it('send what is bound to one past everything that waits for others', () => {
+    const { scheduler: queue, sent, call, attach } = scheduler()
+    for (const name of ['d1', 'd2', 'd3', 'd4', 'd5']) queue.submit(call(name, undefined, true))
+    const opening = { ...call('opening', undefined, true, true), home: attach('2:') }
+    queue.submit(opening)
+    expect(sent.slice(4)).toEqual(['2:opening'])
+    queue.submit({ ...call('second', undefined, true, true), home: opening.home })
+    expect(sent.at(-1)).toBe('2:second')
+  })
+
   it('pass on what waited for one that ends', () => {
     const { scheduler: queue, sent, call, attach } = scheduler()
     const second = attach('2:')
@@ -139,6 +149,29 @@ describe('several connections', () => {
     expect(queue.connections).toBe(1)
     queue.share(attach('3:'))
     expect(sent.at(-1)).toBe('3:next')
+  })
+
+  it('are asked for high-priority calls too, when not one slot moves', async () => {
+    vi.useFakeTimers()
+    try {
+      const { scheduler: queue, sent, call, attach } = scheduler({ stuckAfterMs: 100 })
+      let asked = 0
+      queue.onShortage = () => asked++
+      for (const name of ['d1', 'd2', 'd3']) queue.submit(call(name, undefined, true))
+      const quick = ['q1', 'q2'].map((name) => call(name, undefined, true))
+      for (const one of quick) queue.submit(one)
+      await vi.advanceTimersByTimeAsync(90)
+      queue.finished(quick[0] as Named)
+      await vi.advanceTimersByTimeAsync(90)
+      expect(asked).toBe(0)
+      queue.submit(call('q3', undefined, true))
+      await vi.advanceTimersByTimeAsync(200)
+      expect(asked).toBeGreaterThan(0)
+      queue.share(attach('2:'))
+      expect(sent.at(-1)).toBe('2:q3')
+    } finally {
+      vi.useRealTimers()
+    }
   })
 
   it('are asked for while stuck calls hold what others wait for, and only then', async () => {
