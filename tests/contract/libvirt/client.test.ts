@@ -11,7 +11,7 @@ import {
   type Domain,
 } from '../../../framework/protocols/libvirt/index.ts'
 import { connectUnix } from '../../../framework/transport/index.ts'
-import { CHANNEL, missingPart, PrivateDaemon, tinyDomain } from './private-daemon.ts'
+import { CHANNEL, missingPart, PrivateDaemon, tinyDomain } from '../../support/remote-host/index.ts'
 
 const missing = missingPart()
 if (missing) console.warn(`libvirt contract tests are skipped: ${missing}`)

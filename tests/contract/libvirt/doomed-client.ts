@@ -1,7 +1,7 @@
 // A client that is killed: it holds a VM that must die with it, and a channel of another VM.
 import { connectUnix } from '../../../framework/transport/index.ts'
 import { LibvirtClient } from '../../../framework/protocols/libvirt/index.ts'
-import { CHANNEL, tinyDomain } from './private-daemon.ts'
+import { CHANNEL, tinyDomain } from '../../support/remote-host/index.ts'
 
 const [socketPath = '', vmName = ''] = process.argv.slice(2)
 const client = await LibvirtClient.open(await connectUnix(socketPath), { path: '/session' })

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { pollUntil } from '../../../framework/core/index.ts'
 import { LibvirtClient, type Domain, type OpenOptions } from '../../../framework/protocols/libvirt/index.ts'
 import { connectUnix } from '../../../framework/transport/index.ts'
-import { CHANNEL, missingPart, PrivateDaemon, tinyDomain } from './private-daemon.ts'
+import { CHANNEL, missingPart, PrivateDaemon, tinyDomain } from '../../support/remote-host/index.ts'
 
 const missing = missingPart()
 if (missing) console.warn(`libvirt fault tests are skipped: ${missing}`)

@@ -4,7 +4,7 @@ import { parseDomainXml } from '../../../framework/protocols/libvirt/index.ts'
 import type { ProtocolTarget } from '../../../framework/protocols/protocol.ts'
 import { QmpProtocolBuilder } from '../../../framework/protocols/qmp/index.ts'
 import { connectUnix } from '../../../framework/transport/index.ts'
-import { missingPart, PrivateDaemon, tinyDomain } from '../libvirt/private-daemon.ts'
+import { missingPart, PrivateDaemon, tinyDomain } from '../../support/remote-host/index.ts'
 import { StoppedQemu } from '../qmp/qemu.ts'
 import { protocolContract, type ContractPeer } from './protocol-contract.ts'
 

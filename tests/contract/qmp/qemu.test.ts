@@ -3,7 +3,7 @@ import { createVm } from '../../../framework/desktop/index.ts'
 import { HostConnection } from '../../../framework/hosts/index.ts'
 import { QmpClient } from '../../../framework/protocols/qmp/index.ts'
 import { connectUnix } from '../../../framework/transport/index.ts'
-import { missingPart, PrivateDaemon, tinyDomain } from '../libvirt/private-daemon.ts'
+import { missingPart, PrivateDaemon, tinyDomain } from '../../support/remote-host/index.ts'
 import { StoppedQemu } from './qemu.ts'
 
 let qemu: StoppedQemu

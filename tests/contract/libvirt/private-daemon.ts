@@ -1,1 +1,0 @@
-export { CHANNEL, missingPart, PrivateDaemon, tinyDomain } from '../../support/remote-host/index.ts'
