@@ -5,6 +5,9 @@ import type { DomainState } from '../../../framework/protocols/libvirt/index.ts'
 import { REMOTE } from '../../../framework/protocols/libvirt/protocol-numbers.ts'
 import { EVENT, ScriptedHypervisor, STATE, URI } from './scripted-hypervisor.ts'
 
+/** A busy machine takes its time. */
+const SOON = { interval: 5, timeout: 10_000 }
+
 let hypervisor: ScriptedHypervisor
 let host: HostConnection
 beforeEach(() => {
@@ -17,7 +20,7 @@ function create(options: HostConnectionOptions = {}): HostConnection {
   return HostConnection.create({ id: 'h', uri: URI }, { openTransport: hypervisor.openTransport, ...options })
 }
 
-const reaches = (state: string) => expect.poll(() => host.state, { interval: 5 }).toBe(state)
+const reaches = (state: string) => expect.poll(() => host.state, SOON).toBe(state)
 const turns = async (count = 60) => {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
 }

@@ -13,6 +13,9 @@ import type { ChannelStream, LibvirtClient } from '../../../framework/protocols/
 import { connectUnix } from '../../../framework/transport/index.ts'
 import { ScriptedDaemon } from '../libvirt/scripted-daemon.ts'
 
+/** A busy machine takes its time. */
+const SOON = { interval: 5, timeout: 10_000 }
+
 describe('the pause before a retry', () => {
   it('grows from 50 ms to a minute', () => {
     const delays = Array.from({ length: 13 }, (_, index) => retryDelayMs(index + 1, () => 0))
@@ -83,7 +86,7 @@ describe('the watch for a socket', () => {
   })
   const watching = (path: string) => (watch = new SocketWatch(path, () => signs++))
   const listen = (path: string) => new Promise<void>((resolve) => (server = createServer().listen(path, resolve)))
-  const signed = () => expect.poll(() => signs, { interval: 5 }).toBeGreaterThan(0)
+  const signed = () => expect.poll(() => signs, SOON).toBeGreaterThan(0)
 
   it('says when the socket appears', async () => {
     expect(watching(`${root}/a-socket`).folder).toBe(root)
@@ -106,12 +109,12 @@ describe('the watch for a socket', () => {
     watching(`${root}/run/libvirt/libvirt-sock`)
     expect(watch?.folder).toBe(root)
     mkdirSync(`${root}/run/libvirt`, { recursive: true })
-    await expect.poll(() => watch?.folder, { interval: 5 }).toBe(`${root}/run/libvirt`)
+    await expect.poll(() => watch?.folder, SOON).toBe(`${root}/run/libvirt`)
     await listen(`${root}/run/libvirt/libvirt-sock`)
     await signed()
     unlinkSync(`${root}/run/libvirt/libvirt-sock`)
     rmSync(`${root}/run`, { recursive: true })
-    await expect.poll(() => watch?.folder, { interval: 5 }).toBe(root)
+    await expect.poll(() => watch?.folder, SOON).toBe(root)
     signs = 0
     mkdirSync(`${root}/new/libvirt`, { recursive: true })
     await new Promise((resolve) => server?.close(resolve))
@@ -161,11 +164,11 @@ describe('the watch for a socket', () => {
     for (const { stream } of streams.splice(0)) stream.destroy()
     await new Promise((resolve) => server?.close(resolve))
     rmSync(`${root}/libvirt`, { recursive: true })
-    await expect.poll(() => Math.max(0, ...seen.map((ms) => ms ?? 0)), { timeout: 5000 }).toBeGreaterThan(1400)
+    await expect.poll(() => Math.max(0, ...seen.map((ms) => ms ?? 0)), SOON).toBeGreaterThan(1400)
     const startedMs = performance.now()
     await serve()
-    await expect.poll(() => host.state, { interval: 5 }).toBe('connected')
-    expect(performance.now() - startedMs).toBeLessThan(700)
+    await expect.poll(() => host.state, SOON).toBe('connected')
+    expect(performance.now() - startedMs).toBeLessThan(1400)
     expect(watchers()).toBe(0)
     await host.close()
   })
@@ -185,7 +188,7 @@ describe('channels that were lost with their connection', () => {
     await locks.open('vm/port', {}, async () => first.answer)
     expect(locks.size).toBe(0)
     first.release()
-    await expect.poll(() => locks.size).toBe(1)
+    await expect.poll(() => locks.size, SOON).toBe(1)
     let tries = 0
     const second = opened()
     const again = await locks.open('vm/port', {}, async ({ timeoutMs }) => {
@@ -205,7 +208,7 @@ describe('channels that were lost with their connection', () => {
     const first = opened(true)
     await locks.open('vm/port', {}, async () => first.answer)
     first.release()
-    await expect.poll(() => locks.size).toBe(1)
+    await expect.poll(() => locks.size, SOON).toBe(1)
     const refuse = async () => {
       throw busy
     }

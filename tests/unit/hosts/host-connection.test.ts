@@ -4,6 +4,9 @@ import { HostConnection, type HostConnectionOptions, type StateChange } from '..
 import { REMOTE } from '../../../framework/protocols/libvirt/protocol-numbers.ts'
 import { refused, ScriptedHypervisor, URI } from './scripted-hypervisor.ts'
 
+/** A busy machine takes its time. */
+const SOON = { interval: 5, timeout: 10_000 }
+
 let hypervisor: ScriptedHypervisor
 let opened: HostConnection[]
 let changes: StateChange[]
@@ -31,7 +34,7 @@ async function connected(options: HostConnectionOptions = {}): Promise<HostConne
 }
 
 const path = () => changes.map(({ to }) => to)
-const reaches = (host: HostConnection, state: string) => expect.poll(() => host.state, { interval: 5 }).toBe(state)
+const reaches = (host: HostConnection, state: string) => expect.poll(() => host.state, SOON).toBe(state)
 /** Lets everything happen that waits for no timer. */
 const turns = async (count = 60) => {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
@@ -251,7 +254,7 @@ describe('a lost connection', () => {
   ])('by the reason: %s', async (_, error, state) => {
     const host = await connected()
     hypervisor.kill(error)
-    await expect.poll(() => hypervisor.dials, { interval: 5 }).toBe(2)
+    await expect.poll(() => hypervisor.dials, SOON).toBe(2)
     await turns()
     expect(host.state).toBe(state)
   })
@@ -286,12 +289,12 @@ describe('a lost connection', () => {
     const host = await connected()
     await Promise.all([host.client('calls'), host.client('channels')])
     hypervisor.kill()
-    await expect.poll(() => changes.at(-1)?.attempt, { interval: 5 }).toBe(4)
+    await expect.poll(() => changes.at(-1)?.attempt, SOON).toBe(4)
     // Three by the host; each of the others may have tried once before it knew.
     expect(hypervisor.dials).toBeLessThanOrEqual(3 + 3 + 2)
     hypervisor.start()
     await host.client('channels')
-    await expect.poll(() => host.stats().roles.calls?.state, { interval: 5 }).toBe('connected')
+    await expect.poll(() => host.stats().roles.calls?.state, SOON).toBe('connected')
   })
 
   it('is noticed by whoever hears of it first', async () => {
@@ -318,7 +321,7 @@ describe('a lost connection', () => {
     }
     hypervisor.kill()
     hypervisor.start()
-    await expect.poll(() => path().filter((state) => state === 'connected').length, { interval: 5 }).toBe(2)
+    await expect.poll(() => path().filter((state) => state === 'connected').length, SOON).toBe(2)
     expect(losses).toBe(2)
     expect(host.stats().roles.control).toMatchObject({ connects: 2, losses: 1, eventHandlers: 1 })
     await turns()
@@ -333,7 +336,7 @@ describe('a lost connection', () => {
       told.push(`${state} ${(error as { code?: string })?.code}`),
     )
     hypervisor.kill()
-    await expect.poll(() => changes.at(-1)?.attempt, { interval: 5 }).toBe(2)
+    await expect.poll(() => changes.at(-1)?.attempt, SOON).toBe(2)
     hypervisor.start()
     await host.client('control')
     expect(told).toEqual(['lost ATP_LIBVIRT_ENDED', 'restored undefined'])
@@ -374,7 +377,7 @@ describe('closing', () => {
     hypervisor.answer = (call) => call.procedure === REMOTE.CONNECT_DOMAIN_EVENT_CALLBACK_REGISTER_ANY
     hypervisor.kill()
     hypervisor.start()
-    await expect.poll(() => hypervisor.daemons.length, { interval: 5 }).toBe(1)
+    await expect.poll(() => hypervisor.daemons.length, SOON).toBe(1)
     await turns()
     await host.close()
     await turns()
@@ -420,9 +423,9 @@ describe('health', () => {
   })
 
   it('is watched by a heartbeat on every open connection: silence ends that connection', async () => {
-    const host = await connected({ heartbeatIntervalMs: 20, heartbeatTimeoutMs: 1000 })
+    const host = await connected({ heartbeatIntervalMs: 20, heartbeatTimeoutMs: 500 })
     await host.client('calls')
-    await expect.poll(() => host.stats().roles.calls?.heartbeatMs).toBeGreaterThan(0)
+    await expect.poll(() => host.stats().roles.calls?.heartbeatMs, SOON).toBeGreaterThan(0)
     expect(host.stats().roles.control?.heartbeatMs).toBeGreaterThan(0)
     const silent = hypervisor.daemons[0]
     hypervisor.answer = (_, daemon) => daemon === silent
@@ -439,7 +442,7 @@ describe('health', () => {
     hypervisor.answer = () => true
     const stuckMs = performance.now()
     const stuck = Promise.allSettled(Array.from({ length: 4 }, () => client.getState(vm)))
-    await expect.poll(() => changes.at(-1), { interval: 5 }).toMatchObject({ error: { code: 'ATP_HOST_HEARTBEAT' } })
+    await expect.poll(() => changes.at(-1), SOON).toMatchObject({ error: { code: 'ATP_HOST_HEARTBEAT' } })
     expect(performance.now() - stuckMs).toBeGreaterThan(300)
     for (const outcome of await stuck) expect(outcome.status).toBe('rejected')
   })
