@@ -80,12 +80,17 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
     const engine = created.value
     const hosts = opened.value.hosts
     adapter.send({ type: 'run.start', run, root: config.root, versions: opened.value.versions, hosts })
-    engine.config.maxWorkers = workerCount(
-      config,
-      hosts.reduce((sum, host) => sum + host.capacity, 0),
-    )
+    engine.config.maxWorkers = workerCount(config, capacityOf(hosts))
     signals.onFirst(() => void engine.cancelCurrentRun('keyboard-input'))
     if (!signals.received) await drive(engine, adapter, config, options, signals)
+    if (options.watch && !signals.received) {
+      // Loaded only where it is watched.
+      const { watchHosts } = await import('./watch-hosts.ts')
+      const otherCapacity = capacityOf(hosts) - capacityOf(config.hosts)
+      const watch = await watchHosts({ engine, config, run, metrics: address, otherCapacity, notify })
+      await signals.first
+      await watch.close()
+    }
   } catch (error) {
     failure = error
   }
@@ -139,6 +144,10 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   return exitCode
 }
 
+function capacityOf(hosts: readonly { capacity: number }[]): number {
+  return hosts.reduce((sum, { capacity }) => sum + capacity, 0)
+}
+
 async function serveMetrics(
   config: ResolvedConfig,
   run: string,
@@ -184,7 +193,6 @@ async function drive(
     }
     announce()
     adapter.afterRun = announce
-    await signals.first
   }
 }
 
