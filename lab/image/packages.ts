@@ -82,14 +82,10 @@ async function apt(program: string, args: string[], options: CallOptions & { cwd
     })
   } catch (error) {
     if (!isNotInstalled(error)) throw error
-    throw unsupportedError(
-      'ATP_LAB_IMAGE_APT',
-      `${program} is not installed: the guest image is made of Debian packages`,
-      {
-        cause: error,
-        remedy: 'run the lab on Debian or a distribution made from it',
-      },
-    )
+    throw unsupportedError('ATP_LAB_IMAGE_APT', `${program} is not installed, and packages of Debian are needed`, {
+      cause: error,
+      remedy: 'run the lab on Debian or a distribution made from it',
+    })
   }
 }
 
@@ -98,11 +94,11 @@ function aptFailure(what: string, result: ProgramResult): Error {
   const said = result.stderr.trim() || result.stdout.trim() || `exit code ${result.exitCode}`
   if (/No space left on device|enough free space/.test(said)) return diskFull(`${what}: ${said}`)
   if (/Unable to locate package|No packages found|has no installation candidate/.test(said)) {
-    return unsupportedError('ATP_LAB_IMAGE_PACKAGE', `${what} for the guest image: no package source has it: ${said}`, {
+    return unsupportedError('ATP_LAB_IMAGE_PACKAGE', `${what}: no package source has it: ${said}`, {
       remedy: 'enable the "main" component of Debian in /etc/apt/sources.list and run apt-get update',
     })
   }
-  return connectError('ATP_LAB_IMAGE_NETWORK', `${what} for the guest image failed: ${said}`, {
+  return connectError('ATP_LAB_IMAGE_NETWORK', `${what} failed: ${said}`, {
     retryable: true,
     remedy: 'check the network and the sources in /etc/apt, then try again',
   })
