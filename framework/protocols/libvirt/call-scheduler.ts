@@ -29,10 +29,18 @@ export interface Slots<C> {
   readonly send: (call: C) => void
   /** Calls that may go on this connection only. */
   readonly bound: C[]
-  readonly inFlight: Set<C>
+  readonly inFlight: C[]
   lowInFlight: number
 }
 
+/** Calls waiting for the one that has the lane. */
+interface Lane<C> {
+  taken: boolean
+  readonly waiting: C[]
+}
+
+/** Free lanes are kept for the next call up to here, for the reason that `Deadlines` is no Set. */
+const LANES_KEPT = 1024
 const LIMITS: SchedulerLimits = { maxInFlight: 4, maxLowInFlight: 3, stuckAfterMs: 500 }
 
 /**
@@ -51,8 +59,7 @@ export class CallScheduler<C extends ScheduledCall<C>> {
   readonly #connections: Slots<C>[] = []
   /** Those of the connections that take each other's calls. */
   readonly #shared: Slots<C>[] = []
-  /** Calls waiting for the one that holds their lane; a lane without an entry is free. */
-  readonly #lanes = new Map<string, C[]>()
+  readonly #lanes = new Map<string, Lane<C>>()
   /** Calls that have their lane and may go on any shared connection. */
   readonly #high: C[] = []
   readonly #low: C[] = []
@@ -63,14 +70,14 @@ export class CallScheduler<C extends ScheduledCall<C>> {
   }
 
   get inFlight(): number {
-    return this.#connections.reduce((sum, { inFlight }) => sum + inFlight.size, 0)
+    return this.#connections.reduce((sum, { inFlight }) => sum + inFlight.length, 0)
   }
 
   /** Calls not sent yet. */
   get queued(): number {
     let count = this.#high.length + this.#low.length
     for (const { bound } of this.#connections) count += bound.length
-    for (const waiting of this.#lanes.values()) count += waiting.length
+    for (const { waiting } of this.#lanes.values()) count += waiting.length
     return count
   }
 
@@ -81,7 +88,7 @@ export class CallScheduler<C extends ScheduledCall<C>> {
 
   /** Slots of one more connection, for its own calls. */
   attach(send: (call: C) => void): Slots<C> {
-    const slots = { send, bound: [], inFlight: new Set<C>(), lowInFlight: 0 }
+    const slots = { send, bound: [], inFlight: [], lowInFlight: 0 }
     this.#connections.push(slots)
     return slots
   }
@@ -96,8 +103,7 @@ export class CallScheduler<C extends ScheduledCall<C>> {
   detach(slots: Slots<C>): void {
     remove(this.#connections, slots)
     remove(this.#shared, slots)
-    for (const call of slots.inFlight) this.#freeLane(call)
-    slots.inFlight.clear()
+    for (const call of slots.inFlight.splice(0)) this.#freeLane(call)
     this.#pump()
   }
 
@@ -113,18 +119,18 @@ export class CallScheduler<C extends ScheduledCall<C>> {
 
   /** Whether any call is in flight on these slots. */
   isIdle(slots: Slots<C>): boolean {
-    return slots.inFlight.size === 0
+    return slots.inFlight.length === 0
   }
 
   submit(call: C): void {
     if (call.lane !== undefined) {
-      const waiting = this.#lanes.get(call.lane)
-      if (waiting) {
+      const lane = this.#laneOf(call.lane)
+      if (lane.taken) {
         call.state = 'waiting'
-        waiting.push(call)
+        lane.waiting.push(call)
         return
       }
-      this.#lanes.set(call.lane, [])
+      lane.taken = true
     }
     this.#makeReady(call)
     this.#pump()
@@ -133,7 +139,7 @@ export class CallScheduler<C extends ScheduledCall<C>> {
   /** Takes a call out that was not sent yet. A sent one keeps its slot: false. */
   withdraw(call: C): boolean {
     if (call.state === 'waiting') {
-      remove(this.#lanes.get(call.lane as string) as C[], call)
+      remove(this.#laneOf(call.lane as string).waiting, call)
       return true
     }
     if (call.state === 'ready') {
@@ -148,7 +154,7 @@ export class CallScheduler<C extends ScheduledCall<C>> {
   /** The daemon answered: slot and lane are free. */
   finished(call: C): void {
     const slots = call.slots as Slots<C>
-    slots.inFlight.delete(call)
+    remove(slots.inFlight, call)
     if (!call.high) slots.lowInFlight--
     this.#freeLane(call)
     this.#pump()
@@ -156,9 +162,19 @@ export class CallScheduler<C extends ScheduledCall<C>> {
 
   #freeLane(call: C): void {
     if (call.lane === undefined) return
-    const next = this.#lanes.get(call.lane)?.shift()
+    const lane = this.#laneOf(call.lane)
+    const next = lane.waiting.shift()
     if (next) this.#makeReady(next)
-    else this.#lanes.delete(call.lane)
+    else {
+      lane.taken = false
+      if (this.#lanes.size > LANES_KEPT) this.#lanes.delete(call.lane)
+    }
+  }
+
+  #laneOf(name: string): Lane<C> {
+    let lane = this.#lanes.get(name)
+    if (!lane) this.#lanes.set(name, (lane = { taken: false, waiting: [] }))
+    return lane
   }
 
   #makeReady(call: C): void {
@@ -199,11 +215,11 @@ export class CallScheduler<C extends ScheduledCall<C>> {
 
   #hasRoom({ inFlight, lowInFlight }: Slots<C>, high: boolean): boolean {
     const { maxInFlight, maxLowInFlight } = this.#limits
-    return inFlight.size < maxInFlight && (high || lowInFlight < maxLowInFlight)
+    return inFlight.length < maxInFlight && (high || lowInFlight < maxLowInFlight)
   }
 
   #send(call: C, slots: Slots<C>): void {
-    slots.inFlight.add(call)
+    slots.inFlight.push(call)
     if (!call.high) slots.lowInFlight++
     call.state = 'sent'
     call.slots = slots
@@ -219,7 +235,7 @@ export class CallScheduler<C extends ScheduledCall<C>> {
     let moving = 0
     let movingLow = 0
     for (const { inFlight } of this.#shared) {
-      const stuck = [...inFlight].filter(({ sentAtMs }) => (sentAtMs as number) <= stuckSinceMs)
+      const stuck = inFlight.filter(({ sentAtMs }) => (sentAtMs as number) <= stuckSinceMs)
       moving += maxInFlight - stuck.length
       const stuckLow = stuck.filter(({ high }) => !high).length
       movingLow += Math.min(maxLowInFlight - stuckLow, maxInFlight - stuck.length)
@@ -230,7 +246,8 @@ export class CallScheduler<C extends ScheduledCall<C>> {
   }
 }
 
-function remove<T>(list: T[], item: T): void {
+/** Takes an item out of a short list. */
+export function remove<T>(list: T[], item: T): void {
   const at = list.indexOf(item)
   if (at >= 0) list.splice(at, 1)
 }

@@ -9,7 +9,7 @@ import {
 } from '../../core/index.ts'
 import { LengthFramer, XdrReader, type ByteStream, type XdrWriter } from '../../wire/index.ts'
 import type { CallObserver, CallOutcome } from './call-observer.ts'
-import { CallScheduler, type ScheduledCall, type Slots } from './call-scheduler.ts'
+import { CallScheduler, remove, type ScheduledCall, type Slots } from './call-scheduler.ts'
 import { beginFrame, finishFrame, rawFrame, readHeader, readRemoteError, setSerial, type FrameHeader } from './codec.ts'
 import { Deadlines, type Expiring } from './deadlines.ts'
 import { callTimeout, closedError, refusal, violation } from './errors.ts'
@@ -77,8 +77,9 @@ interface PendingCall extends ScheduledCall<PendingCall>, Expiring {
   /** The connection it was made on, which settles it. */
   readonly owner: RpcConnection
   readonly spec: CallSpec<unknown>
-  /** Without a serial, which it gets when it is sent. */
   readonly frame: Buffer
+  /** 0 until it is sent. */
+  serial: number
   resolve(value: unknown): void
   reject(error: Error): void
   settled: boolean
@@ -98,13 +99,13 @@ export class RpcConnection {
   readonly events = new EventRouter()
   readonly #stream: ByteStream
   readonly #options: ConnectionOptions
-  readonly #sent = new Map<number, PendingCall>()
-  readonly #unsettled = new Set<PendingCall>()
+  /** Calls without an answer: as many as there are slots. No Map, for the reason {@link Deadlines} is no Set. */
+  readonly #sent: PendingCall[] = []
   readonly #streams = new Map<number, StreamRoute>()
   readonly #scheduler: CallScheduler<PendingCall>
   readonly #slots: Slots<PendingCall>
   readonly #first: boolean
-  readonly #deadlines = new Deadlines()
+  readonly #unsettled = new Deadlines<PendingCall>()
   readonly #framer = new LengthFramer({ minBytes: LIMIT.FRAME_MIN_BYTES, maxBytes: LIMIT.FRAME_MAX_BYTES }, (frame) =>
     this.#receive(frame),
   )
@@ -190,6 +191,8 @@ export class RpcConnection {
         owner: this,
         spec,
         frame: finishFrame(writer),
+        serial: 0,
+        place: 0,
         home: this.#slots,
         high: spec.high ?? false,
         bound: spec.bound ?? false,
@@ -211,7 +214,6 @@ export class RpcConnection {
         signal.addEventListener('abort', call.onAbort, { once: true })
       }
       this.#unsettled.add(call)
-      this.#deadlines.add(call)
       this.#scheduler.submit(call)
     })
   }
@@ -258,14 +260,15 @@ export class RpcConnection {
 
   #nextSerial(): number {
     do this.#serial = this.#serial >= 0x7fff_ffff ? 1 : this.#serial + 1
-    while (this.#sent.has(this.#serial) || this.#streams.has(this.#serial))
+    while (this.#sent.some(({ serial }) => serial === this.#serial) || this.#streams.has(this.#serial))
     return this.#serial
   }
 
   #transmit(call: PendingCall): void {
     const serial = this.#nextSerial()
     setSerial(call.frame, serial)
-    this.#sent.set(serial, call)
+    call.serial = serial
+    this.#sent.push(call)
     if (call.spec.stream) this.#streams.set(serial, call.spec.stream(this, serial))
     this.#write(call.frame)
   }
@@ -326,7 +329,7 @@ export class RpcConnection {
 
   #onReply(header: FrameHeader, reader: XdrReader): void {
     const { serial, status } = header
-    const call = this.#sent.get(serial)
+    const call = this.#sent.find((one) => one.serial === serial)
     if (!call) {
       const route = this.#streams.get(serial)
       if (!route || status !== STATUS.ERROR) throw new Error(`it answered call ${serial}, which was not made`)
@@ -340,7 +343,7 @@ export class RpcConnection {
     if (status === STATUS.OK) {
       const value = spec.decode(reader)
       reader.end()
-      this.#sent.delete(serial)
+      remove(this.#sent, call)
       if (call.settled) spec.onLate?.(value)
       else {
         call.owner.#settle(call, 'ok')
@@ -349,7 +352,7 @@ export class RpcConnection {
       }
     } else if (status === STATUS.ERROR) {
       const error = refusal(spec.what, readRemoteError(reader))
-      this.#sent.delete(serial)
+      remove(this.#sent, call)
       this.#streams.delete(serial)
       if (!call.settled) {
         call.owner.#settle(call, 'error')
@@ -386,7 +389,6 @@ export class RpcConnection {
   #settle(call: PendingCall, outcome: CallOutcome): void {
     call.settled = true
     this.#unsettled.delete(call)
-    this.#deadlines.delete(call)
     if (call.onAbort) call.signal?.removeEventListener('abort', call.onAbort)
     const { observe } = this.#options
     if (!observe) return
@@ -413,18 +415,16 @@ export class RpcConnection {
     if (this.#end) return
     this.#end = { reason }
     this.#keepalive?.stop()
-    this.#deadlines.clear()
     this.#stream.destroy(reason)
     // With the first connection all calls are over; what another one carried leaves its VMs to the rest.
     if (this.#first) this.#scheduler.clear()
-    const own = [...this.#unsettled]
-    const carried = [...this.#sent.values()].filter(({ owner, settled }) => owner !== this && !settled)
+    const own = this.#unsettled.clear()
+    const carried = this.#sent.splice(0).filter(({ owner, settled }) => owner !== this && !settled)
     for (const call of [...own, ...carried]) {
       call.owner.#settle(call, 'closed')
       const broken = (reason as { code?: string } | undefined)?.code === 'ATP_LIBVIRT_PROTOCOL'
       call.reject(broken ? (reason as Error) : this.#closedError(call.spec.what))
     }
-    this.#sent.clear()
     if (!this.#first) this.#scheduler.detach(this.#slots)
     const routes = [...this.#streams.values()]
     this.#streams.clear()
