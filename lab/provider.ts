@@ -143,7 +143,7 @@ export class LabProvider implements VmProvider {
         try {
           return await ownedDomains(host, await this.#client(host, 'control', {}))
         } catch (error) {
-          // The daemon died after the connection was asked for; its VMs live, and a new daemon finds them.
+          // The daemon died while it was asked; its VMs live, and a new daemon finds them.
           if (!isLost(error)) throw error
           return await ownedDomains(host, await this.#client(host, 'control', {}))
         }
@@ -169,24 +169,20 @@ export class LabProvider implements VmProvider {
     })
   }
 
-  /** A client of the host's daemon, which is started if need be, also again after it died. */
-  async #client(host: LabHost, role: HostRole, options: CallOptions): Promise<LibvirtClient> {
-    const known = this.#connect(host)
-    try {
-      return await this.#clientOf(host, known, role, options)
-    } catch (error) {
-      if (!isLost(error)) throw error
-      if (this.#connections.get(host.id) === known) {
-        this.#connections.delete(host.id)
-        await (await known).close()
+  /**
+   * A client of the host's daemon, which is started if need be, also again after it died. Work that several callers
+   * wait for is nobody's own: one caller's signal and time limit end its waiting only.
+   */
+  #client(host: LabHost, role: HostRole, options: CallOptions): Promise<LibvirtClient> {
+    return withDeadline(`connecting to host ${host.id}`, options, async () => {
+      const connection = await this.#connect(host)
+      if (connection.state !== 'connected') {
+        const { signal } = this.#closing
+        await startHost(host, { signal })
+        await connection.connect({ signal })
       }
-      return await this.#clientOf(host, this.#connect(host), role, options)
-    }
-  }
-
-  /** Work that several callers wait for is nobody's own: one caller's signal and time limit end its waiting only. */
-  #clientOf(host: LabHost, connection: Promise<HostConnection>, role: HostRole, options: CallOptions) {
-    return withDeadline(`connecting to host ${host.id}`, options, async () => (await connection).client(role))
+      return connection.client(role)
+    })
   }
 
   #connect(host: LabHost): Promise<HostConnection> {

@@ -63,7 +63,7 @@ export class Sessions {
    */
   async qmpSocket(options?: CallOptions): Promise<QmpClient> {
     const { name } = this.target
-    const [path] = (await this.xml()).qmpSocketPaths
+    const [path] = (await this.xml(options)).qmpSocketPaths
     if (path === undefined) throw qmpNoSocketError(name)
     const client = await QmpClient.overStream(await connectUnix(path, options), {
       transcript: this.transcript,
@@ -84,25 +84,25 @@ export class Sessions {
   }
 
   /** The live XML, read anew: the state of channels changes. */
-  async xml(): Promise<DomainXml> {
+  async xml(options?: CallOptions): Promise<DomainXml> {
     this.assertOpen()
-    return parseDomainXml(await this.target.xml())
+    return parseDomainXml(await this.target.xml(options))
   }
 
-  async ports(): Promise<VirtioSerialPort[]> {
-    return virtioSerialPorts((await this.xml()).channels)
+  async ports(options?: CallOptions): Promise<VirtioSerialPort[]> {
+    return virtioSerialPorts((await this.xml(options)).channels)
   }
 
   /** Messages over a channel. Only one opener at a time: the same name twice rejects. */
   async channel(name: string, how?: VirtioSerialOptions, options?: CallOptions): Promise<VirtioSerialChannel> {
-    findPort(this.target.name, await this.ports(), name)
+    findPort(this.target.name, await this.ports(options), name)
     const channel = await openChannel(this.target, name, { transcript: this.transcript, ...how }, options)
     return this.#own(channel, (reason) => channel.close(reason))
   }
 
   /** A channel as plain bytes. */
   async stream(name: string, options?: CallOptions): Promise<ByteStream> {
-    findPort(this.target.name, await this.ports(), name)
+    findPort(this.target.name, await this.ports(options), name)
     const stream = await this.target.openChannel(name, options)
     return this.#own(stream, (reason) => stream.destroy(reason instanceof Error ? reason : undefined))
   }

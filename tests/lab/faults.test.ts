@@ -57,7 +57,7 @@ test('after all that', async ({ guest, keyboard }) => {
     expect(agent).toMatchObject(broken('ATP_QGA_UNRESPONSIVE'))
     expect(machine).toMatchObject(broken('ATP_QGA_CLOSED'))
     expect(machine?.errors[0]?.message).toMatch(/vm-\d+ (stopped|crashed)/)
-    expect(daemon).toMatchObject(broken('ATP_TRANSPORT_CONNECT'))
+    expect(daemon).toMatchObject(broken('ATP_HOST_UNREACHABLE'))
     expect(after).toMatchObject({ status: 'passed' })
     // The code frames.
     expect(outcome.stdout).toMatch(/> \d+ \|   await guest\.shell\('sleep 30'\)/)
