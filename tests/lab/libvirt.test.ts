@@ -1,10 +1,11 @@
-import { createHash, randomBytes } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { pollUntil } from '../../framework/core/index.ts'
 import { HostConnection } from '../../framework/hosts/index.ts'
-import type { ByteStream, ChannelStream, Domain, LibvirtClient } from '../../framework/protocols/libvirt/index.ts'
+import type { ChannelStream, Domain, LibvirtClient } from '../../framework/protocols/libvirt/index.ts'
 import { createLabProvider, missingSystemPackages, type LabProvider } from '../../lab/index.ts'
+import { echoThroughGuest, receiveFromGuest } from '../support/channel-checks.ts'
 
+const MIB = 1024 * 1024
 const PORT = '/dev/virtio-ports/atp.channel.0'
 const missing = await missingSystemPackages()
 if (missing.length > 0)
@@ -38,20 +39,7 @@ describe.skipIf(missing.length > 0)('libvirt client and a guest', () => {
   const shell = async (script: string) =>
     (await agent('guest-exec', { path: '/bin/sh', arg: ['-c', script], 'capture-output': true }))['pid'] as number
 
-  /** Hashes what arrives, until there is enough of it. */
-  const hashOf = (stream: ByteStream, sizeBytes: number) =>
-    new Promise<string>((resolve, reject) => {
-      const hash = createHash('sha256')
-      let seenBytes = 0
-      stream.start({
-        onData: (chunk) => {
-          hash.update(chunk)
-          seenBytes += chunk.length
-          if (seenBytes >= sizeBytes) resolve(hash.digest('hex'))
-        },
-        onClose: (error) => reject(error ?? new Error('the channel ended early')),
-      })
-    })
+  const guestChannel = () => ({ client, domain, name: 'atp.channel.0', port: PORT, shell })
 
   const close = async (channel: ChannelStream) => {
     channel.destroy()
@@ -82,39 +70,16 @@ describe.skipIf(missing.length > 0)('libvirt client and a guest', () => {
   })
 
   it('receives 16 MiB from the guest unharmed', async () => {
-    const sizeBytes = 16 * 1024 * 1024
-    const channel = await client.openChannel(domain, 'atp.channel.0')
-    const arrived = hashOf(channel, sizeBytes)
-    await shell(`yes 0123456789 | head -c ${sizeBytes} > ${PORT}`)
-    const expected = createHash('sha256').update('0123456789\n'.repeat(sizeBytes / 11 + 1).slice(0, sizeBytes))
-    expect(await arrived).toBe(expected.digest('hex'))
-    await close(channel)
+    const { sentSha256, arrivedSha256 } = await receiveFromGuest(guestChannel(), 16 * MIB)
+    expect(arrivedSha256).toBe(sentSha256)
   })
 
   it('sends 16 MiB through the guest and back unharmed, while other calls are served', async () => {
-    const data = randomBytes(16 * 1024 * 1024)
-    const channel = await client.openChannel(domain, 'atp.channel.0')
-    const arrived = hashOf(channel, data.length)
-    await shell(`exec 3<>${PORT}; exec cat <&3 >&3`)
-    let done = false
-    const delaysMs: number[] = []
-    const watch = async () => {
-      while (!done) {
-        const started = performance.now()
-        await client.getState(domain)
-        delaysMs.push(performance.now() - started)
-        await new Promise((resolve) => setTimeout(resolve, 5))
-      }
-    }
-    const watching = watch()
-    for (let at = 0; at < data.length; at += 65_536) await channel.write(data.subarray(at, at + 65_536))
-    expect(await arrived).toBe(createHash('sha256').update(data).digest('hex'))
-    done = true
-    await watching
-    expect(delaysMs.length).toBeGreaterThan(10)
+    const { sentSha256, arrivedSha256, stateMs } = await echoThroughGuest(guestChannel(), 16 * MIB)
+    expect(arrivedSha256).toBe(sentSha256)
+    expect(stateMs.length).toBeGreaterThan(10)
     // On the same connection: the channel's data never takes its slots.
-    expect(delaysMs.toSorted((a, b) => a - b)[Math.floor(delaysMs.length / 2)]).toBeLessThan(50)
-    await close(channel)
+    expect(stateMs[Math.floor(stateMs.length / 2)]).toBeLessThan(50)
     expect(client.stats()).toMatchObject({ streams: 0, pending: 0, inFlight: 0 })
   })
 

@@ -196,10 +196,12 @@ export class CallScheduler<C extends ScheduledCall<C>> {
   }
 
   #sendBound(queue: C[]): void {
-    for (const call of [...queue]) {
-      if (!this.#hasRoom(call.home, call.high)) continue
-      remove(queue, call)
-      this.#send(call, call.home)
+    for (let at = 0; at < queue.length;) {
+      const call = queue[at] as C
+      if (this.#hasRoom(call.home, call.high)) {
+        queue.splice(at, 1)
+        this.#send(call, call.home)
+      } else at++
     }
   }
 

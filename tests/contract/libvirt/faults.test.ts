@@ -5,6 +5,7 @@ import { pollUntil } from '../../../framework/core/index.ts'
 import { LibvirtClient, type Domain, type OpenOptions } from '../../../framework/protocols/libvirt/index.ts'
 import { connectUnix } from '../../../framework/transport/index.ts'
 import { CHANNEL, missingPart, PrivateDaemon, tinyDomain } from '../../support/remote-host/index.ts'
+import { writeToUnreadChannel } from '../../support/channel-checks.ts'
 
 const missing = missingPart()
 if (missing) console.warn(`libvirt fault tests are skipped: ${missing}`)
@@ -69,21 +70,12 @@ describe.skipIf(missing)('when things break', () => {
   }, 60_000)
 
   it('a channel the guest does not read costs its writer an error, not the connection', async () => {
-    const client = await open()
     const pid = daemon.pid
-    const channel = await client.openChannel(vm, CHANNEL, { stallTimeoutMs: 1000 })
-    await expect(channel.write(Buffer.alloc(1_048_576))).rejects.toMatchObject({ code: 'ATP_LIBVIRT_CHANNEL_STALLED' })
-    expect(await client.getState(vm)).toMatchObject({ state: 'paused' })
-    // Reopened on another connection, so that nothing but the daemon's own release counts.
-    const second = await open()
-    const reopened = await pollUntil('the channel’s release', { timeoutMs: 10_000 }, () =>
-      second.openChannel(vm, CHANNEL),
-    )
-    reopened.destroy()
-    await reopened.released
+    const outcome = await writeToUnreadChannel({ open, domain: vm, name: CHANNEL, aliveForMs: 2000 })
+    expect(outcome.error).toMatchObject({ code: 'ATP_LIBVIRT_CHANNEL_STALLED' })
+    expect(outcome.stats).toMatchObject({ streams: 0, pending: 0, inFlight: 0 })
+    expect(outcome.reopenedMs).toBeLessThan(10_000)
     expect(daemon.pid).toBe(pid)
-    expect(client.stats()).toMatchObject({ streams: 0, pending: 0 })
-    await Promise.all([client.close(), second.close()])
   })
 
   it('a client that is killed leaves neither its VMs nor its channels behind', async () => {
