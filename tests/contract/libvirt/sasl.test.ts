@@ -1,9 +1,9 @@
-import { connect } from 'node:net'
 import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { Secret } from '../../../framework/core/index.ts'
+import { configure, reset } from '@logtape/logtape'
+import { logger, Secret } from '../../../framework/core/index.ts'
 import { LibvirtClient, type ByteStream, type OpenOptions } from '../../../framework/protocols/libvirt/index.ts'
-import { connectUnix } from '../../../framework/transport/index.ts'
+import { connectTcp, connectUnix } from '../../../framework/transport/index.ts'
 import {
   missingHostPart,
   RemoteHost,
@@ -65,8 +65,33 @@ describe.skipIf(missing)('a real daemon that demands a password', () => {
     expect(await refusal(open({ sasl: undefined }))).toMatchObject({ code: 'ATP_LIBVIRT_AUTH_NEEDED' })
   })
 
+  it('is told to nobody: no log has it, not even before it is redacted', async () => {
+    const records: unknown[] = []
+    await configure({
+      reset: true,
+      sinks: { raw: (record) => records.push(record) },
+      loggers: [
+        { category: ['atp'], lowestLevel: 'trace', sinks: ['raw'] },
+        { category: ['logtape', 'meta'], sinks: [] },
+      ],
+    })
+    try {
+      logger('protocols').trace('listening')
+      const client = await open({ relief: () => connectUnix(host.daemon.socketPath) })
+      await client.hostname()
+      await client.close()
+      await refusal(open({ sasl: { user: SASL_USER, password: new Secret('x', `${SASL_PASSWORD}!`) } }))
+    } finally {
+      await reset()
+    }
+    const written = inspect(records, { depth: 9, maxStringLength: null, maxArrayLength: null })
+    expect(written).toContain('listening')
+    for (const form of [SASL_PASSWORD, Buffer.from(SASL_PASSWORD).toString('base64').slice(0, -4)])
+      expect(written).not.toContain(form)
+  })
+
   it('offers nothing usable over plain TCP, which the error explains', async () => {
-    const error = await refusal(open({}, tcpStream(host.port('tcp'))))
+    const error = await refusal(open({}, await connectTcp({ host: '127.0.0.1', port: host.port('tcp') })))
     expect(error).toMatchObject({
       code: 'ATP_LIBVIRT_AUTH_UNSUPPORTED',
       retryable: false,
@@ -74,19 +99,3 @@ describe.skipIf(missing)('a real daemon that demands a password', () => {
     })
   })
 })
-
-function tcpStream(port: number): ByteStream {
-  const socket = connect(port, '127.0.0.1')
-  return {
-    peer: `tcp:127.0.0.1:${port}`,
-    start: ({ onData, onClose }) =>
-      void socket
-        .on('data', onData)
-        .on('error', onClose)
-        .on('close', () => onClose()),
-    write: async (bytes) => void socket.write(bytes),
-    pause: () => socket.pause(),
-    resume: () => socket.resume(),
-    destroy: () => socket.destroy(),
-  }
-}
