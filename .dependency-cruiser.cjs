@@ -11,6 +11,7 @@ const rooms = {
   verify: ['core', 'keys', 'evidence', 'wire', 'input'],
   leases: ['core', 'config'],
   hosts: ['core', 'wire', 'transport', 'protocols'],
+  metrics: ['core', 'wire', 'hosts', 'protocols'],
   desktop: ['core', 'keys', 'wire', 'evidence', 'transport', 'protocols', 'input', 'verify', 'leases', 'hosts'],
   plugins: ['core', 'protocols', 'scenario'],
   scenario: ['core', 'keys', 'evidence', 'input', 'desktop', 'protocols', 'config', 'leases'],
