@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { HostConnection, type HostConnectionOptions } from '../../../framework/hosts/index.ts'
 import { eventsBetween } from '../../../framework/hosts/lifecycle.ts'
 import type { DomainState } from '../../../framework/protocols/libvirt/index.ts'
-import { REMOTE } from '../../../framework/protocols/libvirt/protocol-numbers.ts'
+import { PROGRAM, REMOTE } from '../../../framework/protocols/libvirt/protocol-numbers.ts'
 import { EVENT, ScriptedHypervisor, STATE, URI } from './scripted-hypervisor.ts'
 
 /** A busy machine takes its time. */
@@ -313,5 +313,54 @@ describe('events between two states', () => {
     [seen('paused'), seen('paused', 2), ['stopped', 'started', 'suspended']],
   ])('%j → %j: %j', (before, after, events) => {
     expect(eventsBetween(before, after)).toEqual(events)
+  })
+})
+
+describe('what protocols need of a VM', () => {
+  it('goes over the connection there is, within one time limit', async () => {
+    const a = hypervisor.addVm('a')
+    const target = await host.target('a')
+    expect(target).toMatchObject({ name: 'a', uuid: a.uuid })
+    expect(await target.humanMonitorCommand('info status')).toBe('{"return":{}}')
+    expect(await target.agentCommand('{}', { timeoutMs: 5000 })).toBe('{"return":{}}')
+    await expect(target.xml()).rejects.toMatchObject({ code: 'ATP_LIBVIRT_REMOTE' })
+    await expect(target.openChannel('port')).rejects.toMatchObject({ code: 'ATP_LIBVIRT_REMOTE' })
+    await expect(host.target('b')).rejects.toMatchObject({ code: 'ATP_LIBVIRT_NO_DOMAIN' })
+    hypervisor.kill()
+    await reaches('reconnecting')
+    hypervisor.answer = (call) => call.program === PROGRAM.QEMU
+    const startedMs = performance.now()
+    const command = target.monitorCommand('{}', { timeoutMs: 400 })
+    const refusal = expect(command).rejects.toMatchObject({ code: 'ATP_LIBVIRT_TIMEOUT' })
+    hypervisor.start()
+    await refusal
+    expect(performance.now() - startedMs).toBeLessThan(800)
+  })
+
+  it('takes a VM that is gone while it is looked at for stopped', async () => {
+    const a = hypervisor.addVm('a')
+    const { seen } = await listen(a)
+    hypervisor.answer = (call, daemon) => {
+      if (call.procedure !== REMOTE.DOMAIN_GET_STATE) return false
+      daemon.send(call.refuse(42))
+      return true
+    }
+    await restart()
+    expect(seen).toEqual(['a stopped*'])
+  })
+
+  it('tries again when looking at the VMs fails', async () => {
+    const a = hypervisor.addVm('a')
+    let refusals = 1
+    hypervisor.answer = (call, daemon) => {
+      if (call.procedure !== REMOTE.CONNECT_LIST_ALL_DOMAINS || refusals-- <= 0) return false
+      daemon.send(call.refuse(1, 'not yet'))
+      return true
+    }
+    await expect(host.onLifecycle(a, () => {})).rejects.toMatchObject({ code: 'ATP_LIBVIRT_REMOTE' })
+    const { seen } = await listen(a)
+    refusals = 2
+    await restart(() => hypervisor.change(a, STATE.paused))
+    expect(seen).toEqual(['a suspended*'])
   })
 })
