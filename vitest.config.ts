@@ -8,7 +8,9 @@ const common = { pool: 'forks' as const, environment: 'node' as const }
 const real = { ...common, retry: 1 }
 
 /** Tests that count the lab's VMs, kill its broker or want it for themselves: one after the other. */
-const EXCLUSIVE = ['exit-codes', 'faults', 'leaks', 'pristine', 'sharing'].map((name) => `tests/lab/${name}.test.ts`)
+const EXCLUSIVE = ['exit-codes', 'faults', 'leaks', 'pristine', 'reconnect', 'sharing'].map(
+  (name) => `tests/lab/${name}.test.ts`,
+)
 const lab = { ...real, testTimeout: 180_000, hookTimeout: 600_000 }
 
 export default defineConfig({

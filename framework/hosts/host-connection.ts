@@ -344,12 +344,13 @@ export class HostConnection {
     })
   }
 
-  async #open(role: HostRole, bounds: CallOptions): Promise<LibvirtClient> {
+  async #open(role: HostRole, { signal, timeoutMs = this.#connectTimeoutMs }: CallOptions): Promise<LibvirtClient> {
+    const endMs = performance.now() + timeoutMs
     const { access } = this.info
     const { keepaliveIntervalMs, keepaliveCount, observe, openTransport = dial } = this.#options
     const stream = (each: CallOptions) => openTransport(this.#parsed, { ...each, access })
     const link = { host: this.id, role }
-    return LibvirtClient.open(await stream(bounds), {
+    return LibvirtClient.open(await stream({ signal, timeoutMs }), {
       path: this.#parsed.path,
       keepaliveIntervalMs,
       keepaliveCount,
@@ -357,7 +358,8 @@ export class HostConnection {
       relief: stream,
       observe: observe && ((call) => observe.callSettled(link, call)),
       ...(access?.sasl ? { sasl: access.sasl } : {}),
-      ...bounds,
+      signal,
+      timeoutMs: Math.max(1, Math.ceil(endMs - performance.now())),
     })
   }
 
