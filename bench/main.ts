@@ -28,6 +28,8 @@ try {
   const bench = (await import(`./${name}.ts`)) as { run(context: BenchContext): Promise<BenchResult> }
   const result = await bench.run(context)
   process.stdout.write(values.json ? `${JSON.stringify(result)}\n` : table(result))
+  for (const text of result.failures ?? []) process.stderr.write(`bench: failed: ${text}\n`)
+  if (result.failures?.length) process.exitCode = 1
 } catch (error) {
   process.stderr.write(`bench: ${messageOf(error)}\n`)
   process.exitCode = 1

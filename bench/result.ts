@@ -12,6 +12,8 @@ export interface BenchResult {
   qemuPids: number[]
   /** File with the raw samples. */
   samplesFile: string
+  /** Why the figures do not count, one sentence each: too few VMs, too short, errors. The benchmark failed then. */
+  failures?: string[]
 }
 
 export interface BenchContext {

@@ -16,7 +16,7 @@ export interface TranscriptEntry {
 }
 
 export interface TranscriptOptions {
-  /** Memory of all entries together, about; the oldest go first. Default 1 MiB. */
+  /** Memory of all entries together, about; the oldest go first. Default 512 KiB. */
   limitBytes?: number
   /** One entry. Default 4 KiB. */
   entryLimitBytes?: number
@@ -45,7 +45,7 @@ export class TranscriptRecorder {
   #withholding = 0
 
   constructor(options: TranscriptOptions = {}) {
-    this.#limitBytes = options.limitBytes ?? 1024 * 1024
+    this.#limitBytes = options.limitBytes ?? 512 * 1024
     this.#entryLimitBytes = options.entryLimitBytes ?? 4096
   }
 
