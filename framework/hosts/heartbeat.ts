@@ -86,7 +86,7 @@ export async function roundTripMs(
   try {
     await client.libVersion(bounds)
   } catch (error) {
-    if (!isAtpError(error) || error.branch !== 'remote') throw error
+    if (!isAtpError(error) || error.context['libvirtCode'] === undefined) throw error
   }
   return performance.now() - startedMs
 }

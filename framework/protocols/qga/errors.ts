@@ -69,7 +69,7 @@ export function qgaFileError(vm: string, path: string, what: string, cause?: unk
  * text at its end; absence and silence have numbers of their own. Anything else is passed on unchanged.
  */
 export function explainAgentFailure(vm: string, command: string, error: unknown): unknown {
-  if (!isAtpError(error) || error.branch !== 'remote') return error
+  if (!isAtpError(error)) return error
   switch (error.context['libvirtCode']) {
     case LIBVIRT_AGENT_UNRESPONSIVE:
       return connectError('ATP_QGA_UNRESPONSIVE', `${vm}: the guest agent does not answer ${command}`, {
