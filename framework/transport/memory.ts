@@ -1,5 +1,5 @@
-import { connectError } from '../core/index.ts'
 import type { ByteSink, ByteStream } from '../wire/byte-stream.ts'
+import { closedError } from './stream-errors.ts'
 
 /** Bytes one side may have under way before its writes wait. */
 const CAPACITY_BYTES = 65_536
@@ -61,9 +61,12 @@ class MemoryStream implements ByteStream {
   destroy(error?: Error): void {
     if (this.#end) return
     this.#end = { error }
-    for (const { refused } of this.#incoming.splice(0)) refused?.(closedError(this.peer))
+    const other = this.#other as MemoryStream
+    // Nobody reads what came; what was written here is still delivered there, though its writers wait no longer.
+    for (const { refused } of this.#incoming.splice(0)) refused?.(closedError(other.peer))
+    for (const { refused } of other.#incoming) refused?.(closedError(this.peer))
     this.#schedule()
-    this.#other?.peerEnded()
+    other.peerEnded()
   }
 
   /** The other side ended: what it wrote before is still delivered, then the end. */
@@ -97,8 +100,4 @@ class MemoryStream implements ByteStream {
       sink.onClose(this.#end.error)
     }
   }
-}
-
-function closedError(peer: string): Error {
-  return connectError('ATP_STREAM_CLOSED', `the stream to ${peer} is closed`)
 }

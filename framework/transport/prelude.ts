@@ -38,9 +38,9 @@ export function afterPrelude(
     }
     const onAbort = () => fail(interrupted(`connecting to ${stream.peer}`, signal))
     const onTimeout = (limitMs: number) => fail(lateError(stream.peer, prelude.missing, limitMs))
-    if (signal?.aborted) return onAbort()
     signal?.addEventListener('abort', onAbort, { once: true })
     const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs, timeoutMs)
+    if (signal?.aborted) return onAbort()
 
     rest.start({
       onData: (chunk) => {
