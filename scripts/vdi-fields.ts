@@ -293,9 +293,7 @@ function readDocuments(folder: string): Record<'o' | 's', DocumentReader> {
 /** The manifest as text: JSON with one line a field, an operation's or schema's fields below it. */
 export function formatManifest({ operations, schemas }: FieldManifest): string {
   const line = (indent: string, key: string, value: unknown) =>
-    `${indent}${JSON.stringify(key)}: ${JSON.stringify(value)
-      .replace(/([{,:])(?=["{])/g, '$1 ')
-      .replaceAll('}', ' }')}`
+    `${indent}${JSON.stringify(key)}: ${JSON.stringify(value, null, 1).replace(/\n */g, ' ')}`
   const block = (indent: string, key: string, lines: string[]) =>
     lines.length === 0
       ? `${indent}${JSON.stringify(key)}: {}`
