@@ -4,6 +4,8 @@ import { closedError } from './stream-errors.ts'
 
 /** What Node gives us of a connection: one socket in both places, or the two pipes of a process. */
 export interface NodeEnds {
+  /** See {@link ByteStream.confidential}. */
+  confidential?: boolean
   input: { pause(): unknown; resume(): unknown }
   output: Writable
   /** Ends both; {@link NodeStream.ended} is called when they are gone. */
@@ -15,6 +17,7 @@ const TAKEN = Promise.resolve()
 /** A {@link ByteStream} over Node's own streams. Whoever makes it feeds it: {@link receive}, {@link fail}, {@link ended}. */
 export class NodeStream implements ByteStream {
   readonly peer: string
+  readonly confidential: boolean
   readonly #ends: NodeEnds
   #sink: ByteSink | undefined
   /** Bytes that came before {@link start} or in spite of {@link pause}: at most a chunk or two. */
@@ -27,6 +30,7 @@ export class NodeStream implements ByteStream {
 
   constructor(peer: string, ends: NodeEnds) {
     this.peer = peer
+    this.confidential = ends.confidential ?? false
     this.#ends = ends
     ends.output.on('drain', () => {
       this.#drained?.resolve()

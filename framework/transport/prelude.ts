@@ -87,6 +87,10 @@ class Remainder implements ByteStream {
     return this.#inner.peer
   }
 
+  get confidential(): boolean {
+    return this.#inner.confidential ?? false
+  }
+
   /** The prelude is over: what follows waits, from `rest` on, for the next sink. */
   handOver(rest: Uint8Array): void {
     this.#sink = undefined

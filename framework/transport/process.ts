@@ -21,6 +21,8 @@ export interface SpawnOptions {
   env?: Readonly<Record<string, string | undefined>>
   /** Name of the stream in messages. Default `process:<program>`. */
   peer?: string
+  /** See {@link ByteStream.confidential}. Default false. */
+  confidential?: boolean
   /** The error of a stream whose process ended by itself; undefined: a clean end. Default: any exit but 0 is one. */
   explain?(end: ProcessEnd): Error | undefined
 }
@@ -39,7 +41,7 @@ export function spawnStream(
   [program, ...args]: readonly [string, ...string[]],
   options: SpawnOptions = {},
 ): Promise<ByteStream> {
-  const { signal, env, peer = `process:${program}`, explain = (end) => endedError(peer, end) } = options
+  const { signal, env, peer = `process:${program}`, confidential = false, explain } = options
   return new Promise((resolve, reject) => {
     if (signal?.aborted) throw interrupted(`starting ${program}`, signal)
     let child: ChildProcessWithoutNullStreams
@@ -50,13 +52,16 @@ export function spawnStream(
     }
     logger('transport').debug('{peer}: started {argv}', { peer, argv: [program, ...args] })
     child.once('error', (error) => reject(startError(program, error)))
-    child.once('spawn', () => resolve(overChild(child, peer, explain)))
+    child.once('spawn', () =>
+      resolve(overChild(child, peer, confidential, explain ?? ((end) => endedError(peer, end)))),
+    )
   })
 }
 
 function overChild(
   child: ChildProcessWithoutNullStreams,
   peer: string,
+  confidential: boolean,
   explain: (end: ProcessEnd) => Error | undefined,
 ): ByteStream {
   const { stdin, stdout, stderr } = child
@@ -73,6 +78,7 @@ function overChild(
     for (const pipe of [stdin, stdout, stderr]) pipe.destroy()
   }
   const stream = new NodeStream(peer, {
+    confidential,
     input: stdout,
     output: stdin,
     destroy: () => {

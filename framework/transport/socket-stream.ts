@@ -9,6 +9,8 @@ const READ_BUFFER_BYTES = 65_536
 /** One kind of socket, and what is particular to it. */
 export interface SocketKind {
   peer: string
+  /** See {@link ByteStream.confidential}. */
+  confidential?: boolean
   /** Begins to connect; received bytes go to `onread`. */
   connect(onread: OnReadOpts): Socket
   /** The event after which bytes can be sent. */
@@ -35,7 +37,9 @@ export function connectSocket(kind: SocketKind, { signal, timeoutMs }: CallOptio
       buffer: Buffer.allocUnsafeSlow(READ_BUFFER_BYTES),
       callback: (sizeBytes, buffer) => stream.receive(Buffer.copyBytesFrom(buffer, 0, sizeBytes)),
     })
-    const stream = new NodeStream(peer, { input: socket, output: socket, destroy: () => socket.destroy() })
+    const { confidential } = kind
+    const destroy = () => socket.destroy()
+    const stream = new NodeStream(peer, { confidential, input: socket, output: socket, destroy })
     const settle = () => {
       clearTimeout(timer)
       signal?.removeEventListener('abort', onAbort)

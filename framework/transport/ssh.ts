@@ -55,6 +55,7 @@ export async function connectSsh(address: SshAddress, command: string, options: 
   const stream = await start(address, sshArguments(address, command, timeoutMs), {
     signal,
     peer,
+    confidential: address.hostKeys !== 'any',
     env: address.env,
     explain: (end) => {
       if (!ready) return earlyError(peer, end)

@@ -53,6 +53,7 @@ export async function connectTls(address: TlsAddress, options: CallOptions = {})
   return connectSocket(
     {
       peer,
+      confidential: verify,
       ready: 'secureConnect',
       connect: (onread) => prompt(connect(settings(onread))),
       refused: (error) => refusedTls(error, identity),

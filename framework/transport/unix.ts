@@ -22,7 +22,7 @@ export function connectUnix(path: string, options: CallOptions = {}): Promise<By
     )
   }
   return connectSocket(
-    { peer: `unix:${path}`, ready: 'connect', connect: (onread) => connect({ path, onread }) },
+    { peer: `unix:${path}`, confidential: true, ready: 'connect', connect: (onread) => connect({ path, onread }) },
     options,
   )
 }
