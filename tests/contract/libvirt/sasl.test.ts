@@ -2,7 +2,13 @@ import { inspect } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { configure, reset } from '@logtape/logtape'
 import { logger, Secret } from '../../../framework/core/index.ts'
-import { LibvirtClient, type ByteStream, type OpenOptions } from '../../../framework/protocols/libvirt/index.ts'
+import { dial, RISKS } from '../../../framework/hosts/index.ts'
+import {
+  LibvirtClient,
+  parseLibvirtUri,
+  type ByteStream,
+  type OpenOptions,
+} from '../../../framework/protocols/libvirt/index.ts'
 import { connectTcp, connectUnix } from '../../../framework/transport/index.ts'
 import {
   missingHostPart,
@@ -30,7 +36,7 @@ describe.skipIf(missing)('a real daemon that demands a password', () => {
     LibvirtClient.open(stream ?? (await connectUnix(host.daemon.socketPath)), { path: '/session', sasl, ...options })
   const refusal = async (opening: Promise<LibvirtClient>) =>
     opening.then(
-      () => 'let in',
+      async (client) => client.close().then(() => 'let in'),
       (error: unknown) => error,
     )
 
@@ -98,4 +104,60 @@ describe.skipIf(missing)('a real daemon that demands a password', () => {
       remedy: expect.stringContaining('over plain TCP'),
     })
   })
+
+  it.each([
+    ['plain', 'unix', undefined],
+    ['plain', 'tcp', 'none at all'],
+    ['digest-md5', 'tcp', 'DIGEST-MD5'],
+    ['digest-md5', 'unix', 'DIGEST-MD5'],
+  ] as const)('by %s over %s', async (mechanism, way, offered) => {
+    const database = `sasldb_path: ${host.daemon.root}/sasl/sasldb2`
+    host.daemon.file('sasl/libvirt.conf', `mech_list: ${mechanism}\npwcheck_method: auxprop\n${database}\n`)
+    await host.restart()
+    const info = host.info(way)
+    const opened = await refusal(open({}, await dial(parseLibvirtUri(info.uri), { access: info.access })))
+    if (offered === undefined) expect(opened).toBe('let in')
+    else
+      expect(opened).toMatchObject({
+        code: 'ATP_LIBVIRT_AUTH_UNSUPPORTED',
+        message: expect.stringContaining(`(${offered})`),
+      })
+  })
+})
+
+const secure = ['tls', 'ssh'] as const
+const missingSecure = missingHostPart(secure)
+if (missingSecure) console.warn(`the test of confidential streams is skipped: ${missingSecure}`)
+
+it.skipIf(missingSecure)('streams are confidential where the peer is known and nobody else reads', async () => {
+  const host = await RemoteHost.start({ listen: ['tcp', ...secure] })
+  try {
+    const told: Record<string, boolean | undefined> = {}
+    for (const [way, more] of [
+      ['unix', ''],
+      ['tcp', ''],
+      ['tls', ''],
+      ['tls', '&no_verify=1'],
+      ['ssh', ''],
+      ['ssh', '&no_verify=1'],
+    ] as const) {
+      const { uri, access } = host.info(way)
+      const stream = await dial(parseLibvirtUri(uri + more, { allow: RISKS }), { access })
+      told[way + more] = stream.confidential
+      await new Promise<void>((resolve) => {
+        stream.start({ onData: () => {}, onClose: () => resolve() })
+        stream.destroy()
+      })
+    }
+    expect(told).toEqual({
+      unix: true,
+      tcp: false,
+      tls: true,
+      'tls&no_verify=1': false,
+      ssh: true,
+      'ssh&no_verify=1': false,
+    })
+  } finally {
+    await host.stop()
+  }
 })
