@@ -21,26 +21,34 @@ export function sshAddress(uri: LibvirtUri, env: Environment): SshAddress {
 export function remoteCommand(uri: LibvirtUri): string {
   const netcatOnly =
     uri.proxy === 'netcat' || uri.netcat !== undefined || uri.socketPath !== undefined || uri.mode !== 'auto'
-  const ways: { program: string; script: string }[] = []
-  if (!netcatOnly) ways.push({ program: 'virt-ssh-helper', script: `exec virt-ssh-helper qemu://${uri.path}` })
+  const ways: Way[] = []
+  if (!netcatOnly) ways.push({ program: 'virt-ssh-helper', prepare: [], args: `qemu://${uri.path}` })
   // Without the helper nobody over there says where the socket of a session is.
   if (uri.proxy !== 'native' && (netcatOnly || uri.path === '/system')) ways.push(netcat(uri))
-  const tries = ways.map(
-    ({ program, script }) => `if command -v ${program} >/dev/null 2>&1; then echo ${SSH_READY}; ${script}; fi`,
-  )
+  const tries = ways.map(({ program, prepare, args }) => {
+    const script = [...prepare, `echo ${SSH_READY}`, `exec ${program} ${args}`].join('; ')
+    return `if command -v ${program} >/dev/null 2>&1; then ${script}; fi`
+  })
   const missing = ways.map(({ program }) => program).join(' or ')
   return `sh -c '${[...tries, `echo missing: ${missing} >&2`, `exit ${SSH_NO_PROGRAM}`].join('; ')}'`
 }
 
-function netcat({ netcat: program = 'nc', socketPath, mode }: LibvirtUri): { program: string; script: string } {
+/** A program that leads to the daemon, and what the shell over there must find out first. */
+interface Way {
+  program: string
+  prepare: string[]
+  args: string
+}
+
+function netcat({ netcat: program = 'nc', socketPath, mode }: LibvirtUri): Way {
   // Some netcats go on for ever after the end of their input unless told otherwise; others do not know the option.
-  const quit = `if ${program} -q 2>&1 | grep "requires an argument" >/dev/null 2>&1; then Q=-q0; else Q=; fi`
+  const quit = `if ${program} -q </dev/null 2>&1 | grep "requires an argument" >/dev/null 2>&1; then Q=-q0; else Q=; fi`
   const legacy = `${SYSTEM_SOCKETS}/libvirt-sock`
   const direct = `${SYSTEM_SOCKETS}/virtqemud-sock`
-  const socket = socketPath ?? (mode === 'direct' ? direct : legacy)
-  const auto = socketPath === undefined && mode === 'auto'
-  const discover = auto ? `if test -S ${direct}; then S=${direct}; else S=${legacy}; fi` : `S=${socket}`
-  return { program, script: `${quit}; ${discover}; exec ${program} $Q -U $S` }
+  if (socketPath !== undefined) return { program, prepare: [quit], args: `$Q -U ${socketPath}` }
+  if (mode !== 'auto') return { program, prepare: [quit], args: `$Q -U ${mode === 'direct' ? direct : legacy}` }
+  const discover = `if test -S ${direct}; then S=${direct}; else S=${legacy}; fi`
+  return { program, prepare: [quit, discover], args: '$Q -U $S' }
 }
 
 /**
