@@ -1,11 +1,23 @@
 import type { CallOptions } from '../core/index.ts'
 import type { Domain, LibvirtClient } from '../protocols/libvirt/index.ts'
-import type { ConnectionEvent, ProtocolTarget } from '../protocols/protocol.ts'
+import type { ConnectionEvent, MonitorEvent, ProtocolTarget } from '../protocols/protocol.ts'
 import type { ChannelLocks } from './channel-locks.ts'
-import type { HostConnection, HostRole } from './host-connection.ts'
+import type { HostRole } from './host-role.ts'
+import type { LinkChange } from './link.ts'
+
+/** What a target needs of its host's connection. */
+interface TargetHost {
+  client(role: HostRole, options?: CallOptions): Promise<LibvirtClient>
+  onMonitorEvent(
+    domain: Domain,
+    handler: (event: MonitorEvent) => void,
+    options?: CallOptions,
+  ): Promise<() => Promise<void>>
+  onStateChange(handler: (change: LinkChange) => void): () => void
+}
 
 /** What protocols need of one VM, over whatever connections its host has at the moment. */
-export function hostTarget(host: HostConnection, domain: Domain, channels: ChannelLocks): ProtocolTarget {
+export function hostTarget(host: TargetHost, domain: Domain, channels: ChannelLocks): ProtocolTarget {
   /** One call; its time limit includes the waiting for a connection. */
   const on = async <T>(
     role: HostRole,
@@ -39,7 +51,7 @@ export function hostTarget(host: HostConnection, domain: Domain, channels: Chann
 }
 
 /** States of a host as protocols see them: lost once, restored once. */
-function connectionEvents(host: HostConnection, handler: (event: ConnectionEvent) => void): () => void {
+function connectionEvents(host: TargetHost, handler: (event: ConnectionEvent) => void): () => void {
   let lost = false
   return host.onStateChange(({ from, to, error }) => {
     if (to === 'connected' && lost) {
