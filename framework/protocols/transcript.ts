@@ -16,7 +16,7 @@ export interface TranscriptEntry {
 }
 
 export interface TranscriptOptions {
-  /** Memory of all entries together, about; the oldest go first. Default 512 KiB. */
+  /** Memory of all entries together; the oldest go first. Default 512 KiB. */
   limitBytes?: number
   /** One entry. Default 4 KiB. */
   entryLimitBytes?: number
@@ -24,9 +24,18 @@ export interface TranscriptOptions {
 
 const LOGS = { qmp: logger('qmp'), qga: logger('qga'), 'virtio-serial': logger('virtio-serial') }
 const OTHER_LOG = logger('protocols')
-/** What an entry takes besides its text: the object, its numbers, the string's header. */
-const ENTRY_BYTES = 112
 const WITHHELD = '••• withheld: a secret was being entered'
+/** Before each entry's text: time (f64), VM, protocol, direction (u16 each), cut bytes and length (u32 each). */
+const HEAD_BYTES = 22
+/** Of so many parts a transcript is made; the oldest goes as a whole. */
+const BLOCKS = 16
+
+/** Entries one after the other, as bytes. */
+interface Block {
+  bytes: Buffer
+  usedBytes: number
+  entries: number
+}
 
 /**
  * Records both directions of a VM's protocol sessions, bounded and redacted, so that a report can show what
@@ -39,7 +48,9 @@ const WITHHELD = '••• withheld: a secret was being entered'
 export class TranscriptRecorder {
   readonly #limitBytes: number
   readonly #entryLimitBytes: number
-  #entries: TranscriptEntry[] = []
+  // Bytes outside of V8's heap: thousands of objects that come and go a minute later would make it grow and pause.
+  readonly #blocks: Block[] = []
+  readonly #names: string[] = []
   #bytes = 0
   #dropped = 0
   #withholding = 0
@@ -50,28 +61,48 @@ export class TranscriptRecorder {
   }
 
   record(vm: string, protocol: string, direction: 'out' | 'in', message: string | Uint8Array): void {
-    const time = performance.timeOrigin + performance.now()
-    const entry: TranscriptEntry = { time, vm, protocol, direction, text: WITHHELD }
+    let text = WITHHELD
+    let cutBytes = 0
     if (this.#withholding === 0) {
-      const text = redact(typeof message === 'string' ? message : readable(message))
-      const excess = text.length - this.#entryLimitBytes
-      entry.text = excess > 0 ? text.slice(0, this.#entryLimitBytes) : text
-      if (excess > 0) entry.cutBytes = excess
+      text = redact(typeof message === 'string' ? message : readable(message))
+      cutBytes = Math.max(0, text.length - this.#entryLimitBytes)
+      if (cutBytes > 0) text = text.slice(0, this.#entryLimitBytes)
     }
-    logOf(protocol).trace('{vm} {protocol} {direction} {text}', { vm, protocol, direction, text: entry.text })
-    this.#entries.push(entry)
-    this.#bytes += ENTRY_BYTES + entry.text.length
-    if (this.#bytes > this.#limitBytes) this.#makeRoom()
+    const log = logOf(protocol)
+    if (log.isEnabledFor('trace')) log.trace('{vm} {protocol} {direction} {text}', { vm, protocol, direction, text })
+    const textBytes = Buffer.byteLength(text)
+    const block = this.#room(HEAD_BYTES + textBytes)
+    const { bytes, usedBytes: at } = block
+    bytes.writeDoubleBE(performance.timeOrigin + performance.now(), at)
+    bytes.writeUInt16BE(this.#name(vm), at + 8)
+    bytes.writeUInt16BE(this.#name(protocol), at + 10)
+    bytes.writeUInt16BE(direction === 'out' ? 0 : 1, at + 12)
+    bytes.writeUInt32BE(cutBytes, at + 14)
+    bytes.writeUInt32BE(textBytes, at + 18)
+    bytes.write(text, at + HEAD_BYTES, textBytes, 'utf8')
+    block.usedBytes += HEAD_BYTES + textBytes
+    block.entries++
   }
 
-  // Frees a quarter at once: dropping entry by entry would copy the list for every message.
-  #makeRoom(): void {
-    let drop = 0
-    while (this.#bytes > this.#limitBytes * 0.75 && drop < this.#entries.length - 1) {
-      this.#bytes -= ENTRY_BYTES + (this.#entries[drop++] as TranscriptEntry).text.length
+  /** A block with that much room; makes it where there is none, and room for it. */
+  #room(sizeBytes: number): Block {
+    const last = this.#blocks.at(-1)
+    if (last && last.bytes.length - last.usedBytes >= sizeBytes) return last
+    const bytes = Buffer.allocUnsafeSlow(Math.max(sizeBytes, Math.floor(this.#limitBytes / BLOCKS)))
+    const block = { bytes, usedBytes: 0, entries: 0 }
+    this.#blocks.push(block)
+    this.#bytes += bytes.length
+    while (this.#bytes > this.#limitBytes && this.#blocks.length > 1) {
+      const oldest = this.#blocks.shift() as Block
+      this.#bytes -= oldest.bytes.length
+      this.#dropped += oldest.entries
     }
-    this.#entries = this.#entries.slice(drop)
-    this.#dropped += drop
+    return block
+  }
+
+  #name(name: string): number {
+    const at = this.#names.indexOf(name)
+    return at >= 0 ? at : this.#names.push(name) - 1
   }
 
   /**
@@ -93,7 +124,26 @@ export class TranscriptRecorder {
   }
 
   get entries(): readonly TranscriptEntry[] {
-    return this.#entries.map((entry) => ({ ...entry, text: redact(entry.text) }))
+    return this.#blocks.flatMap((block) => this.#read(block))
+  }
+
+  #read({ bytes, usedBytes }: Block): TranscriptEntry[] {
+    const entries: TranscriptEntry[] = []
+    for (let at = 0; at < usedBytes;) {
+      const cutBytes = bytes.readUInt32BE(at + 14)
+      const start = at + HEAD_BYTES
+      const end = start + bytes.readUInt32BE(at + 18)
+      entries.push({
+        time: bytes.readDoubleBE(at),
+        vm: this.#names[bytes.readUInt16BE(at + 8)] as string,
+        protocol: this.#names[bytes.readUInt16BE(at + 10)] as string,
+        direction: bytes.readUInt16BE(at + 12) === 0 ? 'out' : 'in',
+        text: redact(bytes.toString('utf8', start, end)),
+        ...(cutBytes > 0 ? { cutBytes } : {}),
+      })
+      at = end
+    }
+    return entries
   }
 
   /** One JSON object a line, oldest first; a first line `{"dropped":n}` if entries are missing. */

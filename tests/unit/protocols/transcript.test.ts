@@ -55,6 +55,8 @@ describe('TranscriptRecorder', () => {
     expect(head).toEqual({ dropped: recorder.dropped })
     expect(rest.length + recorder.dropped).toBe(100)
     expect(rest.length).toBeLessThanOrEqual(10)
+    expect(rest.length).toBeGreaterThanOrEqual(5)
     expect(String(rest.at(-1)?.['text']).trim()).toBe('99')
+    expect(String(rest[0]?.['text']).trim()).toBe(`${recorder.dropped}`)
   })
 })
