@@ -254,6 +254,7 @@ describe.skipIf(missing)('a host that is lost', () => {
     const { client } = qmp
     const missed = client.waitForEvent('RESUME', { timeoutMs: 3000 })
     const refusal = expect(missed).rejects.toMatchObject({ code: 'ATP_QMP_MISSED', retryable: true })
+    await client.queryStatus()
     process.kill(remote.daemon.qemuPid(vm.name), 'SIGSTOP')
     const pending = client.queryStatus()
     const lost = expect(pending).rejects.toMatchObject({ branch: 'connect', retryable: true })
