@@ -92,7 +92,7 @@ test('after all that', async ({ guest, keyboard }) => {
   it('of the configuration: hosts that cannot be used', async () => {
     const wrong = await project({}, { lab: false, hosts: [{ id: 'desk', uri: 'http://desk/system' }] }).run(['test'])
     expect(wrong, wrong.stdout + wrong.stderr).toMatchObject({ code: 2 })
-    expect(wrong.stdout).toMatch(/atp\.config\.mjs[\s\S]*"desk"[\s\S]*http[\s\S]*→/)
+    expect(wrong.stderr).toMatch(/atp\.config\.mjs[\s\S]*"desk"[\s\S]*http[\s\S]*→/)
   })
 
   it('of the host: no VM of that name', async () => {
