@@ -80,7 +80,7 @@ export async function connectSsh(address: SshAddress, command: string, options: 
 }
 
 /** The arguments of ssh: whatever the user's configuration says that would get in the way is overruled. */
-export function sshArguments(address: SshAddress, command: string, timeoutMs?: number): string[] {
+function sshArguments(address: SshAddress, command: string, timeoutMs?: number): string[] {
   const { host, port, user, keyfile, knownHosts, hostKeys } = address
   const settings = [
     'BatchMode=yes',

@@ -18,8 +18,8 @@ beforeEach(() => {
   before = descriptors()
 })
 afterEach(async () => {
-  await expect.poll(descriptors, { timeout: 5000 }).toEqual(before)
-  expect(readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8')).toBe('')
+  const children = () => readFileSync(`/proc/self/task/${process.pid}/children`, 'utf8')
+  await expect.poll(() => [descriptors(), children()], { timeout: 5000 }).toEqual([before, ''])
 })
 
 const shell = (script: string, options?: Parameters<typeof spawnStream>[1]) =>
