@@ -17,6 +17,7 @@ import { Scheduler, type GrantedVm, type Slot } from './scheduler.ts'
 import type { BrokerStatus } from './status.ts'
 import { statusOf } from './status.ts'
 import { sweep, type SweepResult, type TaggedVm } from './sweep.ts'
+import { Wills } from './wills.ts'
 
 export interface BrokerOptions {
   provider: VmProvider
@@ -46,6 +47,8 @@ export class Broker {
   readonly #scheduler: Scheduler
   readonly #fleet: Fleet
   readonly #book = new LeaseBook()
+  /** What is cleaned up for clients that vanish, besides their VMs. */
+  readonly wills = new Wills(() => this.#checkIdle())
   readonly #startedAtMs = Date.now()
   readonly #closing = new AbortController()
   #swept: SweepResult
@@ -101,9 +104,10 @@ export class Broker {
     return this.#book.sessions.size === 0 && this.unused
   }
 
-  /** No lease, VM or wanted standby. */
+  /** No lease, will, VM or wanted standby. */
   get unused(): boolean {
-    return this.#book.empty && this.#fleet.vms.size === 0 && Object.keys(this.#standbys).length === 0
+    const { size } = this.#fleet.vms
+    return this.#book.empty && this.wills.empty && size === 0 && Object.keys(this.#standbys).length === 0
   }
 
   join(session: Session): void {
@@ -120,6 +124,7 @@ export class Broker {
     )) {
       this.#finish(entry, wholeRun ? 'its run is gone' : 'its client is gone', gone(entry, 'its run is gone'))
     }
+    this.wills.execute((owner) => owner === session || (wholeRun && owner.run === session.run))
     this.#book.leave(session)
     this.#checkIdle()
   }
@@ -187,15 +192,16 @@ export class Broker {
   /**
    * Takes away what a run still holds; resolves when none of its VMs exist any more.
    *
-   * @returns how many VMs the run had not given back itself.
+   * @returns how many VMs, and other things with a last will, the run had not given back itself.
    */
   async drain(run: string, options: CallOptions = {}): Promise<number> {
-    let leaked = 0
+    let leaked = this.wills.execute((session) => session.run === run)
     for (const entry of this.#book.of(({ session }) => session.run === run)) {
       leaked += entry.state === 'waiting' ? 0 : entry.granted.filter((vm) => vm.slot).length
       this.#finish(entry, 'its run is drained', gone(entry, 'its run is drained'))
     }
     await this.#fleet.whenNone((vm) => vm.owner.run === run, options)
+    await this.wills.settled((one) => one === run)
     const left = await this.#sweep((vm) => vm.owner.run === run)
     return leaked + left.removed.length + left.failed.length
   }
@@ -256,9 +262,11 @@ export class Broker {
     for (const entry of this.#book.entries) this.#finish(entry, 'the broker ends', closing())
     this.#scheduler.setStandbys({})
     this.#trim()
-    await withDeadline('destroying all VMs', { timeoutMs: CLOSE_TIMEOUT_MS }, (signal) =>
-      this.#fleet.whenNone(() => true, { signal }),
-    ).catch((error: unknown) => log.error(messageOf(error)))
+    this.wills.execute(() => true)
+    await withDeadline('destroying all VMs', { timeoutMs: CLOSE_TIMEOUT_MS }, async (signal) => {
+      await this.#fleet.whenNone(() => true, { signal })
+      await this.wills.settled(() => true)
+    }).catch((error: unknown) => log.error(messageOf(error)))
     this.#fleet.close()
     await this.#options.provider.close()
     return [...this.#fleet.vms.keys()]

@@ -26,6 +26,7 @@ import type { Welcome } from './server.ts'
 import { statePaths } from './state-dir.ts'
 import type { BrokerStatus } from './status.ts'
 import type { SweepResult } from './sweep.ts'
+import type { LastWill } from './wills.ts'
 
 export interface ConnectOptions extends CallOptions {
   stateDir: string
@@ -153,6 +154,17 @@ export class BrokerClient {
   async release(lease: string): Promise<void> {
     if (isAtpError(this.#closed, 'ATP_BROKER_CLOSED')) return
     await this.#call({ verb: 'release', lease })
+  }
+
+  /**
+   * Has the broker clean something up if this process, or its run, ends without having done so. Make the will before
+   * the thing; withdraw it, by the returned function, when the thing is gone.
+   */
+  async will(will: LastWill): Promise<() => Promise<void>> {
+    const id = (await this.#call({ verb: 'will', will })) as number
+    return async () => {
+      if (!this.#closed) await this.#call({ verb: 'withdraw', will: id })
+    }
   }
 
   /** Says that the run is over in order: closing this connection then takes nothing away from the run's workers. */

@@ -15,9 +15,10 @@ import {
   type Verdict,
 } from '../core/index.ts'
 import type { LeasedVm, LeaseRequest } from './api.ts'
+import type { LastWill } from './wills.ts'
 
 /** Raised with every incompatible change of the messages below. */
-export const BROKER_PROTOCOL = 1
+export const BROKER_PROTOCOL = 2
 export const MAX_MESSAGE_BYTES = 1024 * 1024
 
 /** `run`: the process a run belongs to; when it vanishes the whole run is over. `worker`: works for a run. `cli`: asks. */
@@ -36,6 +37,8 @@ export type Call =
   | { verb: 'subscribe' }
   | { verb: 'sweep' }
   | { verb: 'standbys'; perHost: Record<string, number> }
+  | { verb: 'will'; will: LastWill }
+  | { verb: 'withdraw'; will: number }
 type Verb = Call['verb']
 export type CallMessage = Call & { id: number }
 
@@ -82,6 +85,8 @@ const VERBS: readonly string[] = [
   'subscribe',
   'sweep',
   'standbys',
+  'will',
+  'withdraw',
 ] satisfies Verb[]
 const KINDS: readonly unknown[] = ['run', 'worker', 'cli'] satisfies ClientKind[]
 const BRANCHES: readonly string[] = ERROR_BRANCHES
@@ -182,6 +187,15 @@ export function toCall(message: Record<string, unknown>): CallMessage {
       break
     case 'standbys':
       need(isObject(message['perHost']), '"standbys" has no perHost')
+      break
+    case 'will': {
+      const will = message['will']
+      need(isObject(will) && typeof will['what'] === 'string', '"will" does not say what')
+      need(isObject(will) && String(will['module']).startsWith('file:'), '"will" has no module')
+      break
+    }
+    case 'withdraw':
+      integer('will')
       break
     default:
   }

@@ -182,6 +182,10 @@ class Connection {
         return
       case 'sweep':
         return broker.sweep()
+      case 'will':
+        return broker.wills.add(session, call.will)
+      case 'withdraw':
+        return broker.wills.withdraw(session, call.will)
       case 'standbys':
         broker.setStandbys(call.perHost)
         return this.#options.onSetting(broker.standbys)

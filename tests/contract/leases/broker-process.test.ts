@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { connect as connectSocket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,6 +12,7 @@ import {
   isBrokerAlive,
   stopBroker,
   sweep,
+  type LastWill,
   type Lease,
   type LeaseRequest,
 } from '../../../framework/leases/index.ts'
@@ -66,8 +67,8 @@ const soon = (what: string, timeoutMs: number, condition: () => boolean) =>
   pollUntil(what, { timeoutMs, intervalMs: 5, maxIntervalMs: 20 }, async () => condition() || undefined)
 
 /** Starts a client process; resolves when it holds its leases. */
-async function clientProcess(kind: 'run' | 'worker', run: string, requests: LeaseRequest[]) {
-  const child = spawn(process.execPath, [CLIENT, JSON.stringify({ connect: options(run, kind), requests })], {
+async function clientProcess(kind: 'run' | 'worker', run: string, requests: LeaseRequest[], wills: LastWill[] = []) {
+  const child = spawn(process.execPath, [CLIENT, JSON.stringify({ connect: options(run, kind), requests, wills })], {
     stdio: ['ignore', 'pipe', 'inherit'],
     detached: true,
   })
@@ -401,5 +402,50 @@ describe('a broker', () => {
     await stopBroker(stateDir)
     writeFileSync(join(stateDir, 'settings.json'), '{"standbys":')
     expect((await (await connect()).status()).standbys).toEqual({})
+  })
+})
+
+describe('a last will', () => {
+  const removal = (name: string) => {
+    const path = join(dir, name)
+    writeFileSync(path, '')
+    return { what: name, module: new URL('remove-file.ts', import.meta.url).href, data: path }
+  }
+  const exists = (name: string) => existsSync(join(dir, name))
+
+  it('is carried out when its maker is killed, and not when it was withdrawn', async () => {
+    const { child } = await clientProcess('worker', 'r', [], [removal('pool')])
+    const other = await connect()
+    const withdraw = await other.will(removal('kept'))
+    await withdraw()
+    other.close()
+    child.kill('SIGKILL')
+    await soon('the clean-up', 10_000, () => !exists('pool'))
+    expect(exists('kept')).toBe(true)
+  })
+
+  it('of a whole run is carried out when the run is killed, and counted when it is drained', async () => {
+    const owner = await clientProcess('run', 'r', [])
+    const worker = await connect('r')
+    await worker.will(removal('pool'))
+    owner.child.kill('SIGKILL')
+    await soon('the clean-up', 10_000, () => !exists('pool'))
+    await worker.will(removal('late'))
+    expect(await worker.drain('r')).toBe(1)
+    expect(exists('late')).toBe(false)
+  })
+
+  it('that cannot be carried out keeps nobody', async () => {
+    const client = await connect()
+    await client.will({ what: 'nothing', module: 'file:///nowhere/at-all.ts', data: null })
+    expect(await client.drain('r')).toBe(1)
+    expect((await client.status()).clients).toHaveLength(1)
+  })
+
+  it('keeps a broker until it is carried out', async () => {
+    const client = await connect()
+    await client.will(removal('pool'))
+    await stopBroker(stateDir)
+    expect(exists('pool')).toBe(false)
   })
 })
