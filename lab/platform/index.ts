@@ -1,0 +1,12 @@
+/** The stand-in for an OCloudView platform. */
+export { startPlatform, type Platform } from './platform.ts'
+export { DEFAULT_BEHAVIOUR, type PlatformBehaviour, type PlatformOptions } from './options.ts'
+export { FAULT_KINDS, type Fault, type FaultKind, type Faults } from './faults.ts'
+export { FAULT_PATH } from './server.ts'
+export { SteppedClock, type PlatformClock } from './clock.ts'
+export { MemoryWorld } from './memory-world.ts'
+export { PLATFORM_CODE, STAND_IN_CODE } from './refusal.ts'
+export { PLATFORM_OPERATIONS } from './operations/index.ts'
+export type { Operation, Envelope } from './operation.ts'
+export type { Fields, Shape } from './schema.ts'
+export type { Console, PlatformWorld, WorldHost, WorldProfile, WorldState, WorldVm } from './world.ts'
