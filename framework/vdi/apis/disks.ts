@@ -1,0 +1,53 @@
+import type { CallOptions } from '../../core/index.ts'
+import type { Caller } from '../caller.ts'
+import { disks, type StorageVolumeCreateDto, type StorageVolumeVO } from '../operations/disks.ts'
+
+/** Disks of VMs. */
+export class DisksApi {
+  readonly #caller: Caller
+
+  constructor(caller: Caller) {
+    this.#caller = caller
+  }
+
+  /** Disks of a VM. */
+  list(domainId: string, options?: CallOptions): Promise<StorageVolumeVO[]> {
+    return this.#caller.call(disks.list, { path: { id: domainId } }, options)
+  }
+
+  /** Makes a disk that no VM has; answers its id. */
+  async create(disk: StorageVolumeCreateDto, options?: CallOptions): Promise<string> {
+    return (await this.#caller.call(disks.create, { body: disk }, options)).id
+  }
+
+  /** Gives an existing disk to a VM. */
+  add(domainId: string, volumeId: string, options?: CallOptions): Promise<void> {
+    return this.#caller.call(disks.add, { path: { id: domainId }, body: { volumeId } }, options)
+  }
+
+  /** Gives each of several VMs a new disk of its own. */
+  addIndependent(
+    domainIds: string[],
+    disk: { sizeGb: number; busType?: StorageVolumeCreateDto['busType']; storagePoolId?: string },
+    options?: CallOptions,
+  ): Promise<void> {
+    const { sizeGb, ...same } = disk
+    const body = { domainIdList: domainIds, diskSize: sizeGb, ...same }
+    return this.#caller.call(disks.addIndependent, { body }, options)
+  }
+
+  /** Makes a disk larger by `addGb`. */
+  expand(domainId: string, volumeId: string, addGb: number, options?: CallOptions): Promise<void> {
+    return this.#caller.call(disks.expand, { path: { domainId, volumeId }, body: { expandSize: addGb } }, options)
+  }
+
+  /** Takes a disk off a VM; answers the event to follow. */
+  async unmount(domainId: string, volumeId: string, options?: CallOptions): Promise<string> {
+    return (await this.#caller.call(disks.unmount, { path: { domainId, volumeId } }, options)).eventId
+  }
+
+  /** Deletes a disk of a VM. */
+  delete(domainId: string, volumeId: string, options?: CallOptions): Promise<void> {
+    return this.#caller.call(disks.delete, { path: { domainId, volumeId } }, options)
+  }
+}

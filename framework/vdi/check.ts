@@ -1,0 +1,94 @@
+import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
+import { nearest, redact } from '../core/index.ts'
+import type { JsonSchema } from './schema.ts'
+
+/**
+ * How exactly answers must fit. Strict: as the schema says, no unknown fields. Tolerant: unknown fields are kept, and
+ * a scalar in another spelling (`"5"` for 5) is converted; missing required fields and other types are errors.
+ */
+export type Validation = 'strict' | 'tolerant'
+
+/** The first place where a value does not fit its schema. */
+export interface Mismatch {
+  /** `data.list[3].status` */
+  path: string
+  /** `integer` */
+  expected: string
+  /** `a text, "abc"`; of fields that may hold secrets the kind only. */
+  found: string
+}
+
+const SECRET_FIELD = /token|password|passwd|pwd|key|secret|smsCode|managePwd/i
+const SHOWN = 60
+
+const strict = new Ajv({ strict: false, verbose: true })
+const tolerant = new Ajv({ strict: false, verbose: true, coerceTypes: true })
+tolerant.removeKeyword('additionalProperties')
+
+const compiled = {
+  strict: new WeakMap<JsonSchema, ValidateFunction>(),
+  tolerant: new WeakMap<JsonSchema, ValidateFunction>(),
+}
+
+/**
+ * Checks a value against a schema, which is compiled on first use. Tolerant checks convert inside the value.
+ *
+ * @returns undefined if it fits
+ */
+export function check(schema: JsonSchema, value: unknown, validation: Validation): Mismatch | undefined {
+  const cache = compiled[validation]
+  let validate = cache.get(schema)
+  if (!validate) cache.set(schema, (validate = (validation === 'strict' ? strict : tolerant).compile(schema)))
+  if (validate(value)) return undefined
+  return mismatch((validate.errors as ErrorObject[])[0] as ErrorObject)
+}
+
+function mismatch({ keyword, instancePath, params, data, parentSchema }: ErrorObject): Mismatch {
+  const at = readable(instancePath)
+  const inside = (name: string) => (at === '' ? name : `${at}.${name}`)
+  switch (keyword) {
+    case 'required':
+      return { path: inside(params['missingProperty']), expected: 'a value', found: 'nothing' }
+    case 'additionalProperties': {
+      const name = params['additionalProperty'] as string
+      const guess = nearest(name, Object.keys((parentSchema as JsonSchema).properties ?? {}))
+      return {
+        path: inside(name),
+        expected: `no such field${guess === undefined ? '' : `; is "${guess}" meant?`}`,
+        found: kindAndValue((data as Record<string, unknown>)[name], name),
+      }
+    }
+    default:
+      return { path: at || 'the whole', expected: expectation(keyword, params), found: kindAndValue(data, at) }
+  }
+}
+
+function expectation(keyword: string, params: Record<string, unknown>): string {
+  switch (keyword) {
+    case 'type':
+      return [params['type']].flat().join(' or ')
+    case 'enum':
+      return `one of ${(params['allowedValues'] as unknown[]).join(', ')}`
+    case 'minItems':
+      return `at least ${params['limit']} entry`
+    default:
+      return `a value ${params['comparison']} ${params['limit']}`
+  }
+}
+
+function kindAndValue(value: unknown, path: string): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (typeof value === 'object') return 'an object'
+  const kind = typeof value === 'string' ? 'a text' : `a ${typeof value}`
+  if (SECRET_FIELD.test(path.slice(path.lastIndexOf('.') + 1))) return kind
+  const shown = JSON.stringify(value) ?? ''
+  return redact(`${kind}, ${shown.length > SHOWN ? `${shown.slice(0, SHOWN)}…` : shown}`)
+}
+
+function readable(pointer: string): string {
+  return pointer
+    .slice(1)
+    .replaceAll(/\/(\d+)(?=\/|$)/g, '[$1]')
+    .replaceAll('/', '.')
+}

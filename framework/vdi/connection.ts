@@ -1,0 +1,111 @@
+import { type Dispatcher, Pool } from 'undici'
+import { configError } from '../core/index.ts'
+import { answerError, type CallPlace, transportError } from './errors.ts'
+import type { WireAnswer } from './envelope.ts'
+
+/** Largest answer that is read; a list that is not paged may be long. */
+const MAX_ANSWER_BYTES = 16 * 1024 * 1024
+/** Connections to the platform at a time; what it bears is not documented. */
+const CONNECTIONS = 16
+const EXCERPT = 80
+
+/** Trust in the platform's certificate. */
+export interface VdiTls {
+  /** Certificates of authorities in PEM, instead of those that Node trusts. */
+  ca?: string | Buffer | (string | Buffer)[]
+  /** false trusts any certificate, and whoever shows one reads the password's hash. Default true. */
+  verify?: boolean
+}
+
+/** One request, ready to be sent. */
+export interface WireRequest {
+  /** Path and query, below the base URL. */
+  path: string
+  /** JSON. */
+  body?: string
+}
+
+/** Sends requests to one platform and reads its answers as JSON, of bounded size. Follows no redirects. */
+export class VdiConnection {
+  /** Scheme, host, port and path prefix, without a slash at the end. */
+  readonly baseUrl: string
+  readonly #prefix: string
+  readonly #pool: Pool
+
+  /** @throws `ATP_VDI_OPTIONS` for a base URL that is none, or that holds a password or a query */
+  constructor(baseUrl: string, tls: VdiTls = {}) {
+    const url = URL.parse(baseUrl)
+    if (!url || !/^https?:$/.test(url.protocol) || url.username || url.password || url.search || url.hash) {
+      // The text itself is not shown: it may hold a password.
+      throw configError('ATP_VDI_OPTIONS', 'baseUrl is no plain http or https address', {
+        remedy: 'write scheme, host and port only: https://vdi.example:8088',
+      })
+    }
+    this.#prefix = url.pathname.replace(/\/+$/, '')
+    this.baseUrl = `${url.origin}${this.#prefix}`
+    this.#pool = new Pool(url.origin, {
+      connections: CONNECTIONS,
+      maxResponseSize: MAX_ANSWER_BYTES,
+      // The caller's deadline bounds both.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+      connect: { ca: tls.ca, rejectUnauthorized: tls.verify ?? true },
+    })
+  }
+
+  /**
+   * One request and its answer, of any HTTP status. Answers other than success may be no JSON; their value is then
+   * undefined.
+   *
+   * @throws `ATP_VDI_CONNECT`, `ATP_VDI_TLS`, `ATP_VDI_ANSWER`; the signal's reason on abort
+   */
+  async exchange(
+    place: CallPlace,
+    { path, body }: WireRequest,
+    token: string | undefined,
+    signal: AbortSignal,
+  ): Promise<WireAnswer> {
+    let answer: Dispatcher.ResponseData
+    let content: string
+    try {
+      answer = await this.#pool.request({
+        path: this.#prefix + path,
+        method: place.operation.method,
+        headers: headersOf(token, body),
+        body,
+        signal,
+      })
+      content = await answer.body.text()
+    } catch (error) {
+      if (signal.aborted) throw signal.reason
+      throw transportError(place, error, MAX_ANSWER_BYTES)
+    }
+    const succeeded = answer.statusCode >= 200 && answer.statusCode < 300
+    const type = [answer.headers['content-type'] ?? ''].flat().join()
+    try {
+      if (!succeeded || /^application\/([\w.-]+\+)?json\b/i.test(type))
+        return { httpStatus: answer.statusCode, value: JSON.parse(content) }
+    } catch {
+      if (!succeeded) return { httpStatus: answer.statusCode, value: undefined }
+      throw answerError(place, `${content.length} characters that are no whole JSON`, { contentType: type })
+    }
+    throw answerError(place, `${type || 'an unnamed type'} instead of JSON: ${excerpt(content)}`, { contentType: type })
+  }
+
+  /** Ends all connections; requests under way are aborted. */
+  async close(): Promise<void> {
+    await this.#pool.destroy()
+  }
+}
+
+function headersOf(token: string | undefined, body: string | undefined): Record<string, string> {
+  const headers: Record<string, string> = { accept: 'application/json' }
+  if (body !== undefined) headers['content-type'] = 'application/json;charset=UTF-8'
+  if (token !== undefined) headers['token'] = token
+  return headers
+}
+
+function excerpt(content: string): string {
+  const line = content.replaceAll(/\s+/g, ' ').trim()
+  return JSON.stringify(line.length > EXCERPT ? `${line.slice(0, EXCERPT)}…` : line)
+}
