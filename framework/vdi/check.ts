@@ -1,5 +1,6 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
-import { nearest, redact } from '../core/index.ts'
+import { nearest } from '../core/index.ts'
+import { excerpt } from './excerpt.ts'
 import type { JsonSchema } from './schema.ts'
 
 /**
@@ -20,6 +21,7 @@ export interface Mismatch {
 
 const SECRET_FIELD = /token|password|passwd|pwd|key|secret|smsCode|managePwd/i
 const SHOWN = 60
+const LONGEST_PATH = 200
 
 const strict = new Ajv({ strict: false, verbose: true })
 const tolerant = new Ajv({ strict: false, verbose: true, coerceTypes: true })
@@ -50,12 +52,12 @@ function mismatch({ keyword, instancePath, params, data, parentSchema }: ErrorOb
     case 'required':
       return { path: inside(params['missingProperty']), expected: 'a value', found: 'nothing' }
     case 'additionalProperties': {
-      const name = params['additionalProperty'] as string
+      const name = excerpt(params['additionalProperty'] as string, LONGEST_PATH)
       const guess = nearest(name, Object.keys((parentSchema as JsonSchema).properties ?? {}))
       return {
         path: inside(name),
         expected: `no such field${guess === undefined ? '' : `; is "${guess}" meant?`}`,
-        found: kindAndValue((data as Record<string, unknown>)[name], name),
+        found: kindAndValue((data as Record<string, unknown>)[params['additionalProperty']], name),
       }
     }
     default:
@@ -82,12 +84,11 @@ function kindAndValue(value: unknown, path: string): string {
   if (typeof value === 'object') return 'an object'
   const kind = typeof value === 'string' ? 'a text' : `a ${typeof value}`
   if (SECRET_FIELD.test(path.slice(path.lastIndexOf('.') + 1))) return kind
-  const shown = JSON.stringify(value) ?? ''
-  return redact(`${kind}, ${shown.length > SHOWN ? `${shown.slice(0, SHOWN)}…` : shown}`)
+  return `${kind}, ${excerpt(JSON.stringify(value) ?? '', SHOWN)}`
 }
 
 function readable(pointer: string): string {
-  return pointer
+  return excerpt(pointer, LONGEST_PATH)
     .slice(1)
     .replaceAll(/\/(\d+)(?=\/|$)/g, '[$1]')
     .replaceAll('/', '.')

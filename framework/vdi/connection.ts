@@ -1,5 +1,6 @@
 import { type Dispatcher, Pool } from 'undici'
 import { configError } from '../core/index.ts'
+import { excerpt } from './excerpt.ts'
 import { answerError, type CallPlace, transportError } from './errors.ts'
 import type { WireAnswer } from './envelope.ts'
 
@@ -8,6 +9,7 @@ const MAX_ANSWER_BYTES = 16 * 1024 * 1024
 /** Connections to the platform at a time; what it bears is not documented. */
 const CONNECTIONS = 16
 const EXCERPT = 80
+const SEARCHED = 4096
 
 /** Trust in the platform's certificate. */
 export interface VdiTls {
@@ -87,9 +89,10 @@ export class VdiConnection {
         return { httpStatus: answer.statusCode, value: JSON.parse(content) }
     } catch {
       if (!succeeded) return { httpStatus: answer.statusCode, value: undefined }
-      throw answerError(place, `${content.length} characters that are no whole JSON`, { contentType: type })
+      throw answerError(place, `${content.length} characters that are no whole JSON`)
     }
-    throw answerError(place, `${type || 'an unnamed type'} instead of JSON: ${excerpt(content)}`, { contentType: type })
+    const line = excerpt(content.slice(0, SEARCHED).replaceAll(/\s+/g, ' ').trim(), EXCERPT)
+    throw answerError(place, `${type || 'an unnamed type'} instead of JSON: ${JSON.stringify(line)}`)
   }
 
   /** Ends all connections; requests under way are aborted. */
@@ -103,9 +106,4 @@ function headersOf(token: string | undefined, body: string | undefined): Record<
   if (body !== undefined) headers['content-type'] = 'application/json;charset=UTF-8'
   if (token !== undefined) headers['token'] = token
   return headers
-}
-
-function excerpt(content: string): string {
-  const line = content.replaceAll(/\s+/g, ' ').trim()
-  return JSON.stringify(line.length > EXCERPT ? `${line.slice(0, EXCERPT)}…` : line)
 }

@@ -1,12 +1,5 @@
-import {
-  type AtpError,
-  configError,
-  connectError,
-  protocolError,
-  redact,
-  remoteError,
-  stateError,
-} from '../core/index.ts'
+import { type AtpError, configError, connectError, protocolError, remoteError, stateError } from '../core/index.ts'
+import { excerpt } from './excerpt.ts'
 import type { Operation } from './operation.ts'
 
 /** Where a call went: the operation, and the address without its query, which may hold names and passwords. */
@@ -36,7 +29,9 @@ const REMEDIES: Readonly<Record<number, string>> = {
 
 /** Node's and OpenSSL's codes of a certificate that is not trusted; they heal by no repetition. */
 const CERTIFICATE = /^(CERT_|DEPTH_ZERO_SELF_SIGNED|SELF_SIGNED|UNABLE_TO_|ERR_TLS_CERT|HOSTNAME_MISMATCH|ERR_SSL_)/
-const NOT_HTTP = /^(HPE_|UND_ERR_HEADERS_OVERFLOW)/
+
+/** The platform's words in an error. */
+const LONGEST = 500
 
 const where = ({ operation, url }: CallPlace): string => `${operation.name} (${operation.method} ${url})`
 const contextOf = ({ operation, url }: CallPlace) => ({ operation: operation.name, url })
@@ -44,7 +39,7 @@ const contextOf = ({ operation, url }: CallPlace) => ({ operation: operation.nam
 /** The platform understood and refused. */
 export function refusedError(place: CallPlace, code: number, message: string, httpStatus: number): AtpError {
   const known = KNOWN_CODES[code]
-  const said = redact(message)
+  const said = excerpt(message, LONGEST)
   return remoteError(
     'ATP_VDI_REFUSED',
     `the platform refused ${where(place)}: ${code}${known ? ` (${known})` : ''}${said ? `: ${said}` : ''}`,
@@ -56,21 +51,21 @@ export function refusedError(place: CallPlace, code: number, message: string, ht
 export function httpError(place: CallPlace, httpStatus: number, message: string | undefined): AtpError {
   return remoteError(
     'ATP_VDI_HTTP',
-    `${where(place)} was answered with HTTP ${httpStatus}${message ? `: ${redact(message)}` : ''}`,
+    `${where(place)} was answered with HTTP ${httpStatus}${message ? `: ${excerpt(message, LONGEST)}` : ''}`,
     { context: { ...contextOf(place), httpStatus }, retryable: httpStatus >= 500 },
   )
 }
 
 /** The answer is not what the operation answers. */
 export function answerError(place: CallPlace, what: string, context: Record<string, unknown> = {}): AtpError {
-  return protocolError('ATP_VDI_ANSWER', `${where(place)} was answered with ${redact(what)}`, {
+  return protocolError('ATP_VDI_ANSWER', `${where(place)} was answered with ${excerpt(what, LONGEST)}`, {
     context: { ...contextOf(place), ...context },
   })
 }
 
 /** The request is not what the operation takes; nothing was sent. */
 export function requestError(operation: Operation, what: string, context: Record<string, unknown> = {}): AtpError {
-  return configError('ATP_VDI_REQUEST', `${operation.name} was not sent: ${redact(what)}`, {
+  return configError('ATP_VDI_REQUEST', `${operation.name} was not sent: ${excerpt(what, LONGEST)}`, {
     context: { operation: operation.name, ...context },
   })
 }
@@ -82,10 +77,11 @@ export function closedError(what: string): AtpError {
 
 /** The error for what undici threw: no connection, no trust, no HTTP, too much of it. */
 export function transportError(place: CallPlace, thrown: unknown, maxAnswerBytes: number): AtpError {
-  const { code = '', message = String(thrown) } = (thrown ?? {}) as { code?: string; message?: string }
+  const { code = '', name, message = String(thrown) } = (thrown ?? {}) as Partial<Error & { code: string }>
   const context = { ...contextOf(place), reason: code }
   if (code === 'UND_ERR_RES_EXCEEDED_MAX_SIZE') return answerError(place, `more than ${maxAnswerBytes} bytes`)
-  if (NOT_HTTP.test(code)) return answerError(place, `what is no HTTP: ${message}`)
+  if (name === 'HTTPParserError' || code === 'UND_ERR_HEADERS_OVERFLOW')
+    return answerError(place, `what is no HTTP: ${message}`)
   if (CERTIFICATE.test(code)) {
     return connectError('ATP_VDI_TLS', `${where(place)}: the platform's certificate is not trusted: ${message}`, {
       context,
@@ -93,7 +89,7 @@ export function transportError(place: CallPlace, thrown: unknown, maxAnswerBytes
       remedy: "give the platform's authority as tls.ca, and the name in its certificate as baseUrl",
     })
   }
-  return connectError('ATP_VDI_CONNECT', `${where(place)} did not reach the platform: ${redact(message)}`, {
+  return connectError('ATP_VDI_CONNECT', `${where(place)} did not reach the platform: ${excerpt(message, LONGEST)}`, {
     context,
     cause: thrown,
     retryable: true,
