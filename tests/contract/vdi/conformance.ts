@@ -59,7 +59,8 @@ const FITS: Record<Side, Record<'request' | 'answer', Fit>> = {
 
 /**
  * Everything in which a table differs from the manifest, one sentence each, sorted: `DomainVO.status: string here,
- * integer in the documents`. Places are operations, or schemas of the manifest, which many operations share.
+ * integer in the documents`. Places are operations, or schemas of the manifest, which many operations share; what a
+ * generic schema holds is left out of its name.
  */
 export function differences(side: Side, table: readonly TableEntry[], manifest: FieldManifest): string[] {
   const comparison = new Comparison(manifest)
@@ -80,7 +81,7 @@ class Comparison {
   compare(entry: TableEntry, fits: Record<'request' | 'answer', Fit>): void {
     const { operation } = entry
     const fact: OperationFact | undefined = this.#manifest.operations[operation]
-    if (!fact) return this.#note(operation, 'not in the documents')
+    if (!fact) return this.#note(operation, 'not in the manifest')
     const { answer } = fact
     if (answer.envelope !== entry.envelope) {
       this.#note(operation, `envelope ${entry.envelope} here, ${answer.envelope} in the documents`)
@@ -130,7 +131,7 @@ class Comparison {
     const seen = this.#seen.get(wire) ?? new Set()
     if (seen.has(type)) return
     this.#seen.set(wire, seen.add(type))
-    this.#fields(type, wire.fields, facts, fit)
+    this.#fields(type.replace(/<.*>$/, ''), wire.fields, facts, fit)
   }
 
   /** The kind of a type of the manifest. */

@@ -1,5 +1,6 @@
+import type { Operation } from '../../../lab/platform/operation.ts'
 import type { Fields, Shape } from '../../../lab/platform/schema.ts'
-import type { Wire, WireField } from './conformance.ts'
+import type { TableEntry, Wire, WireField } from './conformance.ts'
 
 const KINDS: Record<Shape['type'], string> = {
   string: 'string',
@@ -15,10 +16,20 @@ const KINDS: Record<Shape['type'], string> = {
   map: 'map',
 }
 
+/** The stand-in's operations in the form of the comparison. */
+export function standInTable(operations: readonly Operation[]): TableEntry[] {
+  return operations.map(({ method, path, envelope, query, body, answer }) => ({
+    operation: `${method} ${path}`,
+    envelope,
+    query: fieldsOf(query),
+    body: body && wireOf(body),
+    answer: answer && wireOf(answer),
+  }))
+}
+
 const known = new WeakMap<Shape, Wire>()
 
-/** A shape of the stand-in in the form of the comparison. */
-export function wireOf(shape: Shape): Wire {
+function wireOf(shape: Shape): Wire {
   let wire = known.get(shape)
   if (wire) return wire
   wire = { kind: KINDS[shape.type] }
@@ -28,8 +39,7 @@ export function wireOf(shape: Shape): Wire {
   return wire
 }
 
-/** Fields of the stand-in in the form of the comparison. */
-export function fieldsOf(fields: Fields): Record<string, WireField> {
+function fieldsOf(fields: Fields): Record<string, WireField> {
   return Object.fromEntries(
     Object.entries(fields).map(([name, shape]) => [name, { wire: wireOf(shape), required: shape.required ?? false }]),
   )
