@@ -1,5 +1,6 @@
 import {
   callSite,
+  type CallSite,
   connectError,
   interrupted,
   logger,
@@ -178,8 +179,8 @@ export class RpcConnection {
    *   `ATP_WIRE_ENCODE`, or what the daemon's refusal maps to.
    */
   call<T>(spec: CallSpec<T>, options?: CallOptions): Promise<T> {
-    const site = callSite(this.call)
-    return new Promise<T>((resolve, reject) => {
+    let site: CallSite | undefined
+    const answer = new Promise<T>((resolve, reject) => {
       if (this.#end) throw this.#closedError(spec.what)
       const signal = options?.signal
       if (signal?.aborted) throw interrupted(spec.what, signal)
@@ -202,7 +203,7 @@ export class RpcConnection {
         expiresAtMs: submittedAtMs + timeoutMs,
         expire: () => this.#giveUp(call, 'timeout', callTimeout(spec.what, timeoutMs, call.state === 'sent')),
         resolve,
-        reject: (error) => reject(site.mark(error)),
+        reject: (error) => reject(site ? site.mark(error) : error),
         settled: false,
         submittedAtMs,
         sentAtMs: undefined,
@@ -216,6 +217,9 @@ export class RpcConnection {
       this.#unsettled.add(call)
       this.#scheduler.submit(call)
     })
+    // Only now, while the daemon is at work: it takes longer than all else here.
+    site = callSite(this.call)
+    return answer
   }
 
   /** Sends one frame of an open stream. */
