@@ -65,10 +65,27 @@ export async function startClone(
 
 /** Destroys a VM and removes its files. One that ended by itself is fine. */
 export async function destroyClone(client: LibvirtClient, domain: Domain, files: VmFiles): Promise<void> {
-  await client.destroy(domain).catch((error: unknown) => {
+  await removeDomain(client, domain)
+  await rm(files.folder, { recursive: true, force: true })
+}
+
+/** What libvirt answers to operations that the domain's state does not allow. */
+const OPERATION_INVALID = 55
+
+/** Destroys a domain, whether it runs or not, and removes its definition, if it has one. */
+export async function removeDomain(client: LibvirtClient, domain: Domain, options: CallOptions = {}): Promise<void> {
+  await cutPower(client, domain, options)
+  await client.undefine(domain, options).catch((error: unknown) => {
     if (!isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) throw error
   })
-  await rm(files.folder, { recursive: true, force: true })
+}
+
+/** Stops a domain at once. One that is off or gone is fine. */
+export async function cutPower(client: LibvirtClient, domain: Domain, options: CallOptions = {}): Promise<void> {
+  await client.destroy(domain, options).catch((error: unknown) => {
+    const off = isAtpError(error) && error.context['libvirtCode'] === OPERATION_INVALID
+    if (!off && !isAtpError(error, 'ATP_LIBVIRT_NO_DOMAIN')) throw error
+  })
 }
 
 async function keepPristine(client: LibvirtClient, domain: Domain, options: CallOptions): Promise<void> {
@@ -81,6 +98,8 @@ async function keepPristine(client: LibvirtClient, domain: Domain, options: Call
  * After a pause in leases QEMU reports the agent's port open again only a second after it was closed by the reset
  * (it limits the rate of that event), so this takes 0.15 s or 1.1 s.
  *
+ * With `snapshot` it is put into that internal snapshot instead.
+ *
  * @throws `ATP_LAB_CHANNEL_HELD` when a client still holds one of the VM's channels, `ATP_LAB_RESET` when QEMU
  * refuses. The VM is in no known state then.
  */
@@ -89,10 +108,11 @@ export async function resetClone(
   domain: Domain,
   files: VmFiles,
   options: CallOptions,
+  snapshot = PRISTINE,
 ): Promise<void> {
   await channelsReleased(client, domain, options)
   await monitor(client, domain, 'stop', options)
-  await monitor(client, domain, `loadvm ${PRISTINE}`, options)
+  await monitor(client, domain, `loadvm ${snapshot}`, options)
   // What the serial console said belongs to the lease before.
   await truncate(files.serialLog)
   await monitor(client, domain, 'cont', options)
@@ -139,7 +159,12 @@ async function heldChannels(client: LibvirtClient, domain: Domain, options: Call
 }
 
 /** One command of QEMU's human monitor. It prints nothing when all is well. */
-async function monitor(client: LibvirtClient, domain: Domain, line: string, options: CallOptions): Promise<void> {
+export async function monitor(
+  client: LibvirtClient,
+  domain: Domain,
+  line: string,
+  options: CallOptions,
+): Promise<void> {
   const said = (await client.humanMonitorCommand(domain, line, options)).trim()
   if (said) throw remoteError('ATP_LAB_RESET', `"${line}" in the monitor of "${domain.name}": ${said}`)
 }

@@ -14,6 +14,7 @@ import {
   stopHost,
   type LabHost,
 } from './hosts.ts'
+import { removeDomain } from './clone.ts'
 import { findImage } from './image/build.ts'
 import { knownKvmVerdict, type KvmVerdict } from './kvm.ts'
 import { labPaths } from './paths.ts'
@@ -89,7 +90,7 @@ async function destroyAll(host: LabHost, bounds: CallOptions): Promise<number> {
   const client = await openHost(host, bounds)
   try {
     const domains = await client.listDomains(bounds)
-    await Promise.all(domains.map((domain) => client.destroy(domain, bounds)))
+    await Promise.all(domains.map((domain) => removeDomain(client, domain, bounds)))
     await rm(join(host.folder, 'v'), { recursive: true, force: true })
     return domains.length
   } finally {

@@ -89,6 +89,8 @@ const KERNEL_OPTIONS = [
   'mitigations=off',
 ].join(' ')
 
+const LAB_CONSOLE = "<graphics type='spice'><listen type='socket'/></graphics>"
+
 /** The libvirt domain of a VM that boots the guest image. */
 export function domainXml(vm: {
   name: string
@@ -98,8 +100,12 @@ export function domainXml(vm: {
   /** `kvm` where it works, else `qemu`: software emulation. */
   domainType: 'kvm' | 'qemu'
   files: VmFiles
+  /** Virtual CPUs. Default 1. */
+  cpus?: number
+  /** Elements besides those of every lab VM; consoles among them replace the lab's. */
+  more?: { devices?: readonly string[]; graphics?: readonly string[] }
 }): string {
-  const { profile, files } = vm
+  const { profile, files, cpus = 1, more: { devices = [], graphics = [LAB_CONSOLE] } = {} } = vm
   const inputs = profile.inputs.map(({ type, bus }) => `${bus}-${type}`).join(',')
   const usb = profile.inputs.some((input) => input.bus === 'usb')
   const ports = GUEST_PORTS.map(
@@ -113,7 +119,7 @@ export function domainXml(vm: {
   <name>${xmlText(vm.name)}</name>
   <uuid>${vm.uuid}</uuid>
   <memory unit='MiB'>${profile.memoryMiB}</memory>
-  <vcpu>1</vcpu>
+  <vcpu>${cpus}</vcpu>
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>${xmlText(vm.image.kernel)}</kernel>
@@ -134,7 +140,7 @@ export function domainXml(vm: {
     <controller type='virtio-serial' index='0'/>
     <serial type='pty'><log file='${xmlText(files.serialLog)}' append='off'/></serial>${ports.join('')}
     ${profile.inputs.map(({ type, bus }) => `<input type='${type}' bus='${bus}'/>`).join('\n    ')}
-    <graphics type='spice'><listen type='socket'/></graphics>
+    ${[...graphics, ...devices].join('\n    ')}
     <audio id='1' type='none'/>
     <video><model type='vga' vram='16384'/></video>
     <memballoon model='none'/>
@@ -147,6 +153,7 @@ export function domainXml(vm: {
 `
 }
 
-function xmlText(text: string): string {
+/** Text for element contents and attribute values. */
+export function xmlText(text: string): string {
   return text.replace(/[&<>'"]/g, (character) => `&#${character.codePointAt(0)};`)
 }

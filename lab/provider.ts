@@ -17,6 +17,7 @@ import { hostInUse, knownHosts, labHost, startHost, type LabHost } from './hosts
 import { ensureImage } from './image/build.ts'
 import { kvmVerdict } from './kvm.ts'
 import { labPaths, type LabPaths } from './paths.ts'
+import { isLivePlatform } from './platform/platform-guard.ts'
 import { PROFILE_NAMES, profileOf, vmFiles } from './profile.ts'
 import { ensureSnapshot, type Snapshot, type SnapshotSource } from './snapshot.ts'
 import { hypervisorVersions } from './versions.ts'
@@ -41,6 +42,18 @@ const VM_BYTES = 400 * 1024 * 1024
 const SHARE_OF_MEMORY = 0.6
 const CREATE_TIMEOUT_MS = 120_000
 const CALL_TIMEOUT_MS = 30_000
+
+/** A host of the lab and how to speak with it. */
+export interface HostAccess {
+  host: LabHost
+  client: LibvirtClient
+  user: DaemonUser
+}
+
+export interface VmMaterial {
+  source: SnapshotSource
+  snapshot: Snapshot
+}
 
 /** What every VM of this machine is made from. */
 type Ground = Omit<SnapshotSource, 'profile'>
@@ -149,7 +162,26 @@ export class LabProvider implements VmProvider {
         }
       }),
     )
-    return found.flat()
+    // A platform answers for its own VMs while it lives, whoever else asks.
+    const own = await Promise.all(found.flat().map(async (vm) => ((await isLivePlatform(vm.owner.run)) ? [] : [vm])))
+    return own.flat()
+  }
+
+  /** A host with its connection, for those who make VMs that are not leased. @throws `ATP_LAB_HOST`. */
+  async connect(hostId: string, options: CallOptions = {}): Promise<HostAccess> {
+    const host = this.#host(hostId)
+    const [client, user] = await Promise.all([this.#client(host, 'calls', options), this.#user()])
+    return { host, client, user }
+  }
+
+  /** What VMs of a profile are restored from on a host, and what it was booted from. */
+  async material(hostId: string, profile: string, options: CallOptions = {}): Promise<VmMaterial> {
+    const snapshot = () => this.#snapshot(this.#host(hostId), profile)
+    const [ground, saved] = await Promise.all([
+      this.#ground(),
+      withDeadline(`the snapshot of profile "${profile}"`, options, snapshot),
+    ])
+    return { source: { ...ground, profile: profileOf(profile) }, snapshot: saved }
   }
 
   async close(): Promise<void> {

@@ -4,6 +4,7 @@ export { DEFAULT_BEHAVIOUR, type PlatformBehaviour, type PlatformOptions } from 
 export { FAULT_KINDS, type Fault, type FaultKind, type Faults } from './faults.ts'
 export { FAULT_PATH } from './server.ts'
 export { SteppedClock, type PlatformClock } from './clock.ts'
+export { LibvirtWorld } from './libvirt-world.ts'
 export { MemoryWorld } from './memory-world.ts'
 export { PLATFORM_CODE, STAND_IN_CODE } from './refusal.ts'
 export { PLATFORM_OPERATIONS } from './operations/index.ts'

@@ -115,7 +115,7 @@ export class Machines {
       },
       async (error: unknown) => {
         const reason = messageOf(error)
-        log.debug(`${operation} of ${row.name}: ${reason}`)
+        log.debug('{operation} of {vm}: {reason}', { operation, vm: row.name, reason })
         this.#finish(row, await this.#statusInWorld(row))
         event.fail(reason)
       },
@@ -186,7 +186,7 @@ export class Machines {
     try {
       return STATUS_OF[await this.#state.world.state(this.worldVm(row))]
     } catch (error) {
-      log.warning(`the state of ${row.name} cannot be read: ${messageOf(error)}`)
+      log.warn('the state of {vm} cannot be read: {reason}', { vm: row.name, reason: messageOf(error) })
       return off
     }
   }

@@ -77,7 +77,7 @@ export class PlatformServer {
       if (found === undefined || found === 'method') return this.#unknown(response, url.pathname, found)
       await this.#answer(found.operation, found.path, url, request, response)
     } catch (error) {
-      log.error(`${request.method} ${request.url}: ${messageOf(error)}`)
+      log.error('{method} {url}: {reason}', { method: request.method, url: request.url, reason: messageOf(error) })
       if (!response.headersSent)
         send(response, 500, JSON.stringify({ status: STAND_IN_CODE.failed, msg: 'internal error' }))
       else response.destroy()
@@ -201,8 +201,9 @@ function decodePart(part: string): string {
 
 function failure(operation: string, error: unknown): Refusal {
   // What hypervisors refuse is part of life; anything else is a defect of the stand-in.
-  if (isAtpError(error) && error.branch !== 'internal') log.debug(`${operation}: ${messageOf(error)}`)
-  else log.error(`${operation}: ${messageOf(error)}`)
+  if (isAtpError(error) && error.branch !== 'internal')
+    log.debug('{operation}: {reason}', { operation, reason: messageOf(error) })
+  else log.error('{operation}: {reason}', { operation, reason: messageOf(error) })
   return refuse('failed', messageOf(error))
 }
 
