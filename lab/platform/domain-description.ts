@@ -26,7 +26,7 @@ export function withGraphics(xml: string, graphics: readonly string[]): string {
   const parser = new DOMParser({ onError: onWarningStopParsing })
   const document = parser.parseFromString(xml, 'text/xml')
   const devices = document.getElementsByTagName('devices')[0]
-  for (const old of [...document.getElementsByTagName('graphics')]) old.parentNode?.removeChild(old)
+  for (const old of Array.from(document.getElementsByTagName('graphics'))) old.parentNode?.removeChild(old)
   for (const one of graphics) {
     const element = parser.parseFromString(one, 'text/xml').documentElement
     if (element) devices?.appendChild(document.importNode(element, true))

@@ -5,7 +5,7 @@ import type { EventRow, HostRow } from './rows.ts'
 import type { Table } from './store.ts'
 
 /** Numbers of `operateType`: this stand-in's own, since the platform's are not documented. */
-export const OPERATE_TYPE = {
+const OPERATE_TYPE = {
   start: 1,
   close: 2,
   reboot: 3,

@@ -1,6 +1,6 @@
 import { cpus, freemem, totalmem } from 'node:os'
 import { readFileSync } from 'node:fs'
-import type { PlatformState } from './state.ts'
+import type { PlatformGround } from './ground.ts'
 
 const EVERY_MS = 10_000
 const MOST_SAMPLES = 720
@@ -22,12 +22,12 @@ export interface LoadSample {
 
 /** Load of the hosts over the last two hours. They all are this machine. */
 export class HostLoad {
-  readonly #state: PlatformState
+  readonly #state: PlatformGround
   readonly #samples: LoadSample[] = []
   #timer: NodeJS.Timeout | undefined
   #count = 0
 
-  constructor(state: PlatformState) {
+  constructor(state: PlatformGround) {
     this.#state = state
   }
 

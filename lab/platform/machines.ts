@@ -3,7 +3,7 @@ import { interrupted, isAtpError, logger, messageOf, type CallOptions } from '..
 import type { OpenEvent, OperateType } from './event-log.ts'
 import { refuse, Refusal } from './refusal.ts'
 import { HOST_STATUS, POOL_STATUS, VM_STATUS, type VmRow, type VmStatus } from './rows.ts'
-import type { PlatformState } from './state.ts'
+import type { PlatformGround } from './ground.ts'
 import type { WorldState, WorldVm } from './world.ts'
 
 const log = logger('lab')
@@ -44,12 +44,12 @@ interface Job {
 
 /** The VMs of the world, as the platform's states allow: at most one operation at a time for each, busy meanwhile. */
 export class Machines {
-  readonly #state: PlatformState
+  readonly #state: PlatformGround
   readonly #jobs = new Map<string, Job>()
   readonly #loose = new Set<Promise<void>>()
   readonly #closing = new AbortController()
 
-  constructor(state: PlatformState) {
+  constructor(state: PlatformGround) {
     this.#state = state
   }
 

@@ -4,7 +4,7 @@ import { refuse, Refusal } from '../refusal.ts'
 import { VM_STATUS, type VmRow } from '../rows.ts'
 import { array, int, object, oneOf, required, string, type ValueOf } from '../schema.ts'
 
-export const BATCH_TASK = object('DomainBatchTaskDto', { hostId: string, idList: array(string), isForce: oneOf(0, 1) })
+const BATCH_TASK = object('DomainBatchTaskDto', { hostId: string, idList: array(string), isForce: oneOf(0, 1) })
 
 const BATCH_TASK_VO = object('DomainBatchTaskVO', {
   errorList: array(object('ErrorInfo', { domainId: string, domainName: string, errorMsg: string, status: int })),

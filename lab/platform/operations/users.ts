@@ -232,10 +232,10 @@ export const USER_OPERATIONS = [
     name: 'group.create',
     method: 'POST',
     path: '/ocloud/v1/group',
-    body: object('GroupCreateParam', { base: required(string), group: string }),
+    body: object('GroupCreateParam', { base: string, group: string }),
     envelope: 'B',
     handle({ state, body }) {
-      const parent = group(state, body.base)
+      const parent = group(state, body.base ?? ROOT_GROUP)
       const ou = body.group ?? ''
       if (ou === '' || /[,=]/.test(ou)) throw refuse('invalidValue', `"${ou}" is no name of an organisational unit`)
       const id = `ou=${ou},${parent.id}`

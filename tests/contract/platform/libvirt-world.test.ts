@@ -84,7 +84,7 @@ describe('VMs of the platform', { timeout: TIMEOUT_MS }, () => {
       }
     }
     const [one] = ids as [string]
-    const client = await host(Number((vms[0]?.['hostName'] as string).replace('lab-', '')))
+    const client = await host(Number(String(vms[0]?.['hostName']).replace('lab-', '')))
     await client.suspend(await client.lookupByUuid(one))
     expect((await caller.vm(one))['status']).toBe(1)
     await caller.post(`/domain/${one}/sync-status`, { syncType: 1 })
@@ -207,7 +207,7 @@ describe('a platform that is killed', { timeout: TIMEOUT_MS }, () => {
 const SPICE_HELLO = Buffer.concat([
   Buffer.from('REDQ', 'latin1'),
   Buffer.from(new Uint32Array([2, 2, 18]).buffer),
-  Buffer.from([0, 0, 0, 0, 1, 0, ...new Array<number>(8).fill(0), 18, 0, 0, 0]),
+  Buffer.from([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 18, 0, 0, 0]),
 ])
 
 /** The first four characters a server says, after `hello`. */
