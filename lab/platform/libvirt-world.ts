@@ -37,7 +37,6 @@ const TAG_LIFE_MS = 24 * 3600_000
 /** `sun_path` holds 108 bytes with its final NUL. */
 const SOCKET_PATH_BYTES = 107
 const LONGEST_SOCKET = 'qmp.sock'
-/** On the machine's second IDE and virtio slots. */
 const MOST_DISKS = 8
 
 const asleepFile = (files: VmFiles) => join(files.folder, 'asleep.save')
@@ -145,7 +144,8 @@ export class LibvirtWorld implements PlatformWorld {
       try {
         await this.#start(vm, password, place, options)
       } catch (error) {
-        await cutPower(place.client, await place.client.lookupByUuid(vm.id))
+        const domain = await found(place.client.lookupByUuid(vm.id))
+        if (domain) await cutPower(place.client, domain)
         throw error
       }
     })

@@ -36,6 +36,9 @@ export interface VerbOptions {
   hostId?: string
 }
 
+/** What a VM is made like; the rest is the platform's to choose. */
+type NewVm = Omit<VmRow, 'id' | 'hostId' | 'libvirtName' | 'status' | 'createTime' | 'updateTime'>
+
 interface Job {
   stop: AbortController
   /** Never rejects. */
@@ -108,7 +111,7 @@ export class Machines {
     if (this.#jobs.has(row.id)) throw refuse('wrongState', `"${row.name}" is busy`)
     const event = this.#state.events.begin(kind, { ...row, eventType: row.isModel })
     const stop = new AbortController()
-    const done = this.#run(operation, row, stop.signal, act).then(
+    const done = this.#run(operation, row, stop.signal, this.#state.behaviour.busyMs, act).then(
       () => {
         this.#finish(row, to)
         event.succeed()
@@ -133,7 +136,7 @@ export class Machines {
   async doNow(operation: string, row: VmRow, to: VmStatus, act: (signal: AbortSignal) => Promise<void>): Promise<void> {
     if (this.#jobs.has(row.id)) throw refuse('wrongState', `"${row.name}" is busy`)
     const stop = new AbortController()
-    const work = this.#run(operation, row, stop.signal, act)
+    const work = this.#run(operation, row, stop.signal, 0, act)
     const done = work.then(
       () => this.#finish(row, to),
       async () => this.#finish(row, await this.#statusInWorld(row)),
@@ -153,12 +156,13 @@ export class Machines {
     operation: string,
     row: VmRow,
     stop: AbortSignal,
+    busyMs: number,
     act: (signal: AbortSignal) => Promise<void>,
   ): Promise<void> {
-    const { faults, clock, behaviour } = this.#state
+    const { faults, clock } = this.#state
     const limit = AbortSignal.timeout(WORK_TIMEOUT_MS)
     const signal = AbortSignal.any([stop, this.#closing.signal, limit])
-    const window = clock.wait(behaviour.busyMs, signal)
+    const window = clock.wait(busyMs, signal)
     // Whoever fails first is told about; the other must not go unhandled.
     window.catch(() => {})
     const failure = faults.hit('fail', operation, row.id)
@@ -267,11 +271,18 @@ export class Machines {
    *
    * @throws Refusal `nameTaken`, also when a VM of somebody else on the host has the name.
    */
-  async make(
-    like: Omit<VmRow, 'id' | 'hostId' | 'libvirtName' | 'status' | 'createTime' | 'updateTime'>,
-    id = randomUUID(),
-    options: CallOptions = {},
-  ): Promise<VmRow> {
+  make(like: NewVm, id = randomUUID(), options: CallOptions = {}): Promise<VmRow> {
+    const made = this.#make(like, id, options)
+    void this.keep(
+      made.then(
+        () => {},
+        () => {},
+      ),
+    )
+    return made
+  }
+
+  async #make(like: NewVm, id: string, options: CallOptions): Promise<VmRow> {
     const { vms, world, clock, behaviour } = this.#state
     assertName(like.name)
     if (vms.all().some((row) => row.name === like.name && row.isModel === 0)) {
@@ -300,15 +311,20 @@ export class Machines {
     return row
   }
 
-  /** Removes a VM or template with its snapshots; its volumes become free. */
+  /**
+   * Removes a VM or template that is off, with its snapshots; its volumes become free.
+   *
+   * @throws Refusal with the world's reason; the VM is still there then.
+   */
   async remove(row: VmRow): Promise<void> {
     const { vms, world, snapshots, volumes } = this.#state
-    const hasMachine = row.libvirtName !== ''
-    if (hasMachine) await world.remove(this.worldVm(row))
-    for (const snapshot of snapshots.all()) if (snapshot.domainId === row.id) snapshots.delete(snapshot.id)
-    for (const volume of volumes.all())
-      if (volume.domainId === row.id) volumes.change(volume.id, { domainId: undefined })
-    vms.delete(row.id)
+    await this.doNow('domain.delete', row, off, async () => {
+      // Templates of the hosts are no machines.
+      if (row.libvirtName !== '') await world.remove(this.worldVm(row))
+      for (const { id, domainId } of snapshots.all()) if (domainId === row.id) snapshots.delete(id)
+      for (const { id, domainId } of volumes.all()) if (domainId === row.id) volumes.change(id, { domainId: undefined })
+      vms.delete(row.id)
+    })
   }
 
   /** Re-reads a VM's state from the world, unless it is busy. */

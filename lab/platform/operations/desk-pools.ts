@@ -176,8 +176,8 @@ export const DESK_POOL_OPERATIONS = [
       const vms = state.poolVms(pool.id)
       const on = vms.find((row) => row.status !== VM_STATUS.off)
       if (on) throw refuse('wrongState', `desk pool "${pool.name}" cannot be deleted: "${on.name}" is not off`)
-      state.pools.delete(pool.id)
       await Promise.all(vms.map((row) => state.machines.remove(row)))
+      state.pools.delete(pool.id)
     },
   }),
   setter('enable', () => ({ enabled: 1 })),

@@ -333,7 +333,7 @@ export const RECYCLE_OPERATIONS = [
     envelope: 'B',
     async handle({ state, body }) {
       const rows = idsOf(body.idList).map((id) => recycled(state, id))
-      for (const row of rows) await state.machines.remove(row)
+      await Promise.all(rows.map((row) => state.machines.remove(row)))
     },
   }),
   operation({

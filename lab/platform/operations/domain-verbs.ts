@@ -77,11 +77,9 @@ export const DOMAIN_VERB_OPERATIONS = [
     async handle({ state, body }) {
       const rows = idsOf(body.domainIdList).map((id) => state.vm(id))
       for (const row of rows) assertOff(row, 'delete it')
-      for (const row of rows) {
-        if (body.isRecycle === 1)
-          state.vms.change(row.id, { isRecycle: 1, desktopPoolId: undefined, userId: undefined })
-        else await state.machines.remove(row)
-      }
+      const changes = { isRecycle: 1, desktopPoolId: undefined, userId: undefined } as const
+      if (body.isRecycle === 1) for (const row of rows) state.vms.change(row.id, changes)
+      else await Promise.all(rows.map((row) => state.machines.remove(row)))
     },
   }),
   operation({
