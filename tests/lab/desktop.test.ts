@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFailed, onTestFinished } from 'vitest'
 import { Secret } from '../../framework/core/index.ts'
 import type { DesktopVm } from '../../framework/desktop/index.ts'
 import { defaultRegistry } from '../../framework/protocols/index.ts'
@@ -177,7 +177,15 @@ describe('a VM that lives on', () => {
 
 describe('a reset', () => {
   it('voids sessions with the guest; the next use waits until it has booted', async () => {
-    const shared = await leased.open('shared')
+    // A VM of its own: one that never boots again is nobody else's.
+    const own = await leaseVm()
+    onTestFinished(own.end)
+    const shared = await own.open('shared')
+    onTestFailed(() =>
+      shared.collectEvidence((name, _type, content) => {
+        if (name.includes('serial')) console.log(`${name}: ${String(content).slice(-4000)}`)
+      }),
+    )
     await shared.guest.file('/tmp/before').write('x')
     const before = await shared.qga()
     await shared.keyboard.press('a')
