@@ -73,7 +73,6 @@ export interface Misfit {
 
 const MOST_ITEMS = 10_000
 const LONGEST_TEXT = 65_536
-const INT_LIMIT = 2 ** 31
 
 /** The first thing wrong with a request's value, undefined when nothing is. `null` is no value of any type. */
 export function misfitOf(shape: Shape, value: unknown, path = ''): Misfit | undefined {
@@ -88,7 +87,7 @@ export function misfitOf(shape: Shape, value: unknown, path = ''): Misfit | unde
     case 'long':
     case 'timestamp':
       if (!Number.isSafeInteger(value)) return wrong('integer')
-      if (shape.type === 'int' && Math.abs(value as number) >= INT_LIMIT) return wrong('32-bit integer')
+      if (shape.type === 'int' && (value as number) !== ((value as number) | 0)) return wrong('32-bit integer')
       break
     case 'decimal':
       if (typeof value !== 'number') return wrong('number')
