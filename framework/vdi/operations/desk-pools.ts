@@ -7,10 +7,9 @@ const ModelVO0 = record({}, each(text, 'id', 'name'))
 export const DesktopPoolVO = record(
   { id: text, name: text },
   {
-    ...each(text, 'adminId', 'adminName', 'classNo', 'curModelId', 'curModelName', 'domainPrefix', 'ldapType'),
-    ...each(text, 'modelId', 'remark'),
-    ...each(int, 'allocatedAmount', 'amount', 'enabled', 'forceFreeze', 'ldapOpen', 'status', 'tableOpen', 'type'),
-    usedAmount: int,
+    ...each(text, 'adminId', 'adminName', 'classNo', 'curModelId', 'curModelName', 'domainPrefix', 'ldapOpen'),
+    ...each(text, 'ldapType', 'modelId', 'remark'),
+    ...each(int, 'allocatedAmount', 'amount', 'enabled', 'forceFreeze', 'status', 'tableOpen', 'type', 'usedAmount'),
     groupNameList: listOf(text),
     modelList: listOf(ModelVO0),
   },

@@ -59,13 +59,13 @@ export const DomainCreateDto = body(
 export type DomainCreateDto = Infer<typeof DomainCreateDto>
 const DomainCreateVO = record({ uuid: text })
 
-/** Changes of a VM; what is missing stays. `memory` is in MB. */
+/** Changes of a VM; what is missing stays. The platform wants the name even if it stays. `memory` is in MB. */
 export const DomainUpdateDto = body(
-  {},
+  { name: text },
   {
     ...each(int, 'autoJoinDomain', 'cores', 'cpu', 'disableAlpha', 'domainFake', 'graphicsCardNum', 'hostBiosEnable'),
     ...each(int, 'hostModelEnable', 'keepAlive', 'memory', 'mouseMode', 'nestedVirtual', 'threads'),
-    ...each(text, 'command', 'gpuType', 'name', 'osType', 'remark', 'soundcardType', 'vgpuType'),
+    ...each(text, 'command', 'gpuType', 'osType', 'remark', 'soundcardType', 'vgpuType'),
   },
 )
 /** Changes of a VM. */
