@@ -48,6 +48,16 @@ export interface Lease {
   waitMs: number
 }
 
+/** Something outside the broker's own VMs that has to be cleaned up if its maker cannot do it. */
+export interface LastWill {
+  /** For messages: `desk pool "office-7f3a" of https://vdi.example`. */
+  what: string
+  /** URL of a module that exports `cleanUp(data): Promise<void>`. Cleaning up twice must do no harm. */
+  module: string
+  /** Handed to `cleanUp`; stays in memory, so it may hold secrets. */
+  data: unknown
+}
+
 export interface HostDescription {
   id: string
   uri: string

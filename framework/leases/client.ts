@@ -11,7 +11,7 @@ import {
   type CallOptions,
   packageVersion,
 } from '../core/index.ts'
-import type { HostDescription, Lease, LeaseRequest } from './api.ts'
+import type { HostDescription, LastWill, Lease, LeaseRequest } from './api.ts'
 import {
   BROKER_PROTOCOL,
   encodeLine,
@@ -26,7 +26,6 @@ import type { Welcome } from './server.ts'
 import { statePaths } from './state-dir.ts'
 import type { BrokerStatus } from './status.ts'
 import type { SweepResult } from './sweep.ts'
-import type { LastWill } from './wills.ts'
 
 export interface ConnectOptions extends CallOptions {
   stateDir: string

@@ -14,8 +14,7 @@ import {
   type ErrorBranch,
   type Verdict,
 } from '../core/index.ts'
-import type { LeasedVm, LeaseRequest } from './api.ts'
-import type { LastWill } from './wills.ts'
+import type { LastWill, LeasedVm, LeaseRequest } from './api.ts'
 
 /** Raised with every incompatible change of the messages below. */
 export const BROKER_PROTOCOL = 2

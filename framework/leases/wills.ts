@@ -1,15 +1,6 @@
 import { logger, messageOf, withDeadline } from '../core/index.ts'
+import type { LastWill } from './api.ts'
 import type { Session } from './lease-book.ts'
-
-/** Something outside the broker's own VMs that has to be cleaned up if its maker cannot do it. */
-export interface LastWill {
-  /** For messages: `desk pool "office-7f3a" of https://vdi.example`. */
-  what: string
-  /** URL of a module that exports `cleanUp(data): Promise<void>`. Cleaning up twice must do no harm. */
-  module: string
-  /** Handed to `cleanUp`; stays in memory, so it may hold secrets. */
-  data: unknown
-}
 
 interface Entry extends LastWill {
   id: number
