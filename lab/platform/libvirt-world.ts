@@ -267,7 +267,7 @@ export class LibvirtWorld implements PlatformWorld {
   async saveSnapshot(vm: WorldVm, snapshot: string, options: CallOptions = {}): Promise<void> {
     if (vm.disks.length > 0) {
       throw unsupportedError(
-        'ATP_LAB_PLATFORM_SNAPSHOT',
+        'ATP_LAB_PLATFORM_UNSUPPORTED',
         `"${vm.name}" has disks, which the lab cannot take snapshots of`,
       )
     }
@@ -298,7 +298,7 @@ export class LibvirtWorld implements PlatformWorld {
       const now = await this.state(vm, options)
       if (now !== 'running' && now !== 'suspended') {
         throw unsupportedError(
-          'ATP_LAB_PLATFORM_SNAPSHOT',
+          'ATP_LAB_PLATFORM_UNSUPPORTED',
           `"${vm.name}" must be on: only its QEMU can delete a snapshot`,
         )
       }
@@ -340,7 +340,10 @@ export class LibvirtWorld implements PlatformWorld {
   /** Writes the definition, and makes or removes the disks it names. */
   async #define(vm: WorldVm, { client, user, files, host, ip }: Place, options: CallOptions): Promise<void> {
     if (vm.disks.length > MOST_DISKS) {
-      throw unsupportedError('ATP_LAB_PLATFORM_DISKS', `a VM of the lab has at most ${MOST_DISKS} disks of its own`)
+      throw unsupportedError(
+        'ATP_LAB_PLATFORM_UNSUPPORTED',
+        `a VM of the lab has at most ${MOST_DISKS} disks of its own`,
+      )
     }
     for (const { id, sizeGb } of vm.disks) {
       const path = diskFile(files, id)

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { remoteError, type CallOptions } from '../../framework/core/index.ts'
+import { remoteError, stateError, type CallOptions } from '../../framework/core/index.ts'
 import type { Console, PlatformWorld, WorldHost, WorldProfile, WorldState, WorldVm } from './world.ts'
 
 interface Machine {
@@ -108,7 +108,7 @@ export class MemoryWorld implements PlatformWorld {
   async restoreSnapshot(vm: WorldVm, snapshot: string): Promise<void> {
     const machine = this.#in(vm, 'off', 'running', 'suspended')
     const state = machine.snapshots.get(snapshot)
-    if (state === undefined) throw remoteError('ATP_LAB_PLATFORM_SNAPSHOT', `"${vm.name}" has no snapshot ${snapshot}`)
+    if (state === undefined) throw stateError('ATP_LAB_PLATFORM_SNAPSHOT', `"${vm.name}" has no snapshot ${snapshot}`)
     machine.state = state
   }
 
@@ -159,7 +159,7 @@ export class MemoryWorld implements PlatformWorld {
   #in(vm: WorldVm, ...states: WorldState[]): Machine {
     const machine = this.#machine(vm)
     if (states.includes(machine.state)) return machine
-    throw remoteError('ATP_LAB_PLATFORM_STATE', `"${vm.name}" is ${machine.state}; it must be ${states.join(' or ')}`)
+    throw stateError('ATP_LAB_PLATFORM_STATE', `"${vm.name}" is ${machine.state}; it must be ${states.join(' or ')}`)
   }
 }
 

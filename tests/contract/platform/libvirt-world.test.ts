@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { connect } from 'node:net'
+import { connect, type Socket } from 'node:net'
+import { constants, createPublicKey, publicEncrypt } from 'node:crypto'
 import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -76,12 +77,12 @@ describe('VMs of the platform', { timeout: TIMEOUT_MS }, () => {
       const domain = await client.lookupByUuid(vm['id'] as string)
       expect(domain.name).toBe(vm['name'])
       expect(await client.agentCommand(domain, '{"execute":"guest-ping"}')).toContain('return')
-      for (const { type, value } of await caller.get<{ type: string; value: number }[]>(`/domain/${vm['id']}/port`)) {
-        expect([type, await greeting(ip, value, type === 'spice' ? SPICE_HELLO : '')]).toEqual([
-          type,
-          type === 'spice' ? 'REDQ' : 'RFB ',
-        ])
-      }
+      const spice = await caller.get<{ ip: string; port: string; key: string }>(`/domain/${vm['id']}/spice-key`)
+      expect(spice.ip).toBe(ip)
+      expect(await spiceLogin(ip, Number(spice.port), spice.key)).toBe(SPICE.ok)
+      expect(await spiceLogin(ip, Number(spice.port), 'wrong')).toBe(SPICE.denied)
+      const ports = await caller.get<{ type: string; value: number }[]>(`/domain/${vm['id']}/port`)
+      expect(await vncSecurity(ip, ports.find(({ type }) => type === 'vnc')?.value ?? 0)).toEqual(VNC_PASSWORD)
     }
     const [one] = ids as [string]
     const client = await host(Number(String(vms[0]?.['hostName']).replace('lab-', '')))
@@ -203,21 +204,59 @@ describe('a platform that is killed', { timeout: TIMEOUT_MS }, () => {
   })
 })
 
+const SPICE = { ok: 0, denied: 7 }
 /** The link message with which a SPICE client begins: magic, version 2.2, size, main channel, no capabilities. */
 const SPICE_HELLO = Buffer.concat([
   Buffer.from('REDQ', 'latin1'),
   Buffer.from(new Uint32Array([2, 2, 18]).buffer),
   Buffer.from([0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 18, 0, 0, 0]),
 ])
+const SPICE_KEY = { start: 20, end: 182 }
 
-/** The first four characters a server says, after `hello`. */
-async function greeting(ip: string, port: number, hello: Buffer | string): Promise<string> {
+/** What a SPICE server says to a ticket (SPICE protocol, "Link stage"): {@link SPICE}. */
+async function spiceLogin(ip: string, port: number, ticket: string): Promise<number> {
+  return await talk(ip, port, async (read, socket) => {
+    socket.write(SPICE_HELLO)
+    const header = await read(16)
+    const reply = Buffer.concat([header, await read(header.readUInt32LE(12))])
+    const key = reply.subarray(SPICE_KEY.start, SPICE_KEY.end)
+    const padding = constants.RSA_PKCS1_OAEP_PADDING
+    const publicKey = createPublicKey({ key, format: 'der', type: 'spki' })
+    socket.write(publicEncrypt({ key: publicKey, padding, oaepHash: 'sha1' }, Buffer.from(`${ticket}\0`, 'utf8')))
+    return (await read(4)).readUInt32LE()
+  })
+}
+
+/** Number of security types, then the one: a password (RFC 6143 §7.1.2). */
+const VNC_PASSWORD = [1, 2]
+
+/** The security types a VNC server asks for. */
+async function vncSecurity(ip: string, port: number): Promise<number[]> {
+  return await talk(ip, port, async (read, socket) => {
+    socket.write(await read(12))
+    return [...(await read(2))]
+  })
+}
+
+async function talk<T>(
+  ip: string,
+  port: number,
+  work: (read: (bytes: number) => Promise<Buffer>, socket: Socket) => Promise<T>,
+): Promise<T> {
   const socket = connect(port, ip)
+  let known = Buffer.alloc(0)
+  const chunks = socket[Symbol.asyncIterator]() as AsyncIterator<Buffer>
   try {
-    await once(socket, 'connect')
-    socket.write(hello)
-    const [bytes] = (await once(socket, 'data')) as [Buffer]
-    return bytes.toString('latin1', 0, 4)
+    return await work(async (bytes) => {
+      while (known.length < bytes) {
+        const { value, done } = await chunks.next()
+        if (done) throw new Error(`${ip}:${port} hung up`)
+        known = Buffer.concat([known, value])
+      }
+      const read = known.subarray(0, bytes)
+      known = known.subarray(bytes)
+      return read
+    }, socket)
   } finally {
     socket.destroy()
   }

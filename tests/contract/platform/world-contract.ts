@@ -57,10 +57,11 @@ export function worldContract(name: string, open: () => Promise<WorldUnderTest>,
       await remove(id)
     })
 
-    it('shuts down on request, and cuts the power of what is suspended or asleep', async () => {
+    it('reboots, and shuts down on request, and cuts the power of what is suspended or asleep', async () => {
       const { id, vms } = await caller.pool('off', 2)
       const ids = idsOf(vms)
       await verb('start', ids)
+      expect(await verb('reboot', ids.slice(0, 1))).toEqual([1])
       expect(await verb('close', ids.slice(0, 1))).toEqual([0])
       await verb('suspend', ids.slice(1))
       expect(await verb('close', ids.slice(1), { isForce: 1 })).toEqual([0])
