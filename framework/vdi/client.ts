@@ -1,12 +1,12 @@
 import {
   addRedaction,
+  callSite,
   type CallOptions,
   configError,
+  interrupted,
   isAtpError,
   type Secret,
-  sleep,
   timeoutError,
-  withDeadline,
 } from '../core/index.ts'
 import { DeskPoolsApi } from './apis/desk-pools.ts'
 import { DomainsApi } from './apis/domains.ts'
@@ -17,6 +17,7 @@ import { SerialsApi } from './apis/serials.ts'
 import { UsbPoolsApi } from './apis/usb-pools.ts'
 import { UsersApi } from './apis/users.ts'
 import { DEFAULT_ASSUMPTIONS, type VdiAssumptions } from './assumptions.ts'
+import { CallLimit } from './call-limit.ts'
 import type { Caller } from './caller.ts'
 import { check, type Validation } from './check.ts'
 import { VdiConnection, type VdiTls, type WireRequest } from './connection.ts'
@@ -24,7 +25,7 @@ import { codeOf, messageIn, unwrap, type WireAnswer } from './envelope.ts'
 import { answerError, type CallPlace, closedError, httpError, refusedError, requestError } from './errors.ts'
 import { type Input, type Operation, pathOf, queryOf } from './operation.ts'
 import { login, logout } from './operations/session.ts'
-import type { WireTime } from './schema.ts'
+import type { Schema, WireTime } from './schema.ts'
 import { passwordHash } from './password.ts'
 import { Session } from './session.ts'
 import { timestampMs, zoneMs } from './times.ts'
@@ -147,9 +148,9 @@ export class VdiClient {
     const token = this.#session.current
     if (token === undefined) return
     this.#session.drop(token)
-    await this.#bounded(logout, options, async (signal) => {
+    await this.#bounded(logout, options, async (limit) => {
       const place = this.#place(logout, logout.path)
-      const answer = await this.#deliver(place, { path: logout.path }, token, signal)
+      const answer = await this.#deliver(place, { path: logout.path }, token, limit)
       if (!this.#expired(place, answer)) this.#read(place, answer)
     })
   }
@@ -179,25 +180,21 @@ export class VdiClient {
   ): Promise<Answer> {
     if (this.#closing.signal.aborted) throw closedError(operation.name)
     const { path: parameters, query, body } = input as { path?: Record<string, string>; query?: object; body?: object }
-    for (const [part, schema, value] of [
-      ['query', operation.query, query ?? {}],
-      ['body', operation.body, body],
-    ] as const) {
-      if (!schema && (value === undefined || part === 'query')) continue
-      const wrong = schema && check(schema.json, value, 'strict')
-      if (wrong)
-        throw requestError(operation, `${part}: ${wrong.path}: expected ${wrong.expected}, found ${wrong.found}`, {
-          ...wrong,
-        })
-    }
+    if (operation.query) checkRequest(operation, operation.query, query ?? {}, 'query')
+    if (operation.body) checkRequest(operation, operation.body, body, 'body')
     const path = pathOf(operation, parameters)
     const request = {
       path: path + queryOf(query, this.assumptions.arrayQuery),
       body: body && JSON.stringify(body),
     }
     const place = this.#place(operation, path)
-    const answer = await this.#bounded(operation, options, (signal) => this.#inSession(place, request, signal))
-    return this.#read(place, answer) as Answer
+    try {
+      const answer = await this.#bounded(operation, options, (limit) => this.#inSession(place, request, limit))
+      return this.#read(place, answer) as Answer
+    } catch (error) {
+      // Below here are more frames of ours than a stack holds; it is to name the line of the spec.
+      throw callSite(this.call).mark(error)
+    }
   }
 
   /** Milliseconds since 1970 of a time in any of its wire forms, undefined for none. */
@@ -209,14 +206,14 @@ export class VdiClient {
     return { operation, url: this.#connection.baseUrl + path }
   }
 
-  async #inSession(place: CallPlace, request: WireRequest, signal: AbortSignal): Promise<WireAnswer> {
-    if (!place.operation.session) return this.#deliver(place, request, undefined, signal)
+  async #inSession(place: CallPlace, request: WireRequest, limit: CallLimit): Promise<WireAnswer> {
+    if (!place.operation.session) return this.#deliver(place, request, undefined, limit)
     const token = await this.#session.token()
-    const answer = await this.#deliver(place, request, token, signal)
+    const answer = await this.#deliver(place, request, token, limit)
     if (!this.#expired(place, answer)) return answer
     this.#session.drop(token)
     const fresh = await this.#session.token()
-    const second = await this.#deliver(place, request, fresh, signal)
+    const second = await this.#deliver(place, request, fresh, limit)
     if (this.#expired(place, second)) this.#session.drop(fresh)
     return second
   }
@@ -234,19 +231,19 @@ export class VdiClient {
     place: CallPlace,
     request: WireRequest,
     token: string | undefined,
-    signal: AbortSignal,
+    limit: CallLimit,
   ): Promise<WireAnswer> {
     const attempts = place.operation.idempotent ? this.#retries + 1 : 1
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.#observed(place, attempt, async () => {
-          const answer = await this.#connection.exchange(place, request, token, signal)
+          const answer = await this.#connection.exchange(place, request, token, limit)
           if (answer.httpStatus < 500) return answer
           throw httpError(place, answer.httpStatus, messageIn(answer.value))
         })
       } catch (error) {
-        if (signal.aborted || attempt === attempts || !isAtpError(error) || !error.retryable) throw error
-        await sleep(FIRST_RETRY_MS * 2 ** (attempt - 1), signal)
+        if (limit.over || attempt === attempts || !isAtpError(error) || !error.retryable) throw error
+        await limit.pause(FIRST_RETRY_MS * 2 ** (attempt - 1))
       }
     }
   }
@@ -286,8 +283,8 @@ export class VdiClient {
     const body = { username, password: passwordHash(password), client: this.assumptions.loginClient }
     const place = this.#place(login, login.path)
     const request = { path: login.path, body: JSON.stringify(body) }
-    const { token } = await this.#bounded(login, { signal: this.#closing.signal }, async (signal) => {
-      const answer = await this.#deliver(place, request, undefined, signal)
+    const { token } = await this.#bounded(login, { signal: this.#closing.signal }, async (limit) => {
+      const answer = await this.#deliver(place, request, undefined, limit)
       return this.#read(place, answer) as { token: string }
     })
     addRedaction(token)
@@ -298,17 +295,29 @@ export class VdiClient {
   async #bounded<T>(
     { name }: Operation,
     { signal, timeoutMs = this.#timeoutMs }: CallOptions = {},
-    work: (signal: AbortSignal) => Promise<T>,
+    work: (limit: CallLimit) => Promise<T>,
   ): Promise<T> {
+    const limit = new CallLimit({ signal, timeoutMs })
     try {
-      return await withDeadline(name, { signal, timeoutMs }, work)
+      return await limit.race(work)
     } catch (error) {
       if (this.#closing.signal.aborted && name !== logout.name) throw closedError(name)
-      if (!isAtpError(error, 'ATP_TIMEOUT')) throw error
+      if (limit.over === 'abort') throw interrupted(name, signal)
+      if (limit.over === undefined) throw error
       throw timeoutError('ATP_VDI_TIMEOUT', `${name} was not answered within ${timeoutMs} ms`, {
         context: { operation: name, url: this.#connection.baseUrl, timeoutMs },
         remedy: 'raise timeoutMs, or look at what keeps the platform',
       })
+    } finally {
+      limit.release()
     }
   }
+}
+
+/** @throws `ATP_VDI_REQUEST` for a part of a request that is not what the operation takes */
+function checkRequest(operation: Operation, { json }: Schema<unknown>, value: unknown, part: 'query' | 'body'): void {
+  const wrong = check(json, value, 'strict')
+  if (!wrong) return
+  const what = `${part}: ${wrong.path}: expected ${wrong.expected}, found ${wrong.found}`
+  throw requestError(operation, what, { ...wrong })
 }

@@ -1,8 +1,10 @@
 import { type Dispatcher, Pool } from 'undici'
 import { configError } from '../core/index.ts'
+import type { CallLimit } from './call-limit.ts'
 import { excerpt } from './excerpt.ts'
 import { answerError, type CallPlace, transportError } from './errors.ts'
 import type { WireAnswer } from './envelope.ts'
+import type { Operation } from './operation.ts'
 
 /** Largest answer that is read; a list that is not paged may be long. */
 const MAX_ANSWER_BYTES = 16 * 1024 * 1024
@@ -10,6 +12,7 @@ const MAX_ANSWER_BYTES = 16 * 1024 * 1024
 const CONNECTIONS = 16
 const EXCERPT = 80
 const SEARCHED = 4096
+const JSON_TYPE = /^application\/([\w.-]+\+)?json\b/i
 
 /** Trust in the platform's certificate. */
 export interface VdiTls {
@@ -59,36 +62,27 @@ export class VdiConnection {
    * One request and its answer, of any HTTP status. Answers other than success may be no JSON; their value is then
    * undefined.
    *
-   * @throws `ATP_VDI_CONNECT`, `ATP_VDI_TLS`, `ATP_VDI_ANSWER`; the signal's reason on abort
+   * @throws `ATP_VDI_CONNECT`, `ATP_VDI_TLS`, `ATP_VDI_ANSWER`; undici's error when the limit is reached
    */
   async exchange(
     place: CallPlace,
     { path, body }: WireRequest,
     token: string | undefined,
-    signal: AbortSignal,
+    limit: CallLimit,
   ): Promise<WireAnswer> {
-    let answer: Dispatcher.ResponseData
-    let content: string
+    let answer: RawAnswer
     try {
-      answer = await this.#pool.request({
-        path: this.#prefix + path,
-        method: place.operation.method,
-        headers: headersOf(token, body),
-        body,
-        signal,
-      })
-      content = await answer.body.text()
+      answer = await this.#send(place.operation.method, path, headersOf(token, body), body, limit)
     } catch (error) {
-      if (signal.aborted) throw signal.reason
+      if (limit.over) throw error
       throw transportError(place, error, MAX_ANSWER_BYTES)
     }
-    const succeeded = answer.statusCode >= 200 && answer.statusCode < 300
-    const type = [answer.headers['content-type'] ?? ''].flat().join()
+    const { httpStatus, type, content } = answer
+    const succeeded = httpStatus >= 200 && httpStatus < 300
     try {
-      if (!succeeded || /^application\/([\w.-]+\+)?json\b/i.test(type))
-        return { httpStatus: answer.statusCode, value: JSON.parse(content) }
+      if (!succeeded || JSON_TYPE.test(type)) return { httpStatus, value: JSON.parse(content) }
     } catch {
-      if (!succeeded) return { httpStatus: answer.statusCode, value: undefined }
+      if (!succeeded) return { httpStatus, value: undefined }
       throw answerError(place, `${content.length} characters that are no whole JSON`)
     }
     const line = excerpt(content.slice(0, SEARCHED).replaceAll(/\s+/g, ' ').trim(), EXCERPT)
@@ -99,6 +93,59 @@ export class VdiConnection {
   async close(): Promise<void> {
     await this.#pool.destroy()
   }
+  /** Collects the answer without a stream in between, whose making costs more than our checks. */
+  #send(
+    method: Operation['method'],
+    path: string,
+    headers: Record<string, string>,
+    body: string | undefined,
+    limit: CallLimit,
+  ): Promise<RawAnswer> {
+    return new Promise((resolve, reject) => {
+      const chunks: Buffer[] = []
+      let httpStatus = 0
+      let type = ''
+      let underWay: Dispatcher.DispatchController | undefined
+      const stop = () => underWay?.abort(new Error('the call is over'))
+      const forget = limit.onEnd(stop)
+      this.#pool.dispatch(
+        { method, path: this.#prefix + path, headers, body },
+        {
+          onRequestStart(controller) {
+            underWay = controller
+            if (limit.over) stop()
+          },
+          onResponseStart(_, status, { 'content-type': contentType }) {
+            httpStatus = status
+            type = String(contentType ?? '')
+          },
+          onResponseData(_, chunk) {
+            chunks.push(chunk)
+          },
+          onResponseEnd() {
+            forget()
+            resolve({ httpStatus, type, content: textOf(chunks) })
+          },
+          onResponseError(_, error) {
+            forget()
+            reject(error)
+          },
+        },
+      )
+    })
+  }
+}
+
+interface RawAnswer {
+  httpStatus: number
+  /** Content type, empty for none. */
+  type: string
+  content: string
+}
+
+function textOf(chunks: Buffer[]): string {
+  const [first] = chunks
+  return (chunks.length === 1 && first ? first : Buffer.concat(chunks)).toString('utf8')
 }
 
 function headersOf(token: string | undefined, body: string | undefined): Record<string, string> {

@@ -50,16 +50,27 @@ export function operation<const Path extends string, Query = never, Body = never
  * operation.
  */
 export function pathOf({ name, path }: Operation, parameters: Readonly<Record<string, string>> = {}): string {
-  if (!path.includes('{')) return path
-  return path.replaceAll(/\{(\w+)\}/g, (_, key: string) => {
-    const value = parameters[key]
+  let filled = ''
+  partsOf(path).forEach((part, i) => {
+    if (i % 2 === 0) return void (filled += part)
+    const value = parameters[part]
     if (typeof value !== 'string' || /^\.{0,2}$/.test(value)) {
-      throw configError('ATP_VDI_REQUEST', `${name}: ${JSON.stringify(value)} is no "${key}" for ${path}`, {
-        context: { operation: name, path: key },
+      throw configError('ATP_VDI_REQUEST', `${name}: ${JSON.stringify(value)} is no "${part}" for ${path}`, {
+        context: { operation: name, path: part },
       })
     }
-    return encodeURIComponent(value)
+    filled += encodeURIComponent(value)
   })
+  return filled
+}
+
+const parts = new Map<string, readonly string[]>()
+
+/** Fixed texts of a path, with the names of its parameters between them. */
+function partsOf(path: string): readonly string[] {
+  let known = parts.get(path)
+  if (!known) parts.set(path, (known = path.split(/[{}]/)))
+  return known
 }
 
 /** The query as it follows the path, with its question mark; empty without parameters. Undefined ones are left out. */
