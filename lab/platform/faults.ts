@@ -12,7 +12,7 @@ import { array, int, object, oneOf, required, string, type ValueOf } from './sch
  * `reason`, which its event tells), `refuse-vm` (the VM comes back in `errorList` with `reason`), `fewer` (a pool
  * delivers `count` VMs less than asked, and its event tells `reason` where there is one).
  */
-export const FAULT_KINDS = [
+const FAULT_KINDS = [
   'latency',
   'drop',
   'http-500',

@@ -14,7 +14,7 @@ import type { PlatformState } from './state.ts'
 const log = logger('lab')
 
 /** Where faults are set; not part of the platform. Calls carry the header `Fault-Token`. */
-export const FAULT_PATH = '/stand-in/faults'
+const FAULT_PATH = '/stand-in/faults'
 const EXPIRE_PATH = '/stand-in/expire-tokens'
 
 const OK = '操作成功'
