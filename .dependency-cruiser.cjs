@@ -12,6 +12,7 @@ const rooms = {
   leases: ['core', 'config'],
   hosts: ['core', 'wire', 'transport', 'protocols'],
   metrics: ['core', 'wire', 'hosts', 'protocols'],
+  vdi: ['core'],
   desktop: ['core', 'keys', 'wire', 'evidence', 'transport', 'protocols', 'input', 'verify', 'leases', 'hosts'],
   plugins: ['core', 'protocols', 'scenario'],
   scenario: ['core', 'keys', 'evidence', 'input', 'desktop', 'protocols', 'config', 'leases'],

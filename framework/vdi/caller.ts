@@ -1,7 +1,14 @@
 import type { CallOptions } from '../core/index.ts'
 import type { VdiAssumptions } from './assumptions.ts'
 import type { Input, Operation } from './operation.ts'
-import type { Pace } from './until.ts'
+
+/** How fast a wait asks: the pause grows by half each time. */
+export interface Pace {
+  /** Milliseconds before the second question. */
+  firstMs: number
+  /** Longest pause in milliseconds. */
+  longestMs: number
+}
 
 /** What the APIs of the client are made of: one checked call, and what is assumed about the platform. */
 export interface Caller {

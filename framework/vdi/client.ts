@@ -18,7 +18,7 @@ import { UsbPoolsApi } from './apis/usb-pools.ts'
 import { UsersApi } from './apis/users.ts'
 import { DEFAULT_ASSUMPTIONS, type VdiAssumptions } from './assumptions.ts'
 import { CallLimit } from './call-limit.ts'
-import type { Caller } from './caller.ts'
+import type { Caller, Pace } from './caller.ts'
 import { check, type Validation } from './check.ts'
 import { VdiConnection, type VdiTls, type WireRequest } from './connection.ts'
 import { codeOf, messageIn, unwrap, type WireAnswer } from './envelope.ts'
@@ -29,7 +29,7 @@ import type { Schema, WireTime } from './schema.ts'
 import { passwordHash } from './password.ts'
 import { Session } from './session.ts'
 import { timestampMs, zoneMs } from './times.ts'
-import { DEFAULT_PACE, type Pace } from './until.ts'
+import { DEFAULT_PACE } from './until.ts'
 
 const TIMEOUT_MS = 30_000
 const RETRIES = 3

@@ -56,7 +56,7 @@ export const bool = schema<boolean>({ type: 'boolean' })
 export const anything = schema<unknown>({})
 
 /** A Java `Timestamp` as an object; `time` is in milliseconds since 1970. */
-export interface TimestampFields {
+interface TimestampFields {
   time: number
 }
 

@@ -1,14 +1,6 @@
 import { type CallOptions, interrupted, isAtpError, sleep, timeoutError, withDeadline } from '../core/index.ts'
-import type { Caller } from './caller.ts'
+import type { Caller, Pace } from './caller.ts'
 import { closedError } from './errors.ts'
-
-/** How fast a wait asks: the pause grows by half each time. */
-export interface Pace {
-  /** Milliseconds before the second question. */
-  firstMs: number
-  /** Longest pause in milliseconds. */
-  longestMs: number
-}
 
 /** A platform that clones disks takes seconds to minutes, and has other clients. */
 export const DEFAULT_PACE: Readonly<Pace> = { firstMs: 500, longestMs: 5000 }

@@ -2,9 +2,9 @@ import { operation } from '../operation.ts'
 import { body, each, int, record, text } from '../schema.ts'
 
 /** Administrator login. `password` is the MD5 of the password, 32 lower-case hexadecimal digits. */
-export const LoginDto = body({ username: text, password: text }, { client: text })
+const LoginDto = body({ username: text, password: text }, { client: text })
 /** A session. `roleLevel` is a text on the wire. */
-export const LoginVO = record(
+const LoginVO = record(
   { token: text },
   { ...each(text, 'username', 'roleLevel'), ...each(int, 'resourcePri', 'userPri') },
 )

@@ -4,7 +4,6 @@ import { check } from '../../../framework/vdi/check.ts'
 import { VDI_OPERATIONS } from '../../../framework/vdi/index.ts'
 import {
   body,
-  each,
   int,
   type JsonSchema,
   listOf,

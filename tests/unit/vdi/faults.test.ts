@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -6,6 +5,7 @@ import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { Secret } from '../../../framework/core/index.ts'
 import { VdiClient, type VdiExchange } from '../../../framework/vdi/index.ts'
+import { LabCa } from '../../support/remote-host/lab-ca.ts'
 import { type Answer, CannedServer, HELD, ok, sendJson } from './support/canned-server.ts'
 import { clientAndServer, errorOf, PASSWORD, vm } from './support/setup.ts'
 
@@ -166,13 +166,10 @@ it('a path of the base URL stays before that of the operation', async () => {
 it('certificates are checked, unless the authority is given or checking is off', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'atp-vdi-'))
   onTestFinished(() => rmSync(folder, { recursive: true }))
-  const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
-  const subject = ['-subj', '/CN=vdi', '-addext', 'subjectAltName=IP:127.0.0.1', '-days', '2', '-nodes']
-  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-keyout', key, '-out', cert, ...subject], {
-    stdio: 'ignore',
-  })
-  const ca = readFileSync(cert, 'utf8')
-  const server = await CannedServer.start({ key: readFileSync(key, 'utf8'), cert: ca })
+  const authority = new LabCa(folder, 'ATP test authority')
+  const { key, cert } = authority.issue('vdi', { use: 'server', names: ['IP:127.0.0.1'] })
+  const ca = readFileSync(authority.cert, 'utf8')
+  const server = await CannedServer.start({ key: readFileSync(key, 'utf8'), cert: readFileSync(cert, 'utf8') })
   server.on(VM, () => ok(vm('a', 1)))
   const client = (tls?: { ca?: string; verify?: boolean }, baseUrl = server.url) => {
     const made = new VdiClient({ baseUrl, username: 'admin', password: new Secret('platform', PASSWORD), tls })
