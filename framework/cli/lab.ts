@@ -5,6 +5,12 @@ function count(text: string): number {
   return Number(text)
 }
 
+function port(text: string): number {
+  const number = count(text)
+  if (number < 1 || number > 65_535) throw new InvalidArgumentError('give a number from 1 to 65535.')
+  return number
+}
+
 /** `atp lab` */
 export function labCommand(): Command {
   const command = new Command('lab')
@@ -30,6 +36,15 @@ export function labCommand(): Command {
     .command('logs')
     .description("where the hosts' logs are, and how they end")
     .action(async () => (await import('./lab-actions.ts')).logs())
+  command
+    .command('platform')
+    .description('a stand-in for an OCloudView platform, with VMs of the lab behind it, until Ctrl-C')
+    .option('--port <n>', 'port on this machine (default: any free one)', port)
+    .option('--hosts <n>', 'hosts of the platform', count)
+    .option('--database <file>', "where it keeps its state (default: in the lab's home)")
+    .option('--memory', 'without real VMs')
+    .option('--json', 'print JSON')
+    .action(async (options) => (await import('./lab-platform.ts')).platform(options))
   command
     .command('install')
     .description('install the Debian packages the lab needs (as root, or with sudo that asks no password)')

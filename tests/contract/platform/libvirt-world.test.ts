@@ -154,8 +154,9 @@ describe('VMs of the platform', { timeout: TIMEOUT_MS }, () => {
 
 describe('a platform that is killed', { timeout: TIMEOUT_MS }, () => {
   async function launch(database: string): Promise<{ child: ChildProcess; caller: Caller }> {
-    const main = join(import.meta.dirname, '../../../lab/platform/main.ts')
-    const child = spawn(process.execPath, [main, '--database', database], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const args = ['lab', 'platform', '--json', '--database', database]
+    const atp = join(import.meta.dirname, '../../../bin/atp.js')
+    const child = spawn(process.execPath, [atp, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
     onTestFinished(() => void child.kill('SIGKILL'))
     const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
     const { url, adminUser, adminPassword } = JSON.parse(line) as Record<string, string>
