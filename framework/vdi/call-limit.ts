@@ -1,5 +1,8 @@
 import type { CallOptions } from '../core/index.ts'
 
+/** Node's timers fire at once beyond it. */
+const LONGEST_MS = 2 ** 31 - 1
+
 /** Time limit and abort of one call; an abort signal costs a multiple of it, and calls are many. */
 export class CallLimit {
   /** Why the call has to end, undefined as long as it has not. */
@@ -11,7 +14,7 @@ export class CallLimit {
 
   constructor({ signal, timeoutMs }: CallOptions & { timeoutMs: number }) {
     this.#signal = signal
-    this.#timer = setTimeout(() => this.#end('timeout'), timeoutMs)
+    this.#timer = setTimeout(() => this.#end('timeout'), Math.min(timeoutMs, LONGEST_MS))
     if (signal?.aborted) this.#end('abort')
     else signal?.addEventListener('abort', this.#onAbort)
   }

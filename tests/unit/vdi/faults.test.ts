@@ -124,6 +124,12 @@ it('a platform that does not answer ends with the deadline, one that is not ther
   expect(gone.stack).toContain('faults.test.ts')
 })
 
+it.each([Infinity, 2 ** 40])('a limit of %d ms is none', async (timeoutMs) => {
+  const { client, server } = await clientAndServer()
+  server.on(VM, () => ok(vm('a', 1)))
+  expect((await client.domains.get('a', { timeoutMs })).id).toBe('a')
+})
+
 it('an abort ends a call at once, before and while it is sent', async () => {
   const { client, server } = await clientAndServer()
   server.on(VM, () => HELD)
