@@ -13,7 +13,7 @@ import type { ProtocolTarget } from '../protocols/protocol.ts'
 import type { ByteStream } from '../wire/index.ts'
 import type { HostAccess, HostInfo } from './access.ts'
 import { ChannelLocks } from './channel-locks.ts'
-import { defaultSocketPath, dial } from './dial.ts'
+import { dial, localSocketPath } from './dial.ts'
 import { unreachableError } from './healing.ts'
 import { roundTripMs } from './heartbeat.ts'
 import type { HostRole } from './host-role.ts'
@@ -394,9 +394,8 @@ export class HostConnection {
 
   /** Only a daemon on this machine can be watched. */
   #watch(onSign: () => void): () => void {
-    const { transport, socketPath, path } = this.#parsed
-    if (transport !== 'unix') return () => {}
-    const watch = new SocketWatch(socketPath ?? defaultSocketPath(path, process.env), onSign)
+    if (this.#parsed.transport !== 'unix') return () => {}
+    const watch = new SocketWatch(localSocketPath(this.#parsed), onSign)
     return () => watch.close()
   }
 

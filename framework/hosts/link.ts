@@ -130,11 +130,12 @@ export class Link {
    * The client; connects if that was not done yet, waits for the end of a reconnection.
    *
    * @throws `ATP_HOST_UNREACHABLE` at the end of the time limit, and at once when it was given up; what the first
-   *   attempt throws; `ATP_INTERRUPTED`.
+   *   attempt throws; `ATP_INTERRUPTED`; the reason it was closed for.
    */
   async get(bounds: CallOptions = {}): Promise<LibvirtClient> {
     // Who heard of the end earlier than this object did waits until this object knows too.
     if (this.#client?.ended) await this.#client.closed
+    this.#closing.signal.throwIfAborted()
     if (this.#client) return this.#client
     if (this.#state === 'failed' || this.#stays) throw this.#unreachable()
     if (this.#state === 'disconnected') this.#begin()
@@ -144,6 +145,7 @@ export class Link {
   /** Connects, also after it was given up. Joins an attempt under way. */
   async connect(bounds: CallOptions = {}): Promise<void> {
     if (this.#client?.ended) await this.#client.closed
+    this.#closing.signal.throwIfAborted()
     if (this.#client) return
     if (this.#state === 'failed' || this.#state === 'disconnected') this.#begin()
     await this.#wait(bounds)

@@ -371,6 +371,20 @@ describe('closing', () => {
     expect(await host.checkHealth()).toMatchObject({ healthy: false, reason: { code: 'ATP_HOST_CLOSED' } })
   })
 
+  it('while somebody goes on to the next role begins nothing', async () => {
+    const host = create()
+    const asked = host.client('calls')
+    let closing: Promise<void> | undefined
+    // After the control connection is there, and before the other one is begun.
+    host.onStateChange(({ to }) => {
+      if (to === 'connected') queueMicrotask(() => (closing = host.close()))
+    })
+    await expect(asked).rejects.toMatchObject({ code: 'ATP_HOST_CLOSED' })
+    await closing
+    expect(host.stats().roles.calls?.state).toBe('disconnected')
+    expect(host.state).toBe('disconnected')
+  })
+
   it('during restoration leaves no connection behind', async () => {
     const host = await connected()
     await host.onLifecycle(undefined, () => {})
