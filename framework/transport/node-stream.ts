@@ -83,10 +83,11 @@ export class NodeStream implements ByteStream {
   }
 
   destroy(error?: Error): void {
-    if (this.#closed) return
-    if (error) this.fail(error)
     this.#held = []
     this.#paused = false
+    // A paused reader has not heard of the end yet.
+    if (this.#closed) return queueMicrotask(() => this.#deliver())
+    if (error) this.fail(error)
     this.#ends.destroy()
   }
 

@@ -128,7 +128,8 @@ class Remainder implements ByteStream {
   destroy(error?: Error): void {
     this.#rest = undefined
     this.#paused = false
-    this.#inner.destroy(error)
+    if (this.#end) queueMicrotask(() => this.#deliver())
+    else this.#inner.destroy(error)
   }
 
   #deliver(): void {

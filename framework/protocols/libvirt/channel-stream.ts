@@ -135,10 +135,11 @@ export class RpcStream implements ChannelStream, StreamRoute {
 
   /** With an error the daemon drops what it has not passed on; without one it passes it on first. */
   destroy(error?: Error): void {
-    if (this.#end) return
-    this.#connection.sendStream(this.#program, this.#procedure, this.#serial, error ? STATUS.ERROR : STATUS.OK, EMPTY)
     this.#incoming = []
     this.#incomingBytes = 0
+    // A paused reader has not heard of the end yet.
+    if (this.#end) return queueMicrotask(() => this.#deliver())
+    this.#connection.sendStream(this.#program, this.#procedure, this.#serial, error ? STATUS.ERROR : STATUS.OK, EMPTY)
     this.#finish(error)
     // A connection that is gone answers no more.
     if (this.#connection.ended) this.#release()

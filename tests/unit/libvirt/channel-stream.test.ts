@@ -129,6 +129,18 @@ describe('a channel stream', () => {
     await client.close()
   })
 
+  it('tells a paused reader of the end when that destroys it afterwards', async () => {
+    const { client, daemon, channel, data } = await open()
+    const heard = listen(channel)
+    channel.pause()
+    daemon.send(data(Buffer.from('unread')), data(new Uint8Array(0)))
+    await turn()
+    channel.destroy()
+    expect(await heard.ended).toBeUndefined()
+    expect(heard.text()).toBe('')
+    await client.close()
+  })
+
   it.each(['reply', 'stream'])('ends when the daemon refuses to go on by %s', async (way) => {
     const { client, daemon, channel, call, data } = await open()
     const heard = listen(channel)

@@ -193,6 +193,18 @@ export function describeByteStream(name: string, connect: () => Promise<StreamPa
       expect(chunks).toBe(1)
     })
 
+    it('tells its end although it came, and was destroyed, while it was paused', async () => {
+      const { near, far } = await open()
+      const collected = collect(near)
+      near.pause()
+      far.end()
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      near.destroy()
+      near.destroy()
+      await collected.ended
+      expect(collected.ends).toBe(1)
+    })
+
     it('can be destroyed while it is paused', async () => {
       const { near, far } = await open()
       const collected = collect(near)
