@@ -2,11 +2,11 @@ import { accessSync, constants, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { loadConfig, type ResolvedConfig } from '../config/index.ts'
 import { messageOf, packageVersion } from '../core/index.ts'
-import { hostInfoOf, uriOf } from '../runner/configured-hosts.ts'
 import { EXIT } from '../runner/exit-code.ts'
 import { labPaths, labStatus } from '../../lab/index.ts'
 import { printFinding, type Finding } from './finding.ts'
 import { checkHost } from './host-check/check-host.ts'
+import { configuredHost } from './known-hosts.ts'
 
 const LAB_TIMEOUT_MS = 10_000
 const DISK_NEED_BYTES = 2 * 2 ** 30
@@ -76,13 +76,7 @@ function examineDisk(home: string): Finding {
 
 /** The host in a line; what is not well about it in lines of its own. */
 async function examineHost(host: ResolvedConfig['hosts'][number]): Promise<Finding[]> {
-  const report = await checkHost({
-    id: host.id,
-    uri: uriOf(host),
-    origin: host.place,
-    info: () => hostInfoOf(host),
-    connectTimeoutMs: host.connection.connectTimeoutMs,
-  })
+  const report = await checkHost(configuredHost(host))
   const what = `host ${host.id}`
   const { hostname, libvirt, qemu, vms, callMs, uri } = report
   const summary: Finding = {

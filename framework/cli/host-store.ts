@@ -5,11 +5,11 @@ import { loadConfig, type HostConfig, type ResolvedConfig } from '../config/inde
 import { resolveHost } from '../config/resolve-host.ts'
 import { configError } from '../core/index.ts'
 import { padWidth, textWidth } from '../evidence/text-width.ts'
-import { checkHosts, hostInfoOf, uriOf } from '../runner/configured-hosts.ts'
+import { checkHosts, uriOf } from '../runner/configured-hosts.ts'
 import { EXIT } from '../runner/exit-code.ts'
 import { checkHost } from './host-check/check-host.ts'
 import { printReport } from './host-check-action.ts'
-import { allHosts } from './known-hosts.ts'
+import { allHosts, configuredHost } from './known-hosts.ts'
 
 interface AddOptions {
   config?: string
@@ -41,13 +41,7 @@ export async function add(id: string, options: AddOptions): Promise<void> {
   const resolved = resolveHost(host, { file: config.hostsFile, text: '"atp host add"' }, {})
   checkHosts({ ...config, hosts: [resolved] })
   if (options.check) {
-    const report = await checkHost({
-      id,
-      uri: uriOf(resolved),
-      origin: 'atp host add',
-      info: () => hostInfoOf(resolved),
-      connectTimeoutMs: resolved.connection.connectTimeoutMs,
-    })
+    const report = await checkHost({ ...configuredHost(resolved), origin: 'atp host add' })
     process.stdout.write(printReport(report))
     if (report.state === 'bad') {
       process.stderr.write(`atp: "${id}" was not stored: mend what is bad, or leave --check out\n`)

@@ -1,5 +1,6 @@
-import type { ResolvedConfig } from '../config/index.ts'
+import type { ResolvedConfig, ResolvedHost } from '../config/index.ts'
 import { hostInfo } from '../hosts/index.ts'
+import { uriWithoutSecrets } from '../protocols/libvirt/index.ts'
 import { hostInfoOf, uriOf } from '../runner/configured-hosts.ts'
 import { labPaths } from '../../lab/index.ts'
 import { daemonPid, knownHosts } from '../../lab/hosts.ts'
@@ -16,14 +17,30 @@ export interface KnownHost extends CheckedHost {
 /** Making a connection to a host of the lab. */
 const LAB_CONNECT_TIMEOUT_MS = 30_000
 
-/** Those of the configuration and the hosts file, in their order; then, where it is on, those of the lab. */
-export async function allHosts(config: ResolvedConfig): Promise<KnownHost[]> {
-  const configured = config.hosts.map((host): KnownHost => ({
+/** A configured host, also one whose address cannot be used: to examine it says why. */
+export function configuredHost(host: ResolvedHost): CheckedHost {
+  return {
     id: host.id,
-    uri: uriOf(host),
+    uri: shownUri(host),
     origin: host.place,
     info: () => hostInfoOf(host),
     connectTimeoutMs: host.connection.connectTimeoutMs,
+  }
+}
+
+/** Nobody has checked it yet. */
+function shownUri(host: ResolvedHost): string {
+  try {
+    return uriWithoutSecrets(uriOf(host))
+  } catch {
+    return uriWithoutSecrets(`qemu+ssh://${host.host}/system`)
+  }
+}
+
+/** Those of the configuration and the hosts file, in their order; then, where it is on, those of the lab. */
+export async function allHosts(config: ResolvedConfig): Promise<KnownHost[]> {
+  const configured = config.hosts.map((host): KnownHost => ({
+    ...configuredHost(host),
     capacity: host.capacity,
     labels: host.labels,
     up: undefined,

@@ -128,14 +128,14 @@ function readAuthority(authority: string, refuse: Refuse): Pick<LibvirtUri, 'use
 }
 
 function uriError(text: string, message: string, remedy?: string): AtpError {
-  const shown = withoutSecrets(text)
+  const shown = uriWithoutSecrets(text)
   return configError('ATP_LIBVIRT_URI', `${JSON.stringify(shown)} is no usable libvirt URI: ${message}`, {
     context: { uri: shown },
     remedy: remedy ?? 'write for example qemu:///system, qemu+ssh://root@host/system or qemu+tls://host/system',
   })
 }
 
-/** Passwords are refused; the refusal must not spread them. */
-function withoutSecrets(text: string): string {
+/** A URI to be shown, however wrong it is. Passwords in it are refused; what says so must not spread them. */
+export function uriWithoutSecrets(text: string): string {
   return text.replace(PASSWORD, '$1:***@').replace(/([?&;][^=&;]*(?:pass|pwd|secret|token)[^=&;]*=)[^&;]*/gi, '$1***')
 }

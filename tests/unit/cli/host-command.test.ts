@@ -113,6 +113,24 @@ describe('atp host', () => {
     },
   )
 
+  it('shows no password of a URI, and what cannot be used among the others', { timeout: 60_000 }, async () => {
+    const { run } = home({
+      'hosts.yaml': `hosts:
+  - { id: talkative, uri: "qemu+ssh://root:geheim99@kvm/system" }
+  - { id: crooked, host: "root:geheim99@a b" }
+`,
+    })
+    for (const args of [['list'], ['list', '--json'], ['check'], ['check', '--json']]) {
+      const { stdout, stderr } = await run(['host', ...args])
+      expect(stdout).toMatch(/talkative[^]*crooked/)
+      expect(stdout + stderr).not.toContain('geheim99')
+    }
+    const doctor = await run(['doctor'])
+    expect(doctor, doctor.stderr).toMatchObject({ code: 3 })
+    expect(doctor.stdout).toMatch(/talkative: configuration[^]*crooked: configuration/)
+    expect(doctor.stdout + doctor.stderr).not.toContain('geheim99')
+  })
+
   it('3: "add --check" does not store a host that cannot be reached', { timeout: 30_000 }, async () => {
     const { run, dir } = home()
     const outcome = await run(['host', 'add', 'gone', '--uri', NOWHERE, '--check'])
