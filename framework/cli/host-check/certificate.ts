@@ -17,15 +17,15 @@ export async function examineCertificate(
   bounds: CallOptions,
   now = Date.now(),
 ): Promise<Finding | undefined> {
-  let certificate: PeerCertificate
   try {
-    certificate = await withDeadline(`reading the certificate of ${uri.host}`, bounds, (signal) =>
+    const certificate = await withDeadline(`reading the certificate of ${uri.host}`, bounds, (signal) =>
       shownCertificate(uri, signal),
     )
+    return judgeCertificate(certificate, now)
   } catch {
+    // Also one whose dates or names are none.
     return undefined
   }
-  return judgeCertificate(certificate, now)
 }
 
 type Shown = Pick<PeerCertificate, 'subject' | 'issuer' | 'valid_from' | 'valid_to' | 'subjectaltname'>

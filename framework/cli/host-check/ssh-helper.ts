@@ -17,13 +17,17 @@ export async function sshHelper(uri: LibvirtUri, bounds: CallOptions): Promise<s
   const { proxy, path, netcat = 'nc', socketPath, mode } = uri
   if (proxy === 'netcat' || uri.netcat !== undefined || socketPath !== undefined || mode !== 'auto') return netcat
   if (proxy === 'native' || path === '/session') return HELPER
+  let stream: ByteStream | undefined
   try {
-    const stream = await connectSsh(sshAddress(checkedForShell(uri), process.env), QUESTION, bounds)
-    return (await withDeadline('asking for virt-ssh-helper', bounds, () => textOf(stream))).includes(HELPER)
+    const asked = await connectSsh(sshAddress(checkedForShell(uri), process.env), QUESTION, bounds)
+    stream = asked
+    return (await withDeadline('asking for virt-ssh-helper', bounds, () => textOf(asked))).includes(HELPER)
       ? HELPER
       : netcat
   } catch {
     return undefined
+  } finally {
+    stream?.destroy()
   }
 }
 
