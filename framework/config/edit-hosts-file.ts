@@ -27,7 +27,8 @@ export function addHost(path: string, host: HostConfig): void {
 /**
  * Removes a host from a hosts file.
  *
- * @throws `ATP_HOST_UNKNOWN` when it is not there, `ATP_HOSTS_INVALID`, `ATP_HOSTS_FILE`.
+ * @throws `ATP_HOST_UNKNOWN` when it is not there, `ATP_HOSTS_INVALID` also when another host repeats a part of it by
+ *   an alias, `ATP_HOSTS_FILE`.
  */
 export function removeHost(path: string, id: string): void {
   edit(path, (document) => {
@@ -44,7 +45,7 @@ function edit(path: string, change: (document: Document.Parsed) => void): void {
   const before = existsSync(path) ? readHostsText(path) : undefined
   const { document } = parseHosts(before ?? '', path)
   change(document)
-  const after = document.toString({ lineWidth: 0, flowCollectionPadding: true })
+  const after = textOf(document, path)
   // Never leaves behind what the next command would refuse.
   parseHosts(after, path)
   try {
@@ -53,6 +54,17 @@ function edit(path: string, change: (document: Document.Parsed) => void): void {
     if (isAtpError(error)) throw error
     throw configError('ATP_HOSTS_FILE', `the hosts file ${path} cannot be written: ${messageOf(error)}`, {
       cause: error,
+    })
+  }
+}
+
+function textOf(document: Document.Parsed, path: string): string {
+  try {
+    return document.toString({ lineWidth: 0, flowCollectionPadding: true })
+  } catch (error) {
+    throw configError('ATP_HOSTS_INVALID', `${path} would not be valid any more: ${messageOf(error)}`, {
+      cause: error,
+      remedy: 'another part of the file repeats (*name) what would go (&name): write it out there first',
     })
   }
 }

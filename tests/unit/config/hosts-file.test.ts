@@ -281,6 +281,17 @@ describe('editing hosts.yaml', () => {
     expect(readdirSync(dir)).toEqual(['hosts.yaml'])
   })
 
+  it('leaves alone what the rest of the file repeats', () => {
+    const text = 'hosts:\n  - id: a\n    host: x\n    tls: &tls { ca: ca.pem }\n  - id: b\n    host: y\n    tls: *tls\n'
+    write(text)
+    expect(() => removeHost(file, 'a')).toThrow(
+      expect.objectContaining({ code: 'ATP_HOSTS_INVALID', remedy: expect.stringContaining('*name') }),
+    )
+    expect(readFileSync(file, 'utf8')).toBe(text)
+    removeHost(file, 'b')
+    expect(readFileSync(file, 'utf8')).not.toContain('id: b')
+  })
+
   it('keeps mode and symbolic links', () => {
     const real = join(dir, 'real.yaml')
     writeFileSync(real, SEED)
