@@ -66,7 +66,7 @@ export interface LinkOptions {
   open(bounds: CallOptions): Promise<LibvirtClient>
   /** Makes a new connection ready, before anybody gets it. A rejection is a failed attempt. */
   prepare?(client: LibvirtClient, bounds: CallOptions): Promise<void>
-  /** True while attempts are pointless; {@link Link.wake} ends that. */
+  /** True while attempts are pointless unless somebody waits; {@link Link.wake} ends that. */
   held?(): boolean
   /** Watches for signs that the daemon is back; returns the function that ends the watching. */
   watch?(onSign: () => void): () => void
@@ -217,8 +217,11 @@ export class Link {
   }
 
   #hurry(): void {
-    if (this.#waiting === 0 || performance.now() > this.#hurryUntilMs || this.#options.held?.()) return
-    this.#pause.shorten(Math.max(HURRY_MS, this.#lastAttemptMs))
+    if (this.#isUrgent) this.#pause.shorten(Math.max(HURRY_MS, this.#lastAttemptMs))
+  }
+
+  get #isUrgent(): boolean {
+    return this.#waiting > 0 && performance.now() <= this.#hurryUntilMs
   }
 
   #begin(): void {
@@ -252,7 +255,7 @@ export class Link {
     let error = cause
     try {
       for (let retry = 1; ; retry++) {
-        const delayMs = held?.() ? Infinity : retryDelayMs(retry)
+        const delayMs = held?.() && !this.#isUrgent ? Infinity : retryDelayMs(retry)
         const dueMs = performance.now() + delayMs
         this.#say('info', `attempt ${retry} ${Number.isFinite(delayMs) ? `in ${delayMs} ms` : 'once the host is back'}`)
         this.#to('reconnecting', { error, attempt: retry, retryInMs: delayMs })
