@@ -210,6 +210,12 @@ export class LibvirtClient {
     return this.#remote(`looking up ${uuid}`, REMOTE.DOMAIN_LOOKUP_BY_UUID, HIGH, encode, readDomain, options)
   }
 
+  /** The VM that runs with this number. @throws `ATP_LIBVIRT_NO_DOMAIN` */
+  lookupById(id: number, options?: CallOptions): Promise<Domain> {
+    const encode = (writer: XdrWriter) => writer.i32(id)
+    return this.#remote(`looking up VM ${id}`, REMOTE.DOMAIN_LOOKUP_BY_ID, HIGH, encode, readDomain, options)
+  }
+
   /** Makes or changes a persistent domain without starting it. */
   defineXml(xml: string, options?: CallOptions): Promise<Domain> {
     const encode = (writer: XdrWriter) => writer.string(xml).u32(0)

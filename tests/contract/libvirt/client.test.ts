@@ -43,6 +43,8 @@ describe.skipIf(missing)('a real libvirt daemon', () => {
     expect((await client.listDomains()).map(({ uuid }) => uuid).toSorted()).toEqual(uuids.toSorted())
     expect(await client.lookupByName(vm.name)).toEqual(vm)
     expect(await client.lookupByUuid(vm.uuid)).toEqual(vm)
+    expect(await client.lookupById(vm.id)).toEqual(vm)
+    await expect(client.lookupById(2_000_000_000)).rejects.toMatchObject({ code: 'ATP_LIBVIRT_NO_DOMAIN' })
     // virsh ends what it prints with a newline of its own.
     expect(`${await client.getXml(vm)}\n`).toBe(daemon.virsh('dumpxml', vm.name))
     expect(parseDomainXml(await client.getXml(vm))).toMatchObject({ name: vm.name, uuid: vm.uuid })
