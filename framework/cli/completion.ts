@@ -37,14 +37,15 @@ function wordsByCommand(program: Command): Map<string, string[]> {
 
 function bash(words: Map<string, string[]>, shell: 'bash' | 'zsh'): string {
   const cases = [...words].map(([path, list]) => `    '${path}') words='${list.join(' ')}' ;;`).join('\n')
+  const paths = [...words.keys()].filter(Boolean).map((path) => `'${path}'`)
   return `${shell === 'zsh' ? 'autoload -U +X bashcompinit && bashcompinit\n' : ''}_atp() {
   local current=\${COMP_WORDS[COMP_CWORD]} path='' word words
   for word in "\${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
-    case $word in -*|*/*|*.*) ;; atp) ;; *) path="\${path:+$path }$word" ;; esac
+    # Arguments and values of options are no part of the path.
+    case "\${path:+$path }$word" in ${paths.join('|')}) path="\${path:+$path }$word" ;; esac
   done
   case $path in
 ${cases}
-    *) words='' ;;
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
   [ \${#COMPREPLY[@]} -eq 0 ] && COMPREPLY=($(compgen -f -- "$current"))
