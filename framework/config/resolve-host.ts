@@ -67,6 +67,8 @@ export function resolveHost(
     throw wrong(`connection.${name}: ${JSON.stringify(value)} is too long`, 'write at most 24 days')
   }
   const { tls, sasl, connection = {} } = host
+  const connectTimeoutMs = ms('connectTimeout', connection.connectTimeout, 30_000)
+  if (connectTimeoutMs === 0) throw wrong('connection.connectTimeout: within no time nothing connects')
   const { min = 1, max = Math.max(10, min), strategy = 'least-connections', idleTimeout } = connection.pool ?? {}
   if (min > max) throw wrong(`connection.pool: min ${min} is more than max ${max}`)
   return {
@@ -80,7 +82,7 @@ export function resolveHost(
     allow: host.allow ?? [],
     connection: {
       connections: connection.connections ?? 'separate',
-      connectTimeoutMs: ms('connectTimeout', connection.connectTimeout, 30_000),
+      connectTimeoutMs,
       heartbeatIntervalMs: ms('heartbeat', connection.heartbeat, 30_000),
       autoReconnect: connection.autoReconnect ?? true,
       maxAttempts: connection.maxAttempts,

@@ -1,6 +1,9 @@
 import { callSite } from './call-site.ts'
 import { interruptedError, timeoutError } from './errors.ts'
 
+/** Longest time a timer can hold; it would fire at once for a longer one. */
+const TIMER_MAX_MS = 2_147_483_647
+
 /** Bounds of one call. Every operation that can wait takes them. */
 export interface CallOptions {
   /** Cancels the call; it rejects with `ATP_INTERRUPTED`. */
@@ -48,13 +51,16 @@ export async function withDeadline<T>(
   let onAbort: (() => void) | undefined
   const bound = new Promise<never>((_, reject) => {
     if (timeoutMs !== undefined && Number.isFinite(timeoutMs)) {
-      timer = setTimeout(() => {
-        const error = timeoutError('ATP_TIMEOUT', `${what} did not finish within ${timeoutMs} ms`, {
-          context: { timeoutMs },
-        })
-        reject(error)
-        controller.abort(error)
-      }, timeoutMs)
+      timer = setTimeout(
+        () => {
+          const error = timeoutError('ATP_TIMEOUT', `${what} did not finish within ${timeoutMs} ms`, {
+            context: { timeoutMs },
+          })
+          reject(error)
+          controller.abort(error)
+        },
+        Math.min(timeoutMs, TIMER_MAX_MS),
+      )
     }
     if (signal) {
       onAbort = () => {

@@ -234,6 +234,7 @@ describe('hosts of configuration and file', () => {
   it.each([
     [{ connection: { heartbeat: 'soon' } }, /host "a": connection\.heartbeat: "soon" is not a duration/],
     [{ connection: { connectTimeout: '1000h' } }, /connection\.connectTimeout: "1000h" is too long/],
+    [{ connection: { connectTimeout: 0 } }, /connection\.connectTimeout: within no time nothing connects/],
     [{ connection: { pool: { min: 5, max: 2 } } }, /connection\.pool: min 5 is more than max 2/],
     [{ sasl: { user: 'u', password: { secret: 'passwrd' } } }, /no secret "passwrd"[\s\S]*did you mean "password"/],
   ])('%j is refused with its place', async (settings, message) => {

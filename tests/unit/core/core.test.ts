@@ -45,6 +45,11 @@ describe('errors', () => {
 })
 
 describe('deadlines', () => {
+  it('a limit longer than a timer can hold is not over at once', async () => {
+    const month = withDeadline('work', { timeoutMs: 30 * 86_400_000 }, () => sleep(20))
+    await expect(month).resolves.toBeUndefined()
+  })
+
   it('reject at their limit and abort the work', async () => {
     let aborted = false
     const work = withDeadline('work', { timeoutMs: 10 }, (signal) => {
