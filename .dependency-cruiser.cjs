@@ -13,6 +13,7 @@ const rooms = {
   hosts: ['core', 'wire', 'transport', 'protocols'],
   metrics: ['core', 'wire', 'hosts', 'protocols'],
   vdi: ['core'],
+  provision: ['core', 'vdi', 'hosts', 'protocols'],
   desktop: ['core', 'keys', 'wire', 'evidence', 'transport', 'protocols', 'input', 'verify', 'leases', 'hosts'],
   plugins: ['core', 'protocols', 'scenario'],
   scenario: ['core', 'keys', 'evidence', 'input', 'desktop', 'protocols', 'config', 'leases'],

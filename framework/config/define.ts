@@ -101,6 +101,59 @@ export interface MetricsSettings {
   token?: SecretSource
 }
 
+/** Where a platform behaves differently from what is assumed; docs/vdi.md explains each. */
+export interface VdiAssumptionSettings {
+  expiredTokenCodes?: number[]
+  expiredTokenHttpStatuses?: number[]
+  /** null leaves the field out. */
+  loginClient?: string | null
+  endUserSuccessStatuses?: number[]
+  endUserLogin?: 'login' | 'userlogin2'
+  endUserField?: 'both' | 'username' | 'sAMAccountName'
+  userPasswordForm?: 'md5' | 'clear'
+  arrayQuery?: 'repeat' | 'comma' | 'pipe'
+  pageRows?: number
+  absentListIsEmpty?: boolean
+  timestampZone?: string
+  rangeTimeForm?: 'blank' | 'iso'
+  hibernatedStatus?: number
+  busyStatuses?: number[]
+  eventSuccessValue?: 0 | 1
+  missingEventIsUnfinished?: boolean
+  oneEventPerVm?: boolean
+  recycleValue?: 0 | 1
+  spiceKeyForm?: 'plain' | 'base64'
+}
+
+/** The OCloudView platform that makes the desktops. */
+export interface VdiSettings {
+  /** Scheme, host and port: `https://vdi.example:8088`. */
+  url: string
+  /** An administrator of the platform. */
+  username: string
+  /** One of `secrets`, an environment variable or a file. */
+  password: { secret: string } | SecretSource
+  tls?: {
+    /** PEM file of the authorities to trust; a relative path starts at the file that names it. Default: Node's. */
+    ca?: string
+    /** `false` trusts any certificate. Default true. */
+    verify?: boolean
+  }
+  /** One call, logins and repetitions included. Default 30s. */
+  timeout?: DurationSetting
+  /** Repetitions after a lost connection or HTTP 5xx, of calls that may be repeated. Default 3. */
+  retries?: number
+  /** How exactly answers must fit. Default `tolerant`. */
+  validation?: 'strict' | 'tolerant'
+  assumptions?: VdiAssumptionSettings
+  /** Template of pools that name none: id or name. Default: the platform's only one. */
+  template?: string
+  /** libvirt URI of the platform's hosts, with `{ip}`, `{name}`, `{id}`. Default `qemu+ssh://{ip}/system`. */
+  hostUri?: string
+  /** Id, name or address of a platform's host → id of a configured host. Goes before `hostUri`. */
+  hosts?: Record<string, string>
+}
+
 /** `atp.config.ts` at the root of a project. Every setting has a default; unknown settings are errors. */
 export interface AtpConfig {
   /** Globs of spec files. Default `specs/**\/*.spec.{ts,yaml,yml,json}`. */
@@ -134,6 +187,8 @@ export interface AtpConfig {
   }
   /** Metrics of hosts for Prometheus, while a run lasts. Default false. */
   metrics?: boolean | MetricsSettings
+  /** The platform that makes desktops. Default: none. */
+  vdi?: VdiSettings
   /** Plug-ins, as files (`./plugins/mine.ts`) or packages: they add step kinds, protocols and matchers. */
   plugins?: string[]
 }

@@ -1,4 +1,5 @@
 export * from './define.ts'
 export { loadConfig, resolveConfig, type ResolvedConfig } from './load.ts'
 export type { ResolvedHost } from './resolve-host.ts'
+export type { ResolvedVdi } from './resolve-vdi.ts'
 export { configSchema } from './schema.ts'

@@ -7,6 +7,7 @@ import { configError, messageOf, parseDuration } from '../core/index.ts'
 import type { AtpConfig, EvidenceMode, LabSettings, QualityGateRule, SecretSource } from './define.ts'
 import type { HostsFile, SpiceVm } from './hosts-file.ts'
 import { resolveHost, type ResolvedHost } from './resolve-host.ts'
+import { resolveVdi, type ResolvedVdi } from './resolve-vdi.ts'
 import { schemaProblems, settingName } from './schema-problems.ts'
 import { configSchema } from './schema.ts'
 
@@ -37,6 +38,8 @@ export interface ResolvedConfig {
   }
   /** Undefined: off. */
   metrics: { port: number; host: string; token: SecretSource | undefined } | undefined
+  /** Undefined: no platform. */
+  vdi: ResolvedVdi | undefined
   plugins: string[]
 }
 
@@ -118,11 +121,14 @@ export function resolveConfig(raw: unknown, root: string, file?: string, hostsFi
   }
   const t = config.timeouts ?? {}
   const allure = config.report?.allure
+  const place = file ?? join(root, FILE_NAMES[0] as string)
+  const hosts = allHosts(config, place, where, hostsFile)
+  const hostIds = config.lab ? undefined : hosts.map(({ id }) => id)
   return {
     root,
     file,
     specs: config.specs ?? ['specs/**/*.spec.{ts,yaml,yml,json}'],
-    hosts: allHosts(config, file ?? join(root, FILE_NAMES[0] as string), where, hostsFile),
+    hosts,
     hostsFile: hostsFileOf(config, root, file),
     spice: { vms: hostsFile?.spiceVms ?? [] },
     lab: config.lab === true ? {} : config.lab || undefined,
@@ -165,6 +171,7 @@ export function resolveConfig(raw: unknown, root: string, file?: string, hostsFi
     metrics: config.metrics
       ? { port: 9464, host: '127.0.0.1', token: undefined, ...(config.metrics === true ? {} : config.metrics) }
       : undefined,
+    vdi: config.vdi && resolveVdi(config.vdi, place, where, config.secrets ?? {}, hostIds),
     plugins: (config.plugins ?? []).map((plugin) => pluginFile(plugin, root, where)),
   }
 }

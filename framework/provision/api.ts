@@ -43,6 +43,8 @@ export interface VmLocator {
   locate(vm: DomainVO, options?: CallOptions): Promise<LocatedVm>
   /** Several VMs, in their order; each host is asked once. @throws as {@link VmLocator.locate} */
   locateAll(vms: readonly DomainVO[], options?: CallOptions): Promise<LocatedVm[]>
+  /** Domains of these VMs that are still on their hosts: `name (uuid) on host lab-1`. @throws what the hosts throw */
+  remaining(vms: readonly DomainVO[], options?: CallOptions): Promise<string[]>
 }
 
 /** A pool to make. */
@@ -56,6 +58,19 @@ export interface PoolRequest extends CallOptions {
   /** Name of the pool and prefix of its VMs'. No other pool may have it; see `newPoolName`. */
   name: string
   /** Milliseconds until everything has to run. Default 120000, and 60000 more for each desktop. */
+  timeoutMs?: number
+}
+
+/** A pool to destroy. */
+export interface PoolRemoval extends CallOptions {
+  client: VdiClient
+  /** By name, or by the platform's id. */
+  pool: { name: string } | { id: string }
+  /** With it, the hypervisors are asked whether the VMs are gone from them, too. */
+  locator?: VmLocator
+  /** The platform may be about to make the pool: none is believed only after some seconds. Default false. */
+  mayAppear?: boolean
+  /** Milliseconds until everything has to be gone. Default 60000. */
   timeoutMs?: number
 }
 

@@ -23,6 +23,8 @@ export interface AtpContext {
   hosts: ResolvedHost[]
   /** VMs can be made to order (a lab is configured). */
   lab: boolean
+  /** The platform that makes desktops. Its password is still to be read where it is used. */
+  vdi: ResolvedConfig['vdi']
   /** Where workers send the figures of their connections; undefined where nobody wants them. */
   metrics: RelayAddress | undefined
 }

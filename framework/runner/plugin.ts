@@ -118,6 +118,7 @@ export function contextOf(config: ResolvedConfig, run: string, metrics?: RelayAd
     allure: config.report.allure !== undefined,
     hosts: config.hosts,
     lab: config.lab !== undefined,
+    vdi: config.vdi,
     metrics,
   }
 }
