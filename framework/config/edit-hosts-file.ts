@@ -54,6 +54,7 @@ function edit(path: string, change: (document: Document.Parsed) => void): void {
     if (isAtpError(error)) throw error
     throw configError('ATP_HOSTS_FILE', `the hosts file ${path} cannot be written: ${messageOf(error)}`, {
       cause: error,
+      remedy: 'make the file and its folder writable, or name another one by "hostsFile"',
     })
   }
 }

@@ -51,5 +51,8 @@ export function poolSettings(settings: PoolSettings = {}): Required<PoolSettings
 }
 
 function must(holds: boolean, problem: string): void {
-  if (!holds) throw configError('ATP_POOL_SETTINGS', `no connection pool can be made like this: ${problem}`)
+  if (holds) return
+  throw configError('ATP_POOL_SETTINGS', `no connection pool can be made like this: ${problem}`, {
+    remedy: 'use whole numbers, `min` not above `max`; without settings there are 1 to 10 connections',
+  })
 }

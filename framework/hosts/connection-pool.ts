@@ -363,6 +363,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
         cause: last,
         context: { host: this.#host, connections: this.#slots.size },
         retryable: last === undefined || mayHeal(last),
+        remedy: `see what is the matter with it: npx atp host check ${this.#host}`,
       },
     )
   }

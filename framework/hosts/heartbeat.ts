@@ -65,6 +65,7 @@ export class Heartbeat {
           cause: error,
           context: { timeoutMs },
           retryable: true,
+          remedy: 'see whether the host is overloaded; a longer heartbeat is a setting',
         }),
       )
     } finally {

@@ -198,8 +198,7 @@ export class HostConnection {
 
   /** What protocols need of one VM; it stays valid over reconnections. A name is looked up. @throws `ATP_LIBVIRT_NO_DOMAIN` */
   async target(vm: Domain | string, options: CallOptions = {}): Promise<ProtocolTarget> {
-    const domain = typeof vm === 'string' ? await (await this.client('control', options)).lookupByName(vm, options) : vm
-    return hostTarget(this, domain, this.#channels)
+    return hostTarget(this, typeof vm === 'string' ? await this.#lookUp(vm, options) : vm, this.#channels)
   }
 
   /**
@@ -317,6 +316,12 @@ export class HostConnection {
   /** Links beside the control connection. */
   get #others(): Link[] {
     return [this.#links.calls, this.#links.channels].filter((link) => link !== undefined)
+  }
+
+  async #lookUp(name: string, { signal, timeoutMs = this.#connectTimeoutMs }: CallOptions): Promise<Domain> {
+    const endMs = performance.now() + timeoutMs
+    const client = await this.client('control', { signal, timeoutMs })
+    return client.lookupByName(name, { signal, timeoutMs: Math.max(1, endMs - performance.now()) })
   }
 
   #link(role: HostRole): Link {

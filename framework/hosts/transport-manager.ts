@@ -198,6 +198,7 @@ export class TransportManager {
         {
           cause: new AggregateError(errors, errors.map((error) => error.message).join('\n')),
           retryable: errors.some((error) => isAtpError(error) && error.retryable),
+          remedy: 'see what is the matter with each: npx atp host check',
         },
       )
     })

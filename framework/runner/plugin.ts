@@ -139,5 +139,6 @@ const OWN_ROOTS = ['framework', 'fixtures', 'lab', 'reporters'].map((room) =>
 )
 function isOwnFrame(file: string): boolean {
   const path = file.startsWith('file:') ? fileURLToPath(file) : file
-  return OWN_ROOTS.some((root) => path.startsWith(root))
+  // Nor does a library the framework calls, such as one that runs tasks side by side.
+  return path.includes('/node_modules/') || OWN_ROOTS.some((root) => path.startsWith(root))
 }

@@ -43,7 +43,13 @@ export function watchHosts(options: WatchHostsOptions): Promise<{ close(): Promi
         now,
         otherCapacity + hosts.reduce((sum, { capacity }) => sum + capacity, 0),
       )
-      await engine.rerunTestSpecifications(engine.state.getTestModules().map((module) => module.toTestSpecification()))
+      try {
+        await engine.rerunTestSpecifications(
+          engine.state.getTestModules().map((module) => module.toTestSpecification()),
+        )
+      } catch (error) {
+        notify({ level: 'error', text: `the specs could not run again: ${messageOf(error)}` })
+      }
     },
     onError: (error) => notify({ level: 'error', text: `the hosts stay as they are: ${messageOf(error)}` }),
   })

@@ -99,6 +99,9 @@ function sshArguments(address: SshAddress, command: string, timeoutMs?: number):
   if (trusted !== undefined) settings.push(`UserKnownHostsFile=${trusted}`)
   return [
     '-T',
+    // Nothing of this machine is lent to the host, whatever the user's configuration forwards.
+    '-a',
+    '-x',
     '-e',
     'none',
     ...settings.flatMap((setting) => ['-o', setting]),

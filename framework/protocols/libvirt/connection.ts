@@ -246,7 +246,11 @@ export class RpcConnection {
           timeoutError(
             'ATP_LIBVIRT_SILENT',
             `${this.peer} gave no sign of life for ${keepaliveIntervalMs * (keepaliveCount + 1)} ms`,
-            { context: { peer: this.peer }, retryable: true },
+            {
+              context: { peer: this.peer },
+              retryable: true,
+              remedy: 'see whether the host hangs or its network is down',
+            },
           ),
         ),
     })

@@ -1,5 +1,5 @@
 import { inject } from 'vitest'
-import { configError, Secret } from '../../core/index.ts'
+import { configError, Secret, type CallOptions } from '../../core/index.ts'
 import { createVm, type DesktopVm } from '../../desktop/index.ts'
 import { TransportManager, type HostInfo } from '../../hosts/index.ts'
 import { BrokerClient, type Lease, type LeaseRequest, type VmRequest } from '../../leases/index.ts'
@@ -47,7 +47,11 @@ class WorkerRuntime {
    *
    * @throws `ATP_VM_MISSING`, `ATP_VM_AMBIGUOUS`.
    */
-  async locate(name: string, hostId: string | undefined): Promise<{ host: HostInfo; uuid: string }> {
+  async locate(
+    name: string,
+    hostId: string | undefined,
+    options: CallOptions = {},
+  ): Promise<{ host: HostInfo; uuid: string }> {
     const hosts = this.context.hosts
       .filter((host) => hostId === undefined || host.id === hostId)
       .map((host) => ({ id: host.id, uri: uriOf(host) }))
@@ -55,7 +59,7 @@ class WorkerRuntime {
     const asked = await this.#transport.executeOnHosts(
       hosts.map((host) => host.id),
       async (connection, signal) => (await connection.client('control', { signal })).listDomains({ signal }),
-      { idempotent: true },
+      { idempotent: true, ...options },
     )
     const found = asked.map((outcome, index) => {
       // The VM might be on the host that does not answer: then there would be two.
@@ -85,7 +89,7 @@ class WorkerRuntime {
   /** Leases VMs for a test and opens them. Everything ends with the scope. */
   async lease(scope: TestScope, requests: VmRequest[], locks: string[] = []): Promise<DesktopVm[]> {
     const broker = await this.broker()
-    const { requests: complete, attached } = await this.#complete(requests)
+    const { requests: complete, attached } = await this.#complete(requests, scope.signal)
     const request: LeaseRequest = { holder: scope.holder, vms: complete, locks }
     scope.record({ type: 'lease', time: Date.now(), state: 'waiting', vms: [] })
     const lease = await scope.use(
@@ -109,7 +113,7 @@ class WorkerRuntime {
   }
 
   /** Existing VMs are found on their hosts first; without a lab a named VM is an existing one. */
-  async #complete(requests: VmRequest[]) {
+  async #complete(requests: VmRequest[], signal: AbortSignal) {
     const attached = new Map<number, Awaited<ReturnType<WorkerRuntime['locate']>>>()
     const complete = await Promise.all(
       requests.map(async (request, index): Promise<VmRequest> => {
@@ -119,7 +123,7 @@ class WorkerRuntime {
             remedy: "name an existing one (vmOptions: { domain: 'name' }, in YAML `on: name`), or configure a lab",
           })
         }
-        const place = await this.locate(request.name, request.host)
+        const place = await this.locate(request.name, request.host, { signal })
         attached.set(index, place)
         return { ...request, ownership: 'attached', host: place.host.id }
       }),
@@ -136,8 +140,9 @@ class WorkerRuntime {
     )
     const vm = await scope.use(
       `VM ${leased.name}`,
-      () =>
+      (signal) =>
         createVm({
+          signal,
           leased,
           host: lease.connection,
           onDelivery: (delivery) => {

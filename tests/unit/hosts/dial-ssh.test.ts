@@ -80,7 +80,7 @@ describe('ssh is called', () => {
     const command = all.pop()
     const settings =
       'BatchMode=yes LogLevel=ERROR ClearAllForwardings=yes RemoteCommand=none ServerAliveInterval=15 ConnectTimeout=10'
-    expect(all.join(' ')).toBe(`-T -e none ${settings.replaceAll(/^| /g, ' -o ').trim()} -- lab-host`)
+    expect(all.join(' ')).toBe(`-T -a -x -e none ${settings.replaceAll(/^| /g, ' -o ').trim()} -- lab-host`)
     expect(command).toMatch(/^sh -c '[^']*exec virt-ssh-helper qemu:\/\/\/system[^']*'$/)
   })
 
