@@ -16,6 +16,12 @@ import { connectUnix } from '../transport/index.ts'
 import type { ByteStream } from '../wire/byte-stream.ts'
 import { LazySession } from './lazy-session.ts'
 
+/** Something open in the guest. */
+interface GuestSession {
+  ended(): boolean
+  end(reason: unknown): void
+}
+
 /**
  * The protocol sessions of one VM: opened when first needed, owned here, closed together.
  *
@@ -27,8 +33,7 @@ export class Sessions {
   readonly #registry: ProtocolRegistry
   readonly #qmp: LazySession<QmpClient>
   readonly #qga: LazySession<QgaClient>
-  /** Sessions with something in the guest: how to end each. */
-  readonly #guestSide = new Set<(reason: unknown) => void>()
+  readonly #guestSide = new Set<GuestSession>()
   readonly #qmpSockets = new Set<QmpClient>()
   readonly #protocols = new Set<Protocol>()
   readonly #closing = new AbortController()
@@ -97,14 +102,17 @@ export class Sessions {
   async channel(name: string, how?: VirtioSerialOptions, options?: CallOptions): Promise<VirtioSerialChannel> {
     findPort(this.target.name, await this.ports(options), name)
     const channel = await openChannel(this.target, name, { transcript: this.transcript, ...how }, options)
-    return this.#own(channel, (reason) => channel.close(reason))
+    return this.#own(channel, { ended: () => channel.closed, end: (reason) => channel.close(reason) })
   }
 
   /** A channel as plain bytes. */
   async stream(name: string, options?: CallOptions): Promise<ByteStream> {
     findPort(this.target.name, await this.ports(options), name)
     const stream = await this.target.openChannel(name, options)
-    return this.#own(stream, (reason) => stream.destroy(reason instanceof Error ? reason : undefined))
+    return this.#own(stream, {
+      ended: () => stream.ended === true,
+      end: (reason) => stream.destroy(reason instanceof Error ? reason : undefined),
+    })
   }
 
   /** A connected protocol of any registered type. */
@@ -143,7 +151,7 @@ export class Sessions {
   }
 
   #endGuestSide(reason: unknown): void {
-    for (const end of this.#guestSide) end(reason)
+    for (const { end } of this.#guestSide) end(reason)
     this.#guestSide.clear()
   }
 
@@ -165,12 +173,14 @@ export class Sessions {
   }
 
   /** Something opened while this closed is ended at once. */
-  #own<T>(session: T, end: (reason: unknown) => void): T {
+  #own<T>(session: T, owned: GuestSession): T {
     if (this.#closing.signal.aborted) {
-      end(undefined)
+      owned.end(undefined)
       throw this.#closedError()
     }
-    this.#guestSide.add(end)
+    // Those that ended by themselves, with the connections they were on.
+    for (const other of this.#guestSide) if (other.ended()) this.#guestSide.delete(other)
+    this.#guestSide.add(owned)
     return session
   }
 }

@@ -15,6 +15,8 @@ export interface ByteStream {
   readonly peer: string
   /** Whether only the peer can read what is sent: a local socket, TLS, ssh. Absent means no. */
   readonly confidential?: boolean
+  /** Whether it is over. Absent where the stream does not tell. */
+  readonly ended?: boolean
   /** Starts delivery. Call exactly once; bytes that arrived before are delivered first. */
   start(sink: ByteSink): void
   /**
