@@ -110,7 +110,7 @@ export class Sessions {
     findPort(this.target.name, await this.ports(options), name)
     const stream = await this.target.openChannel(name, options)
     return this.#own(stream, {
-      ended: () => stream.ended === true,
+      ended: () => stream.isOver === true,
       end: (reason) => stream.destroy(reason instanceof Error ? reason : undefined),
     })
   }

@@ -16,7 +16,7 @@ export interface ByteStream {
   /** Whether only the peer can read what is sent: a local socket, TLS, ssh. Absent means no. */
   readonly confidential?: boolean
   /** Whether it is over. Absent where the stream does not tell. */
-  readonly ended?: boolean
+  readonly isOver?: boolean
   /** Starts delivery. Call exactly once; bytes that arrived before are delivered first. */
   start(sink: ByteSink): void
   /**

@@ -85,7 +85,7 @@ export class RpcStream implements ChannelStream, StreamRoute {
   }
 
   /** Whether the stream is over for this side; see {@link released} for the daemon's. */
-  get ended(): boolean {
+  get isOver(): boolean {
     return this.#end !== undefined
   }
 

@@ -68,7 +68,7 @@ export class DomainStreams {
   /** Our own earlier stream of this device may be on its way out still. */
   async #released(key: string, peer: string, { signal, timeoutMs = OPEN_TIMEOUT_MS }: CallOptions): Promise<void> {
     const previous = this.#held.get(key)
-    if (!previous?.ended) return
+    if (!previous?.isOver) return
     try {
       await withDeadline(`waiting for the earlier ${peer}`, { signal, timeoutMs }, () => previous.released)
     } catch (error) {
