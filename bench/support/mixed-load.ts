@@ -3,6 +3,7 @@ import { createHistogram, type RecordableHistogram } from 'node:perf_hooks'
 import { messageOf, sleep } from '../../framework/core/index.ts'
 import type { DesktopVm } from '../../framework/desktop/index.ts'
 import { guestExec } from '../../framework/protocols/qga/index.ts'
+import type { VirtioSerialChannel } from '../../framework/protocols/virtio-serial/index.ts'
 
 /** What a VM is asked to do: three kinds of calls to the daemon, and what needs the guest or the host to speak up. */
 export const KINDS = ['monitor', 'state', 'agent', 'channel', 'events'] as const
@@ -16,7 +17,8 @@ const CHANNEL_EVERY_MS = 500
 /** Of the agent's turns, every such one pauses the VM and lets it run again: the agent cannot answer meanwhile. */
 const TURNS_PER_PAUSE = 20
 const PORT = 'atp.channel.0'
-const ECHO = `exec 3<>/dev/virtio-ports/${PORT}; exec cat <&3 >&3`
+/** Reads its end whenever the host closes the channel, and goes on with whoever opens it next. */
+const ECHO = `exec 3<>/dev/virtio-ports/${PORT}; while :; do cat <&3 >&3; usleep 100000; done`
 const LONGEST_MESSAGE_BYTES = 1024
 const STEP_TIMEOUT_MS = 30_000
 const PAUSE_AFTER_ERROR_MS = 500
@@ -54,9 +56,22 @@ export class LoadTally {
 export async function openLoad(vm: DesktopVm, signal?: AbortSignal) {
   const bounds = { signal, timeoutMs: STEP_TIMEOUT_MS }
   const [qmp, qga] = [await vm.qmp(bounds), await vm.qga(bounds)]
-  const channel = await vm.serial(PORT, {}, bounds)
+  const channel = await openEcho(vm, signal)
   await qga.exec(guestExec('/bin/sh', { args: ['-c', ECHO], captureOutput: false }), bounds)
   return { vm, qmp, qga, channel }
+}
+
+/** The channel alone, again after it was lost. */
+export function openEcho(vm: DesktopVm, signal?: AbortSignal): Promise<VirtioSerialChannel> {
+  return vm.serial(PORT, {}, { signal, timeoutMs: STEP_TIMEOUT_MS })
+}
+
+/** One message there and back. */
+export async function echo(channel: VirtioSerialChannel, said: string): Promise<void> {
+  const bounds = { timeoutMs: STEP_TIMEOUT_MS }
+  await channel.send(Buffer.from(said), bounds)
+  const heard = Buffer.from(await channel.receive(bounds)).toString('utf8')
+  if (heard !== said) throw new Error(`"${heard.slice(0, 40)}" came back instead of "${said.slice(0, 40)}"`)
 }
 
 export type Load = Awaited<ReturnType<typeof openLoad>>
@@ -106,16 +121,12 @@ export async function runLoad(
     round % TURNS_PER_PAUSE === 0
       ? count('events', pauseAndGoOn)
       : count('agent', () => (round % 2 === 0 ? qga.getTime(bounds) : qga.ping(bounds)))
-  const echo = async (round: number) => {
-    const said = `${round} ${randomBytes(Math.ceil((Math.random() * LONGEST_MESSAGE_BYTES) / 2)).toString('hex')}`
-    await channel.send(Buffer.from(said), bounds)
-    const heard = Buffer.from(await channel.receive(bounds)).toString('utf8')
-    if (heard !== said) throw new Error(`"${heard.slice(0, 40)}" came back instead of "${said.slice(0, 40)}"`)
-  }
+  const message = (round: number) =>
+    `${round} ${randomBytes(Math.ceil((Math.random() * LONGEST_MESSAGE_BYTES) / 2)).toString('hex')}`
   await Promise.all([
     every(monitorEveryMs, monitor),
     every(AGENT_EVERY_MS, agent),
-    every(CHANNEL_EVERY_MS, (round) => count('channel', () => echo(round))),
+    every(CHANNEL_EVERY_MS, (round) => count('channel', () => echo(channel, message(round)))),
   ])
 }
 
