@@ -19,6 +19,7 @@ export async function examine(options: { config?: string; json?: boolean }): Pro
     { state: 'ok', what: 'configuration', detail: config.file ?? 'none: the defaults apply' },
     ...(config.lab === undefined ? [] : await examineLab()),
     ...(await Promise.all(config.hosts.map(examineHost))).flat(),
+    ...(config.vdi === undefined ? [] : [await (await import('./vdi-finding.ts')).examineVdi(config.vdi)]),
   ]
   if (options.json) process.stdout.write(`${JSON.stringify(findings)}\n`)
   else process.stdout.write(findings.map((finding) => printFinding(finding)).join(''))

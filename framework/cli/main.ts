@@ -9,6 +9,7 @@ import { hostCommand } from './host.ts'
 import { labCommand } from './lab.ts'
 import { scenarioCommand } from './scenario.ts'
 import { testCommand } from './test.ts'
+import { vdiCommand } from './vdi.ts'
 
 /** The whole command tree. */
 export function createProgram(): Command {
@@ -35,6 +36,7 @@ The npm package "atp" is somebody else's: install @ocloudview/atp, then "npx atp
     scenarioCommand(),
     labCommand(),
     hostCommand(),
+    vdiCommand(),
     gcCommand(),
     doctorCommand(),
     configCommand(),

@@ -10,12 +10,27 @@ export interface PlacedDomain {
 }
 
 /**
- * Domains that may be a VM of the platform: those with its id as UUID, and those with its name, which is how they are
- * told apart on platforms whose ids are their own. More than one is nobody's to choose.
+ * Domains by what a VM of the platform knows them by: its id, which is their UUID, or its name, on platforms whose ids
+ * are their own. More than one is nobody's to choose.
  */
-export function matches(vm: Pick<DomainVO, 'id' | 'name'>, placed: readonly PlacedDomain[]): PlacedDomain[] {
-  const id = plain(vm.id)
-  return placed.filter(({ domain }) => plain(domain.uuid) === id || domain.name === vm.name)
+export class DomainIndex<T extends PlacedDomain> {
+  readonly #byId: Map<string, T[]>
+  readonly #byName: Map<string, T[]>
+
+  constructor(placed: readonly T[]) {
+    this.#byId = Map.groupBy(placed, ({ domain }) => plain(domain.uuid))
+    this.#byName = Map.groupBy(placed, ({ domain }) => domain.name)
+  }
+
+  /** Domains with the VM's id. */
+  withId({ id }: Pick<DomainVO, 'id'>): readonly T[] {
+    return this.#byId.get(plain(id)) ?? []
+  }
+
+  /** Domains with the VM's id or name. */
+  matches(vm: Pick<DomainVO, 'id' | 'name'>): T[] {
+    return [...new Set([...this.withId(vm), ...(this.#byName.get(vm.name) ?? [])])]
+  }
 }
 
 /** `desk-1 (uuid) on host lab-1` */

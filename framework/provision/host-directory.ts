@@ -17,45 +17,50 @@ export class HostDirectory {
   /**
    * The host for the transport manager, which knows it from now on.
    *
-   * @throws `ATP_PROVISION_HOST_AMBIGUOUS`, `ATP_PROVISION_HOST_UNKNOWN`, as `TransportManager.addHost`
+   * @throws as {@link reachOf} and `TransportManager.addHost`
    */
   hostOf(host: HostVO): HostInfo {
-    const configured = this.#configured(host)
-    const info = configured ?? { id: host.name, uri: filled(this.#rules.hostUri, host) }
-    const known = this.#manager.hosts().find(({ id, uri }) => id === info.id && uri === info.uri)
-    if (known) return known
-    const settings = configured ? configured.settings() : hostInfo(info)
-    this.#manager.addHost(settings)
-    return settings
+    const settings = reachOf(host, this.#rules).settings()
+    const known = this.#manager.hosts().find(({ id, uri }) => id === settings.id && uri === settings.uri)
+    if (!known) this.#manager.addHost(settings)
+    return known ?? settings
   }
+}
 
-  #configured(host: HostVO): ConfiguredHost | undefined {
-    const { hosts, configured } = this.#rules
-    const names = [host.id, host.name, host.ip]
-    const key = names.find((name) => Object.hasOwn(hosts, name))
-    if (key !== undefined) return this.#named(hosts[key] as string, key)
-    const byId = configured.filter(({ id }) => names.includes(id))
-    const found = byId.length > 0 ? byId : configured.filter(({ uri }) => leadsTo(uri, [host.name, host.ip]))
-    if (found.length < 2) return found[0]
-    const ids = found.map(({ id }) => id)
-    throw configError(
-      'ATP_PROVISION_HOST_AMBIGUOUS',
-      `the platform's host "${host.name}" (${host.ip}) may be any of ${ids.join(', ')}`,
-      { context: { host: host.name, ids }, remedy: `say which: vdi.hosts: { '${host.name}': '${ids[0]}' }` },
-    )
+/**
+ * How a host of the platform is reached.
+ *
+ * @throws `ATP_PROVISION_HOST_AMBIGUOUS`, `ATP_PROVISION_HOST_UNKNOWN`
+ */
+export function reachOf(host: HostVO, { hosts, configured, hostUri }: HostRules): ConfiguredHost {
+  const names = [host.id, host.name, host.ip]
+  const key = names.find((name) => Object.hasOwn(hosts, name))
+  if (key !== undefined) return named(hosts[key] as string, key, configured)
+  const byId = configured.filter(({ id }) => names.includes(id))
+  const found = byId.length > 0 ? byId : configured.filter(({ uri }) => leadsTo(uri, [host.name, host.ip]))
+  const [first, ...more] = found
+  if (!first) {
+    const info = { id: host.name, uri: filled(hostUri, host) }
+    return { ...info, settings: () => hostInfo(info) }
   }
+  if (more.length === 0) return first
+  const ids = found.map(({ id }) => id)
+  throw configError(
+    'ATP_PROVISION_HOST_AMBIGUOUS',
+    `the platform's host "${host.name}" (${host.ip}) may be any of ${ids.join(', ')}`,
+    { context: { host: host.name, ids }, remedy: `say which: vdi.hosts: { '${host.name}': '${ids[0]}' }` },
+  )
+}
 
-  #named(id: string, key: string): ConfiguredHost {
-    const { configured } = this.#rules
-    const host = configured.find((one) => one.id === id)
-    if (host) return host
-    const ids = configured.map((one) => one.id)
-    const guess = nearest(id, ids)
-    throw configError('ATP_PROVISION_HOST_UNKNOWN', `vdi.hosts leads from "${key}" to "${id}", which is no host`, {
-      context: { host: key, id },
-      remedy: guess ? `did you mean "${guess}"?` : `known: ${ids.join(', ') || 'none'}`,
-    })
-  }
+function named(id: string, key: string, configured: readonly ConfiguredHost[]): ConfiguredHost {
+  const host = configured.find((one) => one.id === id)
+  if (host) return host
+  const ids = configured.map((one) => one.id)
+  const guess = nearest(id, ids)
+  throw configError('ATP_PROVISION_HOST_UNKNOWN', `vdi.hosts leads from "${key}" to "${id}", which is no host`, {
+    context: { host: key, id },
+    remedy: guess ? `did you mean "${guess}"?` : `known: ${ids.join(', ') || 'none'}`,
+  })
 }
 
 function filled(pattern: string, { id, name, ip }: HostVO): string {

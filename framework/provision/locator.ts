@@ -2,7 +2,7 @@ import { type CallOptions, remoteError } from '../core/index.ts'
 import type { TransportManager } from '../hosts/index.ts'
 import type { DomainVO, HostVO, VdiClient } from '../vdi/index.ts'
 import type { HostRules, LocatedVm, VmLocator } from './api.ts'
-import { matches, type PlacedDomain, placeText } from './domain-match.ts'
+import { DomainIndex, type PlacedDomain, placeText } from './domain-match.ts'
 import { HostDirectory } from './host-directory.ts'
 
 /** What a locator works with. All of it stays the caller's to close. */
@@ -30,12 +30,10 @@ export class Locator implements VmLocator {
 
   async locateAll(vms: readonly DomainVO[], options?: CallOptions): Promise<LocatedVm[]> {
     const { places, placed } = await this.#domainsOf(vms, options)
+    const domains = new DomainIndex(placed)
     return vms.map((vm, index) => {
       const hosts = places[index] as HostVO[]
-      const found = matches(
-        vm,
-        placed.filter(({ platformHost }) => hosts.includes(platformHost)),
-      )
+      const found = domains.matches(vm).filter(({ platformHost }) => hosts.includes(platformHost))
       const [first, ...more] = found
       if (first && more.length === 0) return { vm, ...first }
       const context = { vm: vm.name, id: vm.id, hosts: hosts.map(({ name }) => name) }
@@ -57,7 +55,8 @@ export class Locator implements VmLocator {
 
   async remaining(vms: readonly DomainVO[], options?: CallOptions): Promise<string[]> {
     const { placed } = await this.#domainsOf(vms, options)
-    return [...new Set(vms.flatMap((vm) => matches(vm, placed)))].map(placeText)
+    const domains = new DomainIndex(placed)
+    return [...new Set(vms.flatMap((vm) => domains.matches(vm)))].map(placeText)
   }
 
   /** Every domain of a host of the platform. @throws as {@link VmLocator.locate} */
