@@ -1,0 +1,207 @@
+import { describe, expect, it } from 'vitest'
+import { cleanUp, createAndConnect, createPool, destroyPool, newPoolName } from '../../../framework/provision/index.ts'
+import type { Fault } from '../../../lab/platform/faults.ts'
+import { contents, stranger, worlds } from './worlds.ts'
+
+const TEMPLATE = 'ps2'
+
+describe('a pool', () => {
+  it('is made, runs, is found in the order of names, and is gone again', async () => {
+    const both = await worlds()
+    const before = await contents(both)
+    const name = newPoolName('run-1')
+    expect(name).toMatch(/^atp-run-1-[\da-f]{6}$/)
+    const pool = await createPool({ ...both, template: TEMPLATE, count: 11, name })
+    expect(pool).toMatchObject({ name, template: { name: TEMPLATE } })
+    expect(pool.vms.map(({ vm }) => vm.name)).toEqual(Array.from({ length: 11 }, (_, at) => `${name}-${at + 1}`))
+    for (const { vm, domain, platformHost, host } of pool.vms) {
+      expect(vm.status).toBe(1)
+      expect([domain.name, domain.uuid]).toEqual([vm.name, vm.id])
+      expect(vm.hostId).toBe(platformHost.id)
+      expect(host).toMatchObject({ id: platformHost.name, uri: `qemu+tcp://${platformHost.ip}/system` })
+    }
+    expect(both.world.list().filter(({ state }) => state === 'running')).toHaveLength(11)
+    expect(await destroyPool({ ...both, pool: { id: pool.id } })).toBe(true)
+    expect(await contents(both)).toEqual(before)
+    expect(await destroyPool({ ...both, pool: { name } })).toBe(false)
+  })
+
+  it('takes a template by its id, and names those there are where it finds none', async () => {
+    const both = await worlds()
+    const templates = await both.client.models.listAll()
+    const id = templates.find((one) => one.name === 'usb')?.id as string
+    const pool = await createPool({ ...both, template: id, count: 1, name: '办公-1' })
+    expect(pool.template).toEqual({ id, name: 'usb' })
+    const request = { ...both, count: 1, name: 'other' }
+    await expect(createPool({ ...request, template: 'virtoi' })).rejects.toMatchObject({
+      code: 'ATP_PROVISION_TEMPLATE',
+      message: expect.stringMatching(/no template "virtoi"[^]*did you mean "virtio"/),
+    })
+    await expect(createPool(request)).rejects.toMatchObject({
+      code: 'ATP_PROVISION_TEMPLATE',
+      message: expect.stringMatching(new RegExp(`has 3 templates[^]*usb \\(${id}\\)`)),
+    })
+    await expect(createPool({ ...request, template: 'ps2', name: '办公-1' })).rejects.toMatchObject({
+      code: 'ATP_PROVISION_POOL_EXISTS',
+    })
+    await expect(createPool({ ...request, template: 'ps2', count: 0 })).rejects.toMatchObject({
+      code: 'ATP_PROVISION_REQUEST',
+    })
+    expect((await both.client.deskPools.listAll()).map(({ name }) => name)).toEqual(['办公-1'])
+  })
+
+  const reason = '资源不足'
+  it.each<[string, Fault, string]>([
+    ['its creation is refused', { kind: 'refuse', operation: 'deskPool.create', reason }, 'ATP_VDI_REFUSED'],
+    ['it gets fewer desktops', { kind: 'fewer', operation: 'deskPool.create', reason }, 'ATP_VDI_STATE'],
+    ['it gets none', { kind: 'fail', operation: 'deskPool.create', reason }, 'ATP_VDI_STATE'],
+    ['it cannot be enabled', { kind: 'refuse', operation: 'deskPool.enable', reason }, 'ATP_VDI_REFUSED'],
+    ['a VM is not accepted for its start', { kind: 'refuse-vm', operation: 'domain.start', reason }, 'ATP_VDI_PARTIAL'],
+    ['a VM fails to start', { kind: 'fail', operation: 'domain.start', reason }, 'ATP_VDI_STATE'],
+    ['its hosts are not listed', { kind: 'refuse', operation: 'host.list', reason }, 'ATP_VDI_REFUSED'],
+    ['a VM stays busy', { kind: 'stuck', operation: 'domain.start' }, 'ATP_VDI_TIMEOUT'],
+    ['the connection is lost as it is made', { kind: 'drop', operation: 'deskPool.create' }, 'ATP_VDI_CONNECT'],
+    ['half an answer comes as it is made', { kind: 'truncated', operation: 'deskPool.create' }, 'ATP_VDI_CONNECT'],
+  ])('leaves nothing when %s', { timeout: 15_000 }, async (_, fault, code) => {
+    const both = await worlds()
+    const before = await contents(both)
+    both.platform.faults.add(fault)
+    const error = await createPool({ ...both, template: TEMPLATE, count: 3, name: 'doomed', timeoutMs: 1500 }).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    )
+    expect(error).toMatchObject({ code })
+    if (fault.reason) expect((error as Error).message).toContain(reason)
+    expect((error as { context: object }).context).not.toHaveProperty('cleanUp')
+    expect(await contents(both)).toEqual(before)
+  })
+
+  it.each(['deskPool.create', 'domain.start'])('leaves nothing when a signal ends it during %s', async (operation) => {
+    const both = await worlds()
+    const before = await contents(both)
+    const controller = new AbortController()
+    both.platform.faults.add({ kind: 'latency', operation, ms: 200 })
+    const made = createPool({ ...both, template: TEMPLATE, count: 2, name: 'ended', signal: controller.signal })
+    setTimeout(() => controller.abort(new Error('enough')), 100)
+    await expect(made).rejects.toMatchObject({ code: 'ATP_INTERRUPTED' })
+    expect(await contents(both)).toEqual(before)
+  })
+
+  it('tells with the first error what could not be removed', async () => {
+    const both = await worlds()
+    both.platform.faults.add({ kind: 'fail', operation: 'domain.start', reason: 'no memory' })
+    both.platform.faults.add({ kind: 'refuse', operation: 'deskPool.delete', reason: 'not allowed', times: 0 })
+    const made = createPool({ ...both, template: TEMPLATE, count: 1, name: 'left' })
+    await expect(made).rejects.toMatchObject({
+      code: 'ATP_VDI_STATE',
+      message: expect.stringMatching(/no memory[^]*desk pool "left" could not be removed: [^]*not allowed/),
+      context: { cleanUp: expect.stringContaining('not allowed') },
+    })
+    expect((await both.client.deskPools.listAll()).map(({ name }) => name)).toEqual(['left'])
+  })
+
+  it('is not believed to be gone while its hypervisors have a VM of it', async () => {
+    const both = await worlds()
+    const pool = await createPool({ ...both, template: TEMPLATE, count: 2, name: 'stays' })
+    const [first] = pool.vms
+    both.edits.push((list, host) => (host === first?.host.id ? [...list, { ...first.domain, state: 'running' }] : list))
+    await expect(destroyPool({ ...both, pool: { id: pool.id }, timeoutMs: 500 })).rejects.toMatchObject({
+      code: 'ATP_PROVISION_LEFT',
+      message: expect.stringContaining(`stays-1 (${first?.vm.id}) on host ${first?.host.id}`),
+    })
+    expect(await both.client.deskPools.listAll()).toEqual([])
+  })
+
+  it('is removed whatever its VMs do', async () => {
+    const both = await worlds()
+    const before = await contents(both)
+    const { vms } = await createPool({ ...both, template: TEMPLATE, count: 3, name: 'mixed' })
+    await both.client.domains.suspend([vms[0]?.vm.id as string])
+    await both.client.domains.sleep([vms[1]?.vm.id as string])
+    both.platform.faults.add({ kind: 'stuck', operation: 'domain.reboot' })
+    await both.client.domains.reboot([vms[2]?.vm.id as string])
+    expect(await destroyPool({ ...both, pool: { name: 'mixed' } })).toBe(true)
+    expect(await contents(both)).toEqual(before)
+  })
+})
+
+describe('createAndConnect', () => {
+  it('holds a connection for each VM until the pool is destroyed', async () => {
+    const both = await worlds()
+    const before = await contents(both)
+    const pool = await createAndConnect({ ...both, template: TEMPLATE, count: 2, name: 'connected' })
+    for (const { connection, domain } of pool.vms) {
+      const client = await connection.connection.client('control')
+      expect((await client.listDomains()).map(({ uuid }) => uuid)).toContain(domain.uuid)
+    }
+    expect(both.manager.statistics().hosts.map(({ connections: { uses } }) => uses)).toEqual([1, 1])
+    await pool.destroy()
+    await pool.destroy()
+    expect(both.manager.statistics().hosts.map(({ connections: { uses } }) => uses)).toEqual([0, 0])
+    expect(await contents(both)).toEqual(before)
+  })
+})
+
+describe('a last will', () => {
+  it('removes the pool of a process that is gone, by a session of its own, and nothing where there is none', async () => {
+    const both = await worlds()
+    const before = await contents(both)
+    await createPool({ ...both, template: TEMPLATE, count: 2, name: 'orphan' })
+    const kept = await createPool({ ...both, template: TEMPLATE, count: 1, name: 'orphan-2' })
+    const { url, adminUser: username, adminPassword } = both.platform
+    const data = {
+      url,
+      username,
+      password: adminPassword.reveal(),
+      assumptions: { loginClient: null },
+      poolName: 'orphan',
+    }
+    await cleanUp(structuredClone(data), {})
+    expect((await both.client.deskPools.listAll()).map(({ name }) => name)).toEqual(['orphan-2'])
+    await destroyPool({ ...both, pool: { id: kept.id } })
+    expect(await contents(both)).toEqual(before)
+  })
+
+  it('says why it could not, without asking for a wrong password again and again', async () => {
+    const both = await worlds()
+    const { url, adminUser: username } = both.platform
+    await expect(cleanUp({ url, username, password: 'wrong', poolName: 'x' })).rejects.toMatchObject({
+      code: 'ATP_VDI_REFUSED',
+      context: { code: 5099 },
+    })
+  })
+})
+
+describe('a VM', () => {
+  it("is found by its name where its id is the platform's own, on the host it is on", async () => {
+    const both = await worlds()
+    both.edits.push((list) => list.map((domain) => ({ ...domain, uuid: stranger('').uuid })))
+    const { vms } = await createPool({ ...both, template: TEMPLATE, count: 2, name: 'by-name' })
+    expect(vms.map(({ domain }) => domain.name)).toEqual(['by-name-1', 'by-name-2'])
+    expect(vms.every(({ vm, domain }) => vm.id !== domain.uuid)).toBe(true)
+  })
+
+  it('is an error where two domains may be it, which names both', async () => {
+    const both = await worlds()
+    const { vms } = await createPool({ ...both, template: TEMPLATE, count: 1, name: 'twice' })
+    const [first] = vms
+    const other = stranger('twice-1')
+    both.edits.push((list) => [...list.map((domain) => ({ ...domain, name: 'own' })), other])
+    const vm = await both.client.domains.get(first?.vm.id as string)
+    await expect(both.locator.locate(vm)).rejects.toMatchObject({
+      code: 'ATP_PROVISION_VM_AMBIGUOUS',
+      message: expect.stringMatching(new RegExp(`own \\(${vm.id}\\) on host memory-\\d, twice-1 \\(${other.uuid}\\)`)),
+    })
+  })
+
+  it('is an error where its host has no such domain, and its pool goes', async () => {
+    const both = await worlds()
+    const before = await contents(both)
+    both.edits.push(() => [])
+    await expect(createPool({ ...both, template: TEMPLATE, count: 1, name: 'lost' })).rejects.toMatchObject({
+      code: 'ATP_PROVISION_VM_MISSING',
+      message: expect.stringMatching(/no domain of VM "lost-1" \([^)]*\) on host memory-\d/),
+    })
+    expect(await contents(both)).toEqual(before)
+  })
+})
