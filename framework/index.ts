@@ -4,6 +4,7 @@ export { test, test as it } from '../fixtures/index.ts'
 export { expect, type GuestFileAssertion, type VmAssertion } from '../fixtures/expect.ts'
 export type { LatencyLimits } from '../fixtures/matchers.ts'
 export { secret } from './runner/worker/secret.ts'
+export type { Vdi } from './runner/worker/platform.ts'
 export { defineConfig } from './config/index.ts'
 export { AtpError, isAtpError, Secret, type ErrorBranch, type Verdict } from './core/index.ts'
 export type {

@@ -1,5 +1,11 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+
+const FILES = {
+  'canned-platform': import.meta.resolve('./canned-platform.ts'),
+  'memory-platform': import.meta.resolve('./memory-platform.ts'),
+}
 
 /** What the client talks to, in a process of its own, so that neither side waits for the other's JavaScript. */
 export interface VdiPeer {
@@ -13,8 +19,8 @@ export interface VdiPeer {
 export type Hello = Omit<VdiPeer, 'stop'>
 
 /** Starts `canned-platform.ts` or `memory-platform.ts`; resolves when it answers. */
-export async function startVdiPeer(name: 'canned-platform' | 'memory-platform'): Promise<VdiPeer> {
-  const child: ChildProcess = fork(`${import.meta.dirname}/${name}.ts`, [], {
+export async function startVdiPeer(name: keyof typeof FILES): Promise<VdiPeer> {
+  const child: ChildProcess = fork(fileURLToPath(FILES[name]), [], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   })
   const exited = once(child, 'exit')

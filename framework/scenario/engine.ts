@@ -14,6 +14,7 @@ import { toErrorRecord, verdictOfError } from '../evidence/error-record.ts'
 import { stepRegistry } from './default-registry.ts'
 import { keyOf, needsOf, type Scenario, type VmKey } from './model/index.ts'
 import { walkReports, type TestReport } from './report.ts'
+import { needsVdi } from './platform-context.ts'
 import { ScenarioRun } from './scenario-run.ts'
 import type { ScenarioServices } from './services.ts'
 
@@ -95,15 +96,20 @@ export class ScenarioExecutor {
     }
     const given = { ...scenario, vars: { ...scenario.vars, ...vars } }
     const needs = needsOf(given, services.registry ?? stepRegistry, matrix)
+    if (needs.platform && !services.vdi) throw needsVdi()
     const vms = new Map<VmKey, Promise<Vm>>()
+    let started = false
     const resolve = (key: VmKey): Promise<Vm> => {
       const known = vms.get(key)
       if (known) return known
+      // What is not leased is the platform's, which knows best whether it still is what it was.
+      if (started && key !== undefined && needs.platform && services.vdi) return services.vdi.open(key, { signal })
       const resolving = this.#resolve(key, signal)
       vms.set(key, resolving)
       return resolving
     }
     await Promise.all(needs.vms.map((vm) => resolve(keyOf(vm))))
+    started = true
     const initial = scenario.use?.vms ? Object.keys(scenario.use.vms) : (scenario.target?.domains ?? [undefined])
     const sources = {
       vars: given.vars,
@@ -116,7 +122,8 @@ export class ScenarioExecutor {
         })
       },
     }
-    return { resolve, initial, sources }
+    const leased = new Set(vms.keys())
+    return { resolve, leased, initial, sources }
   }
 
   async #resolve(key: VmKey, signal: AbortSignal): Promise<Vm> {

@@ -207,7 +207,7 @@ function shared(): Record<string, JsonSchema> {
 }
 
 function stepForms(registry: StepRegistry): Record<string, JsonSchema> {
-  const kinds = registry.kinds.filter((kind) => kind.needs.every((need) => need === 'vm'))
+  const kinds = registry.kinds.filter((kind) => kind.needs.every((need) => need === 'vm' || need === 'platform'))
   const elsewhere = registry.kinds.filter((kind) => !kinds.includes(kind))
   const anything = { type: 'object' }
   return {
@@ -223,8 +223,7 @@ function stepForms(registry: StepRegistry): Record<string, JsonSchema> {
       Object.entries(INPUT_PARAMS).map(([name, schema]) => [`input.${name}`, orExpression(schema)]),
     ),
     elsewhereStep: {
-      description:
-        'Known steps that need what is not part of this: a VDI platform, a SPICE session, an application driver',
+      description: 'Known steps that need what is not part of this: a SPICE session, an application driver',
       type: 'object',
       required: ['action'],
       properties: { action: { enum: elsewhere.flatMap((kind) => [kind.action, ...kind.aliases]) } },

@@ -5,6 +5,8 @@
 export { loadScenario, formatProblem, type LoadedScenario, type LoadOptions } from './load.ts'
 export { ScenarioExecutor, type ExecuteOptions } from './engine.ts'
 export type { ScenarioServices } from './services.ts'
+export type { FreezeType, PlatformPool, PlatformVm, PoolVerb, SnapshotVerb, VdiService, VmVerb } from './vdi-service.ts'
+export type { PlatformContext } from './platform-context.ts'
 export { walkReports, type StepReport, type TestReport } from './report.ts'
 export { runScenarioTest, throwInvalidScenario, type ScenarioFixtures } from './run-scenario-test.ts'
 export type { ScenarioTestMeta } from './spec-module.ts'

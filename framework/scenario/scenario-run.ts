@@ -24,6 +24,7 @@ import { evaluate, parseExpression, truthy, type Scenario, type Step, type VmKey
 import type { StepRegistry } from './registry.ts'
 import type { StepReport } from './report.ts'
 import { revealed, RunVariables, type VariableSources } from './run-variables.ts'
+import { platformContext } from './platform-context.ts'
 import { SerialPort } from './serial-port.ts'
 import type { ScenarioServices } from './services.ts'
 import type { StepContext, StepKind, StepOutcome, StepParams, VmHistory } from './step-kind.ts'
@@ -37,6 +38,8 @@ const GRACE_MS = 250
 
 export interface PreparedRun {
   resolve(key: VmKey): Promise<Vm>
+  /** VMs that were there before the first step; others are the platform's. */
+  leased: ReadonlySet<VmKey>
   initial: readonly VmKey[]
   sources: VariableSources
 }
@@ -69,6 +72,7 @@ interface Failures {
 export class ScenarioRun {
   readonly reports: StepReport[] = []
   unverified = 0
+  #leased: ReadonlySet<VmKey> = new Set()
   readonly #scenario: Scenario
   readonly #services: ScenarioServices
   readonly #registry: StepRegistry
@@ -88,6 +92,7 @@ export class ScenarioRun {
   async phases(prepared: PreparedRun, signal: AbortSignal, onBody: () => void): Promise<unknown> {
     const variables = new RunVariables(prepared.sources)
     const targets = new Targets(prepared.resolve, prepared.initial)
+    this.#leased = prepared.leased
     const frame = { scenario: this.#scenario, targets, variables, reports: this.reports, parent: undefined, signal }
     return (await this.#phases(frame, onBody))?.error
   }
@@ -290,13 +295,25 @@ export class ScenarioRun {
     soft: { first?: unknown },
   ): Promise<void> {
     const on = step.on && (revealed(frame.variables.fill(step.on)) as unknown[]).flat().map(String)
-    const named = kind.needs.includes('vm') || on ? await frame.targets.forStep(on, kind.action === 'vm.connect') : []
+    const contextFor = (vm?: Vm) => this.#context(step, frame, report, timeoutMs, soft, vm, on)
+    const platformVms = kind.runOnPlatform && this.#ofPlatform(on ?? frame.targets.ofPlatform)
+    if (kind.runOnPlatform && platformVms) {
+      if (on) frame.targets.become(on)
+      report.vms = [...platformVms]
+      const { output, note } = (await kind.runOnPlatform(contextFor(), params, platformVms)) ?? {}
+      return this.#keep(step, frame, report, output, note)
+    }
+    await kind.prepare?.(contextFor(), params)
+    const named =
+      kind.needs.includes('vm') || (on && !kind.needs.includes('platform'))
+        ? await frame.targets.forStep(on, kind.action === 'vm.connect')
+        : []
     const vms = kind.needs.includes('vm') || (kind.takesVm && on) ? named : [undefined]
     report.vms = named.map((vm) => vm.name)
     const outcomes: StepOutcome[] = []
     for (const vm of vms) {
       if (frame.signal.aborted) throw interrupted(report.title, frame.signal)
-      const context = this.#context(step, frame, report, timeoutMs, soft, vm)
+      const context = contextFor(vm)
       try {
         const outcome = (await kind.run(context, params)) ?? {}
         outcomes.push(outcome)
@@ -308,14 +325,23 @@ export class ScenarioRun {
       }
     }
     const outputs = outcomes.map((outcome) => outcome.output)
-    const output = outputs.length === 1 ? outputs[0] : outputs
-    if (step.capture !== undefined) frame.variables.capture(step.capture, output)
-    if (outputs.some((one) => one !== undefined)) report.output = redactDeep(output)
     const notes = outcomes.map(({ note }, index) =>
       note !== undefined && vms.length > 1 ? `${vms[index]?.name}: ${note}` : note,
     )
     const note = notes.filter((one) => one !== undefined).join('; ')
-    if (note !== '') report.note = redact(note)
+    const output = outputs.some((one) => one !== undefined) && outputs.length !== 1 ? outputs : outputs[0]
+    this.#keep(step, frame, report, output, note)
+  }
+
+  #keep(step: Step, frame: Frame, report: StepReport, output: unknown, note: string | undefined): void {
+    if (step.capture !== undefined) frame.variables.capture(step.capture, output)
+    if (output !== undefined) report.output = redactDeep(output)
+    if (note) report.note = redact(note)
+  }
+
+  /** VMs that are the platform's, undefined if any of them is leased. */
+  #ofPlatform(names: readonly string[] | undefined): readonly string[] | undefined {
+    return this.#services.vdi && names?.length && !names.some((name) => this.#leased.has(name)) ? names : undefined
   }
 
   #judge(deliveries: readonly Delivery[], verify: StepContext['verify'], vm: Vm, report: StepReport): void {
@@ -341,6 +367,7 @@ export class ScenarioRun {
     timeoutMs: number,
     soft: { first?: unknown },
     vm: Vm | undefined,
+    on: readonly string[] | undefined,
   ): StepContext {
     const { scenario, signal } = frame
     const call = { signal, timeoutMs }
@@ -355,6 +382,7 @@ export class ScenarioRun {
         return demanded(vm, step.action)
       },
       history: vm ? this.#history(vm) : {},
+      platform: platformContext(this.#services.vdi, frame.targets, on, call),
       call,
       verify: step.verify ?? scenario.defaults?.verify ?? 'observe',
       input: this.#input(scenario),

@@ -4,6 +4,7 @@ import type { TestScopedEvent } from '../evidence/events.ts'
 import type { VmKey } from './model/index.ts'
 import type { StepRegistry } from './registry.ts'
 import type { SerialStream } from './serial-port.ts'
+import type { VdiService } from './vdi-service.ts'
 
 /** What a scenario is run with. Only `resolveVm` is needed; steps that need another one fail where it is missing. */
 export interface ScenarioServices {
@@ -24,6 +25,8 @@ export interface ScenarioServices {
   attach?(name: string, contentType: string, content: string | Uint8Array): string | undefined | void
   /** Opens a virtio-serial port for serial steps, without a name the first free one. The run closes it. */
   openPort?(vm: Vm, port: string | undefined, options: CallOptions): Promise<SerialStream>
+  /** The VDI platform, for `vdi.*` steps and for VMs that are not leased. */
+  vdi?: VdiService
   registry?: StepRegistry
   /** Project root; paths in reports are relative to it. Default: the working directory. */
   root?: string

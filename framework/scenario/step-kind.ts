@@ -2,6 +2,7 @@ import type { CallOptions, Secret } from '../core/index.ts'
 import type { Vm } from '../desktop/api.ts'
 import type { Delivery, InputOptions, VerifyMode } from '../input/api.ts'
 import type { Scenario, Step, StepSpec } from './model/index.ts'
+import type { PlatformContext } from './platform-context.ts'
 import type { SerialPort } from './serial-port.ts'
 
 /** What a step kind may tell about its work. Work that was not done is a rejection, never an outcome. */
@@ -30,6 +31,8 @@ export interface StepContext {
   /** The VM to act on. The engine runs the kind once for each VM of the current set. Only for kinds that need or take a VM. */
   readonly vm: Vm
   readonly history: VmHistory
+  /** The VDI platform. Throws `ATP_SCENARIO_NEEDS_VDI` when it is used where none is. */
+  readonly platform: PlatformContext
   /** Limits of the step, for every call that waits. */
   readonly call: Required<CallOptions>
   readonly verify: VerifyMode
@@ -78,6 +81,10 @@ export interface StepKind extends StepSpec {
   readonly expectation?: boolean
   /** How long it takes by its own nature, milliseconds; added to the default step timeout. */
   ownDurationMs?(params: StepParams, input: StepContext['input']): number
+  /** Called once before the VMs are chosen: for kinds that make other VMs the current set. */
+  prepare?(context: StepContext, params: StepParams): Promise<void>
+  /** Does the work of `run` for VMs of the platform, by id or name, which need not run nor be opened. */
+  runOnPlatform?(context: StepContext, params: StepParams, vms: readonly string[]): Promise<StepOutcome | void>
   run(context: StepContext, params: StepParams): Promise<StepOutcome | void>
 }
 

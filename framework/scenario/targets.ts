@@ -12,6 +12,10 @@ export class Targets {
   readonly #initial: readonly VmKey[]
   #current: Vm[] | undefined
   readonly #connected: Set<Vm>
+  /** Ids of the platform's VMs that are the current set. */
+  #ofPlatform: readonly string[] | undefined
+  /** Id of the current desk pool. */
+  pool: string | undefined
 
   constructor(
     resolve: (key: VmKey) => Promise<Vm>,
@@ -32,10 +36,11 @@ export class Targets {
    */
   async forStep(on: readonly string[] | undefined, connects: boolean): Promise<Vm[]> {
     if (on?.length) {
+      this.#ofPlatform = undefined
       this.#current = await this.#all(on)
       for (const vm of this.#current) this.#connected.add(vm)
     } else if (!this.#current) {
-      this.#current = await this.#all(this.#initial)
+      this.#current = await this.#all(this.#ofPlatform ?? this.#initial)
       for (const vm of this.#current) this.#connected.add(vm)
     } else if (connects) {
       for (const vm of this.#current) this.#connected.add(vm)
@@ -47,13 +52,27 @@ export class Targets {
     })
   }
 
+  /** Makes VMs of the platform the current set. They are opened, and connected, when a step needs them. */
+  become(ids: readonly string[]): void {
+    this.#ofPlatform = ids
+    this.#current = undefined
+  }
+
+  /** Ids of the current set, as long as it is one of the platform's. */
+  get ofPlatform(): readonly string[] | undefined {
+    return this.#ofPlatform
+  }
+
   disconnect(vm: Vm): void {
     this.#connected.delete(vm)
   }
 
   /** A set of its own that starts out the same, for a branch that runs beside others. */
   fork(): Targets {
-    return new Targets(this.#resolve, this.#initial, this.#current && [...this.#current], this.#connected)
+    const targets = new Targets(this.#resolve, this.#initial, this.#current && [...this.#current], this.#connected)
+    targets.#ofPlatform = this.#ofPlatform
+    targets.pool = this.pool
+    return targets
   }
 
   async #all(keys: readonly VmKey[]): Promise<Vm[]> {

@@ -7,6 +7,7 @@ import { readSecret } from '../../config/secrets.ts'
 import { hostSettingsOf, uriOf } from '../configured-hosts.ts'
 import type { AtpContext } from '../context.ts'
 import { workerObserver } from './metrics.ts'
+import type { WorkerPlatform } from './platform.ts'
 import type { TestScope } from './test-scope.ts'
 
 /**
@@ -16,7 +17,9 @@ import type { TestScope } from './test-scope.ts'
 class WorkerRuntime {
   readonly context: AtpContext = inject('atp')
   #broker: Promise<BrokerClient> | undefined
-  readonly #transport = new TransportManager({ observe: workerObserver() })
+  #platform: Promise<WorkerPlatform> | undefined
+  /** Connections to hypervisor hosts. */
+  readonly transport = new TransportManager({ observe: workerObserver() })
 
   broker(): Promise<BrokerClient> {
     this.#broker ??= BrokerClient.connect({
@@ -31,15 +34,27 @@ class WorkerRuntime {
     return this.#broker
   }
 
+  /** The VDI platform, made when it is first needed. @throws `ATP_VDI_UNCONFIGURED`, `ATP_SECRET_MISSING`. */
+  platform(): Promise<WorkerPlatform> {
+    // Loaded only where it is wanted, as most projects have no platform.
+    this.#platform ??= import('./platform.ts').then(({ WorkerPlatform: Platform }) => new Platform(this))
+    return this.#platform
+  }
+
+  /** Opens a VM that the platform made. It ends with its pool, not with a lease. */
+  openProvisioned(scope: TestScope, vm: { name: string; uuid: string; host: HostInfo }): Promise<DesktopVm> {
+    return this.#open(scope, { ...vm, ownership: 'pristine', standby: false })
+  }
+
   /**
    * Makes a host known to this worker: with the settings of the configuration, or one of the provider's by its URI.
    *
    * @throws `ATP_HOST_DUPLICATE` where two hosts have one id, `ATP_SECRET_MISSING`.
    */
   #know({ id, uri }: HostInfo): void {
-    if (this.#transport.hosts().some((known) => known.id === id && known.uri === uri)) return
+    if (this.transport.hosts().some((known) => known.id === id && known.uri === uri)) return
     const configured = this.context.hosts.find((host) => host.id === id && uriOf(host) === uri)
-    this.#transport.addHost(configured ? hostSettingsOf(configured) : { id, uri })
+    this.transport.addHost(configured ? hostSettingsOf(configured) : { id, uri })
   }
 
   /**
@@ -56,7 +71,7 @@ class WorkerRuntime {
       .filter((host) => hostId === undefined || host.id === hostId)
       .map((host) => ({ id: host.id, uri: uriOf(host) }))
     for (const host of hosts) this.#know(host)
-    const asked = await this.#transport.executeOnHosts(
+    const asked = await this.transport.executeOnHosts(
       hosts.map((host) => host.id),
       async (connection, signal) => (await connection.client('control', { signal })).listDomains({ signal }),
       { idempotent: true, ...options },
@@ -135,7 +150,7 @@ class WorkerRuntime {
     this.#know(leased.host)
     const lease = await scope.use(
       `connection to host ${leased.host.id}`,
-      (signal) => this.#transport.getLibvirtConnection(leased.host.id, { signal }),
+      (signal) => this.transport.getLibvirtConnection(leased.host.id, { signal }),
       (connection) => connection.release(),
     )
     const vm = await scope.use(

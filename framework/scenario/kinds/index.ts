@@ -7,6 +7,10 @@ import { knownElsewhere } from './known-elsewhere.ts'
 import * as mouse from './mouse.ts'
 import { screenScreenshot } from './screen.ts'
 import * as serial from './serial.ts'
+import { vdiCheckKinds } from './vdi-checks.ts'
+import { vdiPoolKinds } from './vdi-pools.ts'
+import { vdiUserKinds } from './vdi-users.ts'
+import { vdiVmKinds } from './vdi-vms.ts'
 import * as vm from './vm.ts'
 
 /** Every step kind that comes with the framework, in the order documentation shows them. */
@@ -44,5 +48,9 @@ export const builtInKinds: readonly StepKind[] = [
   flow.parallel,
   flow.scenarioRun,
   flow.custom,
+  ...vdiPoolKinds,
+  ...vdiVmKinds,
+  ...vdiUserKinds,
+  ...vdiCheckKinds,
   ...knownElsewhere,
 ]

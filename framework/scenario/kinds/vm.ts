@@ -3,6 +3,15 @@ import type { VmState } from '../../desktop/api.ts'
 import { untilHolds } from '../expectation.ts'
 import { defineStep } from '../step-kind.ts'
 
+/** The numbers a VDI platform uses for states of its VMs. */
+const PLATFORM_STATUS: Partial<Record<VmState, number>> = {
+  running: 1,
+  shutoff: 0,
+  paused: 2,
+  suspended: 3,
+  blocked: 5,
+}
+
 /** Words for VM states, and the numbers a VDI platform uses for them. */
 const STATES: Readonly<Record<string, VmState>> = {
   running: 'running',
@@ -72,5 +81,21 @@ export const expectVmStatus = defineStep({
       return state === wanted ? undefined : `it is ${state}`
     })
     return { note: `${context.vm.name} is ${wanted}`, output: wanted }
+  },
+  async runOnPlatform(context, { status }, vms) {
+    const { platform, call } = context
+    const wanted = STATES[String(status)] as VmState
+    const names = await Promise.all(
+      vms.map(async (key) => {
+        let name = key
+        await untilHolds(context, `${key} is ${wanted} on the platform`, async (signal) => {
+          const vm = await platform.service.vm(key, { ...call, signal })
+          name = vm.name
+          return vm.status === PLATFORM_STATUS[wanted] ? undefined : `${name} has status ${vm.status}`
+        })
+        return name
+      }),
+    )
+    return { note: `${names.join(', ')}: ${wanted} on the platform`, output: wanted }
   },
 })

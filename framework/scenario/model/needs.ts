@@ -11,6 +11,8 @@ import { fill, isTemplate } from './template.ts'
 export interface ScenarioNeeds {
   vms: NeededVm[]
   locks: string[]
+  /** A step needs the VDI platform. VMs that are no roles are the platform's then. */
+  platform?: true
 }
 /** A VM a scenario needs. Steps call it by its role, else by its name, else not at all. */
 export interface NeededVm extends VmRequest {
@@ -28,7 +30,8 @@ export function keyOf(vm: NeededVm): VmKey {
  * The VMs a scenario needs for one combination of its matrix.
  *
  * Roles under `use.vms` are the whole set. Without roles it is every VM that `target` or a step names, and
- * one VM of any name if a step acts before any VM is named.
+ * one VM of any name if a step acts before any VM is named. Where a step needs the VDI platform, names other than
+ * roles mean VMs of the platform, and nothing is leased for them.
  *
  * @throws `ATP_SCENARIO_NO_TARGET` for `on` that cannot be known before the run or names no role.
  */
@@ -51,7 +54,11 @@ export function needsOf(
     )
   const named = roles.length > 0 ? [] : [...walk.named].map((name) => ({ name, ...wish }))
   const anonymous = roles.length === 0 && walk.anonymous ? [{ ...wish }] : []
-  return { vms: [...roles, ...anonymous, ...named], locks: use.locks ?? [] }
+  return {
+    vms: [...roles, ...anonymous, ...named],
+    locks: use.locks ?? [],
+    ...(walk.platform ? { platform: true } : {}),
+  }
 }
 
 /** What {@link needsOf} would throw for any combination, as problems at their places. */
@@ -76,6 +83,7 @@ class TargetWalk {
   readonly named = new Set<string>()
   anonymous = false
   readonly problems: Problem[] = []
+  readonly platform: boolean
   readonly #catalog: StepCatalog
   readonly #scope: Scope
   readonly #roles: readonly string[]
@@ -85,15 +93,25 @@ class TargetWalk {
     this.#catalog = catalog
     this.#scope = scope
     this.#roles = Object.keys(scenario.use?.vms ?? {})
-    for (const name of scenario.target?.domains ?? []) this.named.add(name)
-    this.#hasCurrent = this.named.size > 0 || this.#roles.length > 0
-    this.#steps([...scenario.setup, ...scenario.steps, ...scenario.teardown])
+    const steps = [...scenario.setup, ...scenario.steps, ...scenario.teardown]
+    this.platform = this.#needsPlatform(steps)
+    const targets = scenario.target?.domains ?? []
+    if (!this.platform) for (const name of targets) this.named.add(name)
+    this.#hasCurrent = targets.length > 0 || this.#roles.length > 0
+    this.#steps(steps)
+  }
+
+  #needsPlatform(steps: readonly Step[]): boolean {
+    return steps.some(({ action, steps: inner = [], scenario: other }) => {
+      if (this.#catalog.find(action)?.needs.includes('platform')) return true
+      return this.#needsPlatform([...inner, ...(other ? [...other.setup, ...other.steps, ...other.teardown] : [])])
+    })
   }
 
   #steps(steps: readonly Step[]): void {
     for (const step of steps) {
       for (const name of step.on ?? []) this.#name(step, name)
-      if (step.on?.length) this.#hasCurrent = true
+      if (step.on?.length || this.#catalog.find(step.action)?.needs.includes('platform')) this.#hasCurrent = true
       else if (!this.#hasCurrent && this.#catalog.find(step.action)?.needs.includes('vm')) {
         this.anonymous = true
         this.#hasCurrent = true
@@ -119,6 +137,7 @@ class TargetWalk {
       this.problems.push(problem)
     }
     const name = this.#known(written)
+    if (this.platform && (name === undefined || !this.#roles.includes(name))) return
     if (name === undefined) {
       // Captured and loop values exist only during the run; then the roles say what may come.
       if (this.#roles.length > 0) return

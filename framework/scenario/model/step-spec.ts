@@ -10,10 +10,11 @@ export interface ParamsSchema {
 }
 
 /**
- * What must be there before a step can run. `vm` is leased by the runner. The others mark names that are known
- * but cannot run here: a plug-in replaces such a step kind by one of its own.
+ * What must be there before a step can run. `vm` is leased by the runner, `platform` is the VDI platform that the
+ * configuration names. The others mark names that are known but cannot run here: a plug-in replaces such a step kind by
+ * one of its own.
  */
-export type StepNeed = 'vm' | 'vdi' | 'spice' | 'apps'
+export type StepNeed = 'vm' | 'platform' | 'vdi' | 'spice' | 'apps'
 
 /** The part of a step kind that reading a file needs: no code that runs. */
 export interface StepSpec {

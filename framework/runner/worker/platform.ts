@@ -1,0 +1,107 @@
+import { pathToFileURL } from 'node:url'
+import { isAtpError } from '../../core/index.ts'
+import type { DesktopVm } from '../../desktop/index.ts'
+import { createPool, destroyPool, Locator, newPoolName } from '../../provision/index.ts'
+import { VdiClient, type DomainVO } from '../../vdi/index.ts'
+import { cleanUpDataOf, hostsForVdi, neededVdi, vdiOptionsOf } from '../configured-vdi.ts'
+import { ownModule } from '../own-module.ts'
+import type { WorkerRuntime } from './runtime.ts'
+import type { TestScope } from './test-scope.ts'
+
+/**
+ * What a test may do with the platform: all of `VdiClient` but its end, which is the worker's. Its session is shared by
+ * all tests of the worker.
+ */
+export type Vdi = Omit<VdiClient, 'login' | 'logout' | 'close' | typeof Symbol.asyncDispose>
+
+/** The VDI platform as one worker process uses it. Made when the first test needs it. */
+export class WorkerPlatform {
+  readonly client: VdiClient
+  readonly template: string | undefined
+  readonly #runtime: WorkerRuntime
+  readonly #locator: Locator
+
+  /** @throws `ATP_VDI_UNCONFIGURED`, `ATP_SECRET_MISSING`, `ATP_CONFIG_INVALID`. */
+  constructor(runtime: WorkerRuntime) {
+    const { vdi, configFile, hosts } = runtime.context
+    const settings = neededVdi(vdi, configFile)
+    this.#runtime = runtime
+    this.template = settings.template
+    this.client = new VdiClient(vdiOptionsOf(settings))
+    this.#locator = new Locator({
+      client: this.client,
+      manager: runtime.transport,
+      rules: { hosts: settings.hosts, configured: hostsForVdi(hosts), hostUri: settings.hostUri },
+    })
+  }
+
+  /** The client as a test sees it. */
+  view(): Vdi {
+    const { assumptions, domains, deskPools, hosts, models, users, events, usbPools, serials } = this.client
+    const call: Vdi['call'] = (operation, input, options) => this.client.call(operation, input, options)
+    const timestampMs: Vdi['timestampMs'] = (value) => this.client.timestampMs(value)
+    return { assumptions, domains, deskPools, hosts, models, users, events, usbPools, serials, call, timestampMs }
+  }
+
+  /** Whether the platform has a template with this id or name. */
+  async hasTemplate(idOrName: string, signal: AbortSignal): Promise<boolean> {
+    const templates = await this.client.models.listAll({}, { signal })
+    return templates.some(({ id, name }) => id === idOrName || name === idOrName)
+  }
+
+  /** Makes a pool whose VMs run, and opens them, in the order of their names. All of it ends with the scope. */
+  async provision(scope: TestScope, wish: { count: number; template: string | undefined }): Promise<DesktopVm[]> {
+    const name = newPoolName(this.#runtime.context.run)
+    const template = wish.template ?? this.template
+    const pool = await this.ownedPool(scope, name, (signal) =>
+      createPool({
+        client: this.client,
+        locator: this.#locator,
+        ...(template === undefined ? {} : { template }),
+        count: wish.count,
+        name,
+        signal,
+        timeoutMs: this.#runtime.context.timeouts.lease,
+      }),
+    )
+    return Promise.all(
+      pool.vms.map(({ vm, domain, host }) =>
+        this.#runtime.openProvisioned(scope, { name: vm.name, uuid: domain.uuid, host }),
+      ),
+    )
+  }
+
+  /**
+   * Has `create` make the pool of this name. It is destroyed at the end of the scope; if this process ends before, by
+   * the broker.
+   */
+  async ownedPool<T>(scope: TestScope, name: string, create: (signal: AbortSignal) => Promise<T>): Promise<T> {
+    const broker = await this.#runtime.broker()
+    const { vdi, configFile } = this.#runtime.context
+    const settings = neededVdi(vdi, configFile)
+    const withdraw = await broker.will({
+      what: `desk pool "${name}" of ${settings.url}`,
+      module: pathToFileURL(ownModule('framework/provision/clean-up')).href,
+      data: cleanUpDataOf(settings, name),
+    })
+    const make = async (signal: AbortSignal) => {
+      try {
+        return await create(signal)
+      } catch (error) {
+        // Where something may be left, the will stays.
+        if (!isAtpError(error) || error.context['cleanUp'] === undefined) await withdraw()
+        throw error
+      }
+    }
+    return scope.use(`desk pool ${name}`, make, async () => {
+      await destroyPool({ client: this.client, locator: this.#locator, pool: { name } })
+      await withdraw()
+    })
+  }
+
+  /** Opens a VM of the platform on its hypervisor. @throws as `VmLocator.locate` */
+  async open(scope: TestScope, vm: DomainVO, signal: AbortSignal): Promise<DesktopVm> {
+    const { domain, host } = await this.#locator.locate(vm, { signal })
+    return this.#runtime.openProvisioned(scope, { name: vm.name, uuid: domain.uuid, host })
+  }
+}
