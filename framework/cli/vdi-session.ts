@@ -24,8 +24,12 @@ export async function withVdi<T>(options: VdiCommandOptions, work: (session: Vdi
   const config = await loadConfig(process.cwd(), options.config)
   const vdi = neededVdi(config.vdi, config.file)
   const rules = { hosts: vdi.hosts, hostUri: vdi.hostUri, configured: await configuredHosts(config) }
-  await using client = new VdiClient(vdiOptionsOf(vdi))
-  return await work({ client, rules })
+  const client = new VdiClient(vdiOptionsOf(vdi))
+  try {
+    return await work({ client, rules })
+  } finally {
+    await client.close()
+  }
 }
 
 /** Those of the configuration, and the lab's. */
