@@ -1,7 +1,7 @@
 import type { CallOptions } from '../core/index.ts'
 import type { TransportManager } from '../hosts/index.ts'
 import type { ConnectedPool, ConnectedVm, PoolRequest } from './api.ts'
-import { createPool } from './create-pool.ts'
+import { addLeft, createPool } from './create-pool.ts'
 import { destroyPool } from './destroy-pool.ts'
 
 /**
@@ -22,10 +22,7 @@ export async function createAndConnect(request: PoolRequest & { manager: Transpo
       vms.push({ ...vm, connection: await manager.getLibvirtConnection(vm.host.id, { signal, timeoutMs }) })
     }
   } catch (error) {
-    await destroy().catch((second: unknown) => {
-      if (error instanceof Error)
-        error.message += `\n  desk pool "${pool.name}" could not be removed: ${String(second)}`
-    })
+    await destroy().catch((reason: unknown) => addLeft(error, pool.name, reason))
     throw error
   }
   return { ...pool, vms, destroy }

@@ -73,10 +73,15 @@ async function cleanUp(error: unknown, { client, locator, name }: PoolRequest, v
     // Hosts that cannot be asked for the VMs cannot be asked whether they are gone.
     await destroyPool({ client, pool: { name }, mayAppear: true, ...(verified ? { locator } : {}) })
   } catch (second) {
-    if (!(error instanceof Error)) return
-    error.message += `\n  desk pool "${name}" could not be removed: ${messageOf(second).replaceAll('\n', '\n  ')}`
-    if (isAtpError(error)) error.context['cleanUp'] = messageOf(second)
+    addLeft(error, name, second)
   }
+}
+
+/** Adds to the error that ended the work why the pool could not be removed after it. */
+export function addLeft(error: unknown, name: string, reason: unknown): void {
+  if (!(error instanceof Error)) return
+  error.message += `\n  desk pool "${name}" could not be removed: ${messageOf(reason).replaceAll('\n', '\n  ')}`
+  if (isAtpError(error)) error.context['cleanUp'] = messageOf(reason)
 }
 
 function byName(a: LocatedVm, b: LocatedVm): number {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { compareWorlds, createPool } from '../../../framework/provision/index.ts'
+import { compareWorlds, createPool, watchDifferences } from '../../../framework/provision/index.ts'
 import { stranger, worlds } from './worlds.ts'
 
 async function withPool(count: number, behaviour: Parameters<typeof worlds>[0] = {}) {
@@ -83,6 +83,27 @@ describe('comparing the platform with its hypervisors', () => {
     ])
     expect((await compareWorlds(both)).differences).toEqual([])
   })
+})
+
+it('following both worlds tells each change once', async () => {
+  const both = await withPool(1)
+  const id = both.vms[0]?.vm.id as string
+  let gone = false
+  both.edits.push((list) => (gone ? [] : list))
+  const controller = new AbortController()
+  const seen: number[] = []
+  const follow = async () => {
+    for await (const { differences } of watchDifferences({ ...both, intervalMs: 5, signal: controller.signal })) {
+      seen.push(differences.length)
+      if (seen.length === 1) gone = true
+      if (seen.length === 2) await both.client.domains.close([id], { force: true })
+      if (seen.length === 3) gone = false
+      if (seen.length === 4) controller.abort()
+    }
+  }
+  await expect(follow()).rejects.toMatchObject({ code: 'ATP_INTERRUPTED' })
+  expect(seen.slice(0, 2)).toEqual([0, 1])
+  expect(seen.at(-1)).toBe(0)
 })
 
 function of({ vm, platformHost }: Awaited<ReturnType<typeof withPool>>['vms'][number]) {
