@@ -1,22 +1,21 @@
 /** How long a pristine VM with an answering guest agent takes, from the request on: cold, restored, from a standby. */
 import { randomUUID } from 'node:crypto'
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { pathToFileURL } from 'node:url'
-import { join, resolve } from 'node:path'
+import { writeFileSync } from 'node:fs'
 import { pollUntil } from '../framework/core/index.ts'
-import { BrokerClient, stopBroker } from '../framework/leases/index.ts'
+import { BrokerClient } from '../framework/leases/index.ts'
 import type { LibvirtClient } from '../framework/protocols/libvirt/index.ts'
 import { daemonUser } from '../lab/daemon-user.ts'
 import { GuestAgent } from '../lab/guest-agent.ts'
 import { labHost, openHost, vmPids } from '../lab/hosts.ts'
 import { ensureImage } from '../lab/image/build.ts'
 import { kvmVerdict } from '../lab/kvm.ts'
-import { createLabProvider, labDown, labPaths, labUp } from '../lab/index.ts'
+import { createLabProvider, labPaths } from '../lab/index.ts'
 import { DEFAULT_PROFILE, domainXml, profileOf, vmFiles } from '../lab/profile.ts'
 import { runProgram } from '../lab/run-program.ts'
 import { prepareVmFolder, saveFile, snapshotsOf } from '../lab/snapshot.ts'
 import { hypervisorVersions } from '../lab/versions.ts'
 import { median, percentile, type BenchContext, type BenchResult } from './result.ts'
+import { withOwnLab, type OwnLab } from './support/own-lab.ts'
 
 const ROUNDS = 30
 /** A cold boot takes seconds; every third round has one. */
@@ -33,16 +32,9 @@ export async function run(context: BenchContext): Promise<BenchResult> {
   await runProgram('virsh', ['--version']).catch(() => {
     throw new Error('bench lease compares with virsh: install the package libvirt-clients')
   })
-  const shared = labPaths()
-  await ensureImage(shared, { onProgress: log })
-  // A lab of its own, so that nobody's VMs are in the way; only the image is shared.
-  const home = mkdtempSync('/tmp/atp-bench-')
-  process.env['ATP_HOME'] = home
-  try {
-    symlinkSync(shared.images, join(home, 'images'))
-    await labUp({ onProgress: log })
+  return withOwnLab({}, log, async (lab) => {
     const made = await madeVms(log)
-    const standby = await standbyLeases(log)
+    const standby = await standbyLeases(lab, log)
     const samples = { ...made.samples, standby: standby.samples }
     writeFileSync(samplesFile, JSON.stringify(samples))
     return {
@@ -58,11 +50,7 @@ export async function run(context: BenchContext): Promise<BenchResult> {
       qemuPids: [...made.pids, ...standby.pids],
       samplesFile,
     }
-  } finally {
-    await stopBroker(join(home, 'broker'))
-    await labDown({ onProgress: log })
-    rmSync(home, { recursive: true, force: true })
-  }
+  })
 }
 
 function figures(samples: Record<string, number[]>): Record<string, number> {
@@ -140,10 +128,8 @@ async function coldBoot(client: LibvirtClient): Promise<number> {
 }
 
 /** Back-to-back leases through the broker; each counts until the guest's agent answered the new holder. */
-async function standbyLeases(log: (text: string) => void) {
-  const stateDir = join(labPaths().home, 'broker')
-  mkdirSync(stateDir, { mode: 0o700 })
-  const start = { provider: pathToFileURL(resolve(import.meta.dirname, '../lab/index.ts')).href, config: {} }
+async function standbyLeases(lab: OwnLab, log: (text: string) => void) {
+  const { brokerDir: stateDir, brokerStart: start } = lab
   const broker = await BrokerClient.connect({ stateDir, run: 'bench', kind: 'run', start })
   const hosts = broker.hosts.map((_, index) => labHost(labPaths(), index + 1))
   const clients = new Map(await Promise.all(hosts.map(async (host) => [host.id, await openHost(host)] as const)))

@@ -13,6 +13,7 @@ const MONITOR_EVERY_MS = 200
  * it to `<folder>/<VM>.json`.
  *
  * @throws with the first error of the load.
+ * @public imported by the specs that `held-in-specs.ts` writes
  */
 export async function holdInSpec(
   vm: DesktopVm,
