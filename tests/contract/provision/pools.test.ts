@@ -1,0 +1,118 @@
+/** Pools of real VMs: made on the platform, found on the lab's hypervisors, gone from both. */
+import { mkdtemp, rm, symlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { TransportManager } from '../../../framework/hosts/index.ts'
+import { cleanUp, createAndConnect, createPool, destroyPool, Locator } from '../../../framework/provision/index.ts'
+import { VdiClient } from '../../../framework/vdi/index.ts'
+import { ensureImage } from '../../../lab/image/build.ts'
+import { labDown, labPaths } from '../../../lab/index.ts'
+import { LibvirtWorld, type Platform, startPlatform } from '../../../lab/platform/index.ts'
+import { project } from '../../lab/project.ts'
+
+// Software emulation on a machine that others use, too.
+const TIMEOUT_MS = 300_000
+const TEMPLATE = 'ps2'
+
+// A lab of its own, so that these tests and the user's lab do not meet. Only the image is shared.
+let home: string
+let platform: Platform
+
+beforeAll(async () => {
+  const shared = labPaths()
+  await ensureImage(shared)
+  home = await mkdtemp('/tmp/atp-pool-')
+  process.env['ATP_HOME'] = home
+  await symlink(shared.images, join(home, 'images'))
+  platform = await startPlatform({ world: new LibvirtWorld() })
+}, TIMEOUT_MS)
+
+afterAll(async () => {
+  await platform.close()
+  await labDown()
+  await rm(home, { recursive: true, force: true })
+}, TIMEOUT_MS)
+
+function open() {
+  const { url, adminUser: username, adminPassword: password, hosts } = platform
+  const client = new VdiClient({ baseUrl: url, username, password, pace: { firstMs: 50, longestMs: 500 } })
+  const manager = new TransportManager()
+  onTestFinished(async () => {
+    await manager.close()
+    await client.close()
+  })
+  const configured = hosts.map(({ name, uri }) => ({ id: name, uri, settings: () => ({ id: name, uri }) }))
+  const rules = { hosts: {}, configured, hostUri: 'qemu+ssh://{ip}/system' }
+  const locator = new Locator({ client, manager, rules })
+  /** What there is on the platform, and on its hypervisors. */
+  const worlds = async () => ({
+    pools: (await client.deskPools.listAll()).map(({ name }) => name),
+    vms: (await client.domains.listAll()).map(({ name }) => name),
+    domains: (await Promise.all((await client.hosts.listAll()).map((host) => locator.domainsOn(host)))).flatMap(
+      (placed) => placed.map(({ domain }) => domain.name),
+    ),
+  })
+  return { client, manager, locator, worlds }
+}
+
+/** `atp vdi verify` of a project that is configured for the platform. */
+function verify() {
+  const { url, adminUser: username, adminPassword, hosts } = platform
+  const { run } = project(
+    {},
+    {
+      lab: false,
+      hosts: hosts.map(({ name, uri }) => ({ id: name, uri })),
+      vdi: { url, username, password: { env: 'VDI_PASSWORD' } },
+    },
+  )
+  return run(['vdi', 'verify'], { VDI_PASSWORD: adminPassword.reveal() })
+}
+
+it('two VMs run, are found, answer, and are gone from both worlds', { timeout: TIMEOUT_MS }, async () => {
+  const both = open()
+  const before = await both.worlds()
+  const pool = await createAndConnect({ ...both, template: TEMPLATE, count: 2, name: 'office', timeoutMs: TIMEOUT_MS })
+  expect(pool.vms.map(({ domain }) => domain.name)).toEqual(['office-1', 'office-2'])
+  expect(new Set(pool.vms.map(({ host }) => host.id)).size).toBe(2)
+  for (const { vm, domain, connection } of pool.vms) {
+    expect(domain.uuid).toBe(vm.id)
+    const libvirt = await connection.connection.client('calls')
+    expect(await libvirt.agentCommand(domain, '{"execute":"guest-ping"}')).toContain('return')
+  }
+  const agree = await verify()
+  expect(agree, agree.stderr).toMatchObject({
+    code: 0,
+    stdout: 'no difference: 2 VMs of the platform; 2 domains on 2 hosts\n',
+  })
+
+  const [lost] = pool.vms
+  if (!lost) throw new Error('the pool is empty')
+  await (await lost.connection.connection.client('control')).destroy(lost.domain)
+  const differ = await verify()
+  expect(differ, differ.stderr).toMatchObject({ code: 1 })
+  expect(differ.stdout).toMatch(/\noffice-1 +state +lab-\d +running \(1\) +shutoff\n1 difference: /)
+
+  await pool.destroy()
+  expect(await both.worlds()).toEqual(before)
+})
+
+it('a VM that cannot start leaves neither the pool nor a domain', { timeout: TIMEOUT_MS }, async () => {
+  const both = open()
+  const before = await both.worlds()
+  const id = platform.faults.add({ kind: 'fail', operation: 'domain.start', reason: '内存不足' })
+  onTestFinished(() => void platform.faults.remove(id))
+  const made = createPool({ ...both, template: TEMPLATE, count: 2, name: 'doomed', timeoutMs: TIMEOUT_MS })
+  await expect(made).rejects.toThrow('内存不足')
+  expect(await both.worlds()).toEqual(before)
+})
+
+it('a last will removes the pool of a process that is gone', { timeout: TIMEOUT_MS }, async () => {
+  const both = open()
+  const before = await both.worlds()
+  await createPool({ ...both, template: TEMPLATE, count: 1, name: 'orphan', timeoutMs: TIMEOUT_MS })
+  const { url, adminUser: username, adminPassword } = platform
+  await cleanUp({ url, username, password: adminPassword.reveal(), poolName: 'orphan' })
+  expect(await both.worlds()).toEqual(before)
+  expect(await destroyPool({ ...both, pool: { name: 'orphan' } })).toBe(false)
+})
