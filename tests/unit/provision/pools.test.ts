@@ -1,9 +1,19 @@
 import { describe, expect, it } from 'vitest'
 import { cleanUp, createAndConnect, createPool, destroyPool, newPoolName } from '../../../framework/provision/index.ts'
+import { HOST_STATUS } from '../../../framework/vdi/index.ts'
+import { operation } from '../../../framework/vdi/operation.ts'
+import { body, int } from '../../../framework/vdi/schema.ts'
 import type { Fault } from '../../../lab/platform/faults.ts'
 import { contents, stranger, worlds } from './worlds.ts'
 
 const TEMPLATE = 'ps2'
+
+const setHostStatus = operation({
+  name: 'test.setHostStatus',
+  method: 'PATCH',
+  path: '/ocloud/v1/host/{id}/status',
+  body: body({ status: int }),
+})
 
 describe('a pool', () => {
   it('is made, runs, is found in the order of names, and is gone again', async () => {
@@ -75,6 +85,16 @@ describe('a pool', () => {
     expect(error).toMatchObject({ code })
     if (fault.reason) expect((error as Error).message).toContain(reason)
     expect((error as { context: object }).context).not.toHaveProperty('cleanUp')
+    expect(await contents(both)).toEqual(before)
+  })
+
+  it('leaves nothing when all hosts are in maintenance, and says so', async () => {
+    const both = await worlds()
+    const before = await contents(both)
+    for (const { id } of both.platform.hosts)
+      await both.client.call(setHostStatus, { path: { id }, body: { status: HOST_STATUS.maintenance } })
+    const made = createPool({ ...both, template: TEMPLATE, count: 2, name: 'nowhere', timeoutMs: 30_000 })
+    await expect(made).rejects.toMatchObject({ code: 'ATP_VDI_STATE', message: expect.stringContaining('host') })
     expect(await contents(both)).toEqual(before)
   })
 
