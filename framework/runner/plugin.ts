@@ -64,6 +64,9 @@ export function atp(options: { config?: string } = {}, drivenBy?: DrivenBy): Plu
             },
             pool: 'forks',
             isolate: false,
+            // A young generation of V8's own choice takes tens of megabytes from each of many workers. "npm run bench"
+            // uses the same.
+            execArgv: ['--max-semi-space-size=8'],
             ...(config.workers === undefined ? {} : { maxWorkers: config.workers }),
             // Bodies are bounded by the framework; Vitest's own limit covers hooks and backs the rest up.
             hookTimeout: config.timeouts.lease + config.timeouts.setup,
