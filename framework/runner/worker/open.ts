@@ -1,7 +1,7 @@
 import { configError } from '../../core/index.ts'
 import type { DesktopVm, Pool, PoolOptions, VmOptions } from '../../desktop/index.ts'
 import type { VmRequest } from '../../leases/index.ts'
-import type { ScenarioFixtures, ScenarioTestMeta } from '../../scenario/index.ts'
+import type { NeededVm, ScenarioFixtures, ScenarioTestMeta } from '../../scenario/index.ts'
 // Not from the index: it brings YAML, schemas and all step kinds, which TypeScript specs never need.
 import { keyOf } from '../../scenario/model/needs.ts'
 import { needsVdi } from '../../scenario/platform-context.ts'
@@ -72,8 +72,7 @@ export async function openScenario(scope: TestScope, meta: ScenarioTestMeta): Pr
   const runtime = workerRuntime()
   const { vms: needed, locks, platform } = meta.needs
   if (platform && !scope.context.vdi) throw needsVdi()
-  const requests = needed.map(({ role: _, ...request }) => request)
-  const vms = needed.length > 0 || locks.length > 0 ? await runtime.lease(scope, requests, locks) : []
+  const vms = needed.length > 0 || locks.length > 0 ? await neededVms(scope, needed, locks) : []
   const byKey = new Map(needed.map((one, index) => [keyOf(one), vms[index] as DesktopVm]))
   return {
     resolveVm: (key) => byKey.get(key),
@@ -87,6 +86,17 @@ export async function openScenario(scope: TestScope, meta: ScenarioTestMeta): Pr
     root: scope.context.root,
     timeouts: { stepMs: scope.context.timeouts.step, expectMs: scope.context.timeouts.expect },
   }
+}
+
+/** Roles that say nothing but one template for all may be a pool of the platform. */
+async function neededVms(scope: TestScope, needed: readonly NeededVm[], locks: string[]): Promise<DesktopVm[]> {
+  const template = needed[0]?.profile
+  const asPool = needed.every(({ role, profile, ...more }) => role && profile === template && !Object.keys(more).length)
+  const roles = needed.map(({ role }) => role as string)
+  const options = { vms: roles, locks, ...(template === undefined ? {} : { template }) }
+  if (roles.length > 0 && asPool && (await isOfPlatform(scope, options))) return provisionedVms(scope, options)
+  const requests = needed.map(({ role: _, ...request }) => request)
+  return workerRuntime().lease(scope, requests, locks)
 }
 
 function requestOf(options: VmOptions): VmRequest {
