@@ -1,6 +1,7 @@
 /** Both worlds as the tests use them: the stand-in in memory, and hosts that list what its machines are. */
 import { randomUUID } from 'node:crypto'
 import { onTestFinished } from 'vitest'
+import { remoteError } from '../../../framework/core/index.ts'
 import { type HostConnection, TransportManager } from '../../../framework/hosts/index.ts'
 import type { Domain, DomainState } from '../../../framework/protocols/libvirt/index.ts'
 import { type HostRules, Locator } from '../../../framework/provision/index.ts'
@@ -70,7 +71,11 @@ export async function worlds(behaviour: Partial<PlatformBehaviour> = {}) {
       queueMicrotask(() => fake.arrive())
       const libvirt = {
         listDomains: async () => listing(id),
-        getState: async ({ uuid }: Domain) => listing(id).find((one) => one.uuid === uuid),
+        getState: async ({ uuid, name }: Domain) => {
+          const domain = listing(id).find((one) => one.uuid === uuid)
+          if (domain) return domain
+          throw remoteError('ATP_LIBVIRT_NO_DOMAIN', `there is no VM "${name}"`)
+        },
       }
       return Object.assign(fake, { client: async () => libvirt }) as unknown as HostConnection
     },
