@@ -1,11 +1,13 @@
 import { pathToFileURL } from 'node:url'
 import { isAtpError } from '../../core/index.ts'
 import type { DesktopVm } from '../../desktop/index.ts'
+import type { HostInfo, TransportManager } from '../../hosts/index.ts'
+import type { BrokerClient } from '../../leases/index.ts'
 import { createPool, destroyPool, Locator, newPoolName } from '../../provision/index.ts'
 import { VdiClient, type DomainVO } from '../../vdi/index.ts'
 import { cleanUpDataOf, hostsForVdi, neededVdi, vdiOptionsOf } from '../configured-vdi.ts'
+import type { AtpContext } from '../context.ts'
 import { ownModule } from '../own-module.ts'
-import type { WorkerRuntime } from './runtime.ts'
 import type { TestScope } from './test-scope.ts'
 
 /**
@@ -14,23 +16,33 @@ import type { TestScope } from './test-scope.ts'
  */
 export type Vdi = Omit<VdiClient, 'login' | 'logout' | 'close' | typeof Symbol.asyncDispose>
 
+/** What the platform uses of its worker. */
+export interface PlatformWorker {
+  readonly context: AtpContext
+  /** Connections to hypervisor hosts. */
+  readonly transport: TransportManager
+  broker(): Promise<BrokerClient>
+  /** Opens a VM that the platform made, for the life of the scope. */
+  openProvisioned(scope: TestScope, vm: { name: string; uuid: string; host: HostInfo }): Promise<DesktopVm>
+}
+
 /** The VDI platform as one worker process uses it. Made when the first test needs it. */
 export class WorkerPlatform {
   readonly client: VdiClient
   readonly template: string | undefined
-  readonly #runtime: WorkerRuntime
+  readonly #worker: PlatformWorker
   readonly #locator: Locator
 
   /** @throws `ATP_VDI_UNCONFIGURED`, `ATP_SECRET_MISSING`, `ATP_CONFIG_INVALID`. */
-  constructor(runtime: WorkerRuntime) {
-    const { vdi, configFile, hosts } = runtime.context
+  constructor(worker: PlatformWorker) {
+    const { vdi, configFile, hosts } = worker.context
     const settings = neededVdi(vdi, configFile)
-    this.#runtime = runtime
+    this.#worker = worker
     this.template = settings.template
     this.client = new VdiClient(vdiOptionsOf(settings))
     this.#locator = new Locator({
       client: this.client,
-      manager: runtime.transport,
+      manager: worker.transport,
       rules: { hosts: settings.hosts, configured: hostsForVdi(hosts), hostUri: settings.hostUri },
     })
   }
@@ -51,7 +63,7 @@ export class WorkerPlatform {
 
   /** Makes a pool whose VMs run, and opens them, in the order of their names. All of it ends with the scope. */
   async provision(scope: TestScope, wish: { count: number; template: string | undefined }): Promise<DesktopVm[]> {
-    const name = newPoolName(this.#runtime.context.run)
+    const name = newPoolName(this.#worker.context.run)
     const template = wish.template ?? this.template
     const pool = await this.ownedPool(scope, name, (signal) =>
       createPool({
@@ -61,12 +73,12 @@ export class WorkerPlatform {
         count: wish.count,
         name,
         signal,
-        timeoutMs: this.#runtime.context.timeouts.lease,
+        timeoutMs: this.#worker.context.timeouts.lease,
       }),
     )
     return Promise.all(
       pool.vms.map(({ vm, domain, host }) =>
-        this.#runtime.openProvisioned(scope, { name: vm.name, uuid: domain.uuid, host }),
+        this.#worker.openProvisioned(scope, { name: vm.name, uuid: domain.uuid, host }),
       ),
     )
   }
@@ -76,8 +88,8 @@ export class WorkerPlatform {
    * the broker.
    */
   async ownedPool<T>(scope: TestScope, name: string, create: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const broker = await this.#runtime.broker()
-    const { vdi, configFile } = this.#runtime.context
+    const broker = await this.#worker.broker()
+    const { vdi, configFile } = this.#worker.context
     const settings = neededVdi(vdi, configFile)
     const withdraw = await broker.will({
       what: `desk pool "${name}" of ${settings.url}`,
@@ -102,6 +114,6 @@ export class WorkerPlatform {
   /** Opens a VM of the platform on its hypervisor. @throws as `VmLocator.locate` */
   async open(scope: TestScope, vm: DomainVO, signal: AbortSignal): Promise<DesktopVm> {
     const { domain, host } = await this.#locator.locate(vm, { signal })
-    return this.#runtime.openProvisioned(scope, { name: vm.name, uuid: domain.uuid, host })
+    return this.#worker.openProvisioned(scope, { name: vm.name, uuid: domain.uuid, host })
   }
 }

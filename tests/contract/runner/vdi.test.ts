@@ -55,7 +55,7 @@ test('fails with the code of the platform', async ({ vdi }) => {
     const outcome = await home.run(['test'])
     expect(outcome.code, outcome.stdout + outcome.stderr).toBe(1)
     const codes = home.report().reports.flatMap(({ errors }) => errors.map(({ code }) => code))
-    expect(codes.toSorted()).toEqual(['ATP_SCENARIO_NEEDS_VDI', 'ATP_VDI_UNCONFIGURED'])
+    expect(new Set(codes)).toEqual(new Set(['ATP_SCENARIO_NEEDS_VDI', 'ATP_VDI_UNCONFIGURED']))
     expect(outcome.stdout + outcome.stderr).toContain('vdi: {')
   })
 })
@@ -71,7 +71,8 @@ steps:
   - { action: get_desk_pool_domains, capture: desktops }
   - { action: log, message: '\${desktops[1].name}' }
 `
-    const home = project({ 'specs/a.spec.yaml': yaml }, config)
+    // There are no hypervisors to be asked whether the VMs are gone.
+    const home = project({ 'specs/a.spec.yaml': yaml }, { ...config, timeouts: { teardown: '3s' } })
     const outcome = await home.run(['test'], env)
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
     expect(home.report().reports[0]?.steps.at(-1)).toMatchObject({ status: 'Success' })
