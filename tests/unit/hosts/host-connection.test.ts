@@ -377,7 +377,10 @@ describe('closing', () => {
     let closing: Promise<void> | undefined
     // After the control connection is there, and before the other one is begun.
     host.onStateChange(({ to }) => {
-      if (to === 'connected') queueMicrotask(() => (closing = host.close()))
+      if (to !== 'connected') return
+      queueMicrotask(() => {
+        closing = host.close()
+      })
     })
     await expect(asked).rejects.toMatchObject({ code: 'ATP_HOST_CLOSED' })
     await closing
