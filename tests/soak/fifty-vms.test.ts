@@ -23,7 +23,6 @@ it('50 VMs on one connection: monitors, channels and events, and no request too 
     const perS = (CALLS / (performance.now() - started)) * 1000
     log(`${CALLS} monitor calls at ${Math.round(perS)} a second`)
     expect(answers.filter(({ running }) => running)).toHaveLength(CALLS)
-    expect(perS).toBeGreaterThanOrEqual(CALLS_PER_S)
 
     const heard: string[] = []
     const stop = await host.onLifecycle(undefined, ({ domain, event }) => heard.push(`${domain.name} ${event}`))
@@ -36,4 +35,5 @@ it('50 VMs on one connection: monitors, channels and events, and no request too 
 
     expect(host.stats().roles.control).toMatchObject({ state: 'connected', pending: 0, streams: VMS, losses: 0 })
     expect(readFileSync(lab.log, 'utf8')).not.toContain('hit max requests limit')
+    expect(perS).toBeGreaterThanOrEqual(CALLS_PER_S)
   }))
