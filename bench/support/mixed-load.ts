@@ -12,10 +12,10 @@ export type Kind = (typeof KINDS)[number]
 /** Turns of the monitor's rotation; every third asks libvirt for the VM's state instead. */
 const ROTATION = ['query-status', 'query-version', undefined, 'query-status', 'query-cpus-fast', undefined]
 /** Rhythms, per VM: an emulated guest takes 5 ms of a core for an agent command, and 1 ms to send a message back. */
-const AGENT_EVERY_MS = 1000
-const CHANNEL_EVERY_MS = 500
+const AGENT_EVERY_MS = 2000
+const CHANNEL_EVERY_MS = 1000
 /** Of the agent's turns, every such one pauses the VM and lets it run again: the agent cannot answer meanwhile. */
-const TURNS_PER_PAUSE = 20
+const TURNS_PER_PAUSE = 10
 const PORT = 'atp.channel.0'
 /** Reads its end whenever the host closes the channel, and goes on with whoever opens it next. */
 const ECHO = `exec 3<>/dev/virtio-ports/${PORT}; while :; do cat <&3 >&3; usleep 100000; done`

@@ -16,7 +16,7 @@ export interface TranscriptEntry {
 }
 
 export interface TranscriptOptions {
-  /** Memory of all entries together; the oldest go first. Default 512 KiB. */
+  /** Memory of all entries together; the oldest go first. Default 256 KiB. */
   limitBytes?: number
   /** One entry. Default 4 KiB. */
   entryLimitBytes?: number
@@ -56,7 +56,7 @@ export class TranscriptRecorder {
   #withholding = 0
 
   constructor(options: TranscriptOptions = {}) {
-    this.#limitBytes = options.limitBytes ?? 512 * 1024
+    this.#limitBytes = options.limitBytes ?? 256 * 1024
     this.#entryLimitBytes = options.entryLimitBytes ?? 4096
   }
 
