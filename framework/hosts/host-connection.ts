@@ -187,13 +187,17 @@ export class HostConnection {
     if (ready) return ready
     const { signal, timeoutMs = this.#connectTimeoutMs } = options
     const endMs = performance.now() + timeoutMs
-    // Lost together, both are made at once: connecting takes its time over ssh.
-    const lost = link !== control && link.state === 'reconnecting' ? link.get({ signal, timeoutMs }) : undefined
-    lost?.catch(() => {})
-    // Events first: a call on another role could cause one that nobody is registered for yet.
-    const client = await control.get({ signal, timeoutMs })
-    if (link === control) return client
-    return lost ?? link.get({ signal, timeoutMs: Math.max(1, Math.ceil(endMs - performance.now())) })
+    const bounds = () => ({ signal, timeoutMs: Math.max(1, Math.ceil(endMs - performance.now())) })
+    for (;;) {
+      // Lost together, both are made at once: connecting takes its time over ssh.
+      const lost = link !== control && link.state === 'reconnecting' ? link.get(bounds()) : undefined
+      lost?.catch(() => {})
+      // Events first: a call on another role could cause one that nobody is registered for yet.
+      await control.get(bounds())
+      const client = await (lost ?? link.get(bounds()))
+      // The end of one connection may have been noticed later than that of the other.
+      if (control.current && !client.ended) return client
+    }
   }
 
   /** What protocols need of one VM; it stays valid over reconnections. A name is looked up. @throws `ATP_LIBVIRT_NO_DOMAIN` */
