@@ -4,12 +4,12 @@ import { addHost, removeHost } from '../config/edit-hosts-file.ts'
 import { loadConfig, type HostConfig, type ResolvedConfig } from '../config/index.ts'
 import { resolveHost } from '../config/resolve-host.ts'
 import { configError } from '../core/index.ts'
-import { padWidth, textWidth } from '../evidence/text-width.ts'
 import { checkHosts, uriOf } from '../runner/configured-hosts.ts'
 import { EXIT } from '../runner/exit-code.ts'
 import { checkHost } from './host-check/check-host.ts'
 import { printReport } from './host-check-action.ts'
 import { allHosts, configuredHost } from './known-hosts.ts'
+import { textTable } from './text-table.ts'
 
 interface AddOptions {
   config?: string
@@ -109,20 +109,7 @@ function table(hosts: Awaited<ReturnType<typeof allHosts>>): string {
     labels.join(','),
     up === undefined ? shown(origin) : `${origin}, ${up ? 'up' : 'down'}`,
   ])
-  const all = [['ID', 'URI', 'CAPACITY', 'LABELS', 'FROM'], ...rows]
-  const widths = all.reduce(
-    (widest, row) => widest.map((width, at) => Math.max(width, textWidth(row[at] ?? ''))),
-    [0, 0, 0, 0, 0],
-  )
-  return all
-    .map(
-      (row) =>
-        `${row
-          .map((cell, at) => padWidth(cell, widths[at] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('')
+  return textTable(['ID', 'URI', 'CAPACITY', 'LABELS', 'FROM'], rows)
 }
 
 function shown(place: string): string {

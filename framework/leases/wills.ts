@@ -71,7 +71,10 @@ export class Wills {
       })
       log.info('{what} was cleaned up for a client that vanished', { what })
     } catch (error) {
-      log.error('{what} could not be cleaned up: {reason}', { what, reason: messageOf(error) })
+      log.error('{what} could not be cleaned up and is nobody’s now; remove it by hand: {reason}', {
+        what,
+        reason: messageOf(error),
+      })
     }
   }
 }
