@@ -96,9 +96,9 @@ describe('an undamaged delivery', () => {
 
 describe('damage', () => {
   const strokes = fc.array(fc.constantFrom(...qcodes), { minLength: 150, maxLength: 300 })
-  /** Positions at least 40 events apart, so that two damages cannot be mistaken for a third kind. */
+  /** Positions more than 40 events apart, so that two damages cannot be mistaken for a third kind. */
   const places = (length: number, seeds: readonly number[]) =>
-    seeds.map((seed, index) => index * 40 + 4 + (seed % 30)).filter((place) => place < length - 2)
+    seeds.map((seed, index) => index * 64 + 4 + (seed % 24)).filter((place) => place < length - 2)
 
   it('is found exactly: what was lost, duplicated and swapped at random', () => {
     const seeds = fc.array(fc.tuple(fc.nat(), fc.constantFrom('lose', 'double', 'swap')), { maxLength: 14 })
