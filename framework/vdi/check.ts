@@ -5,7 +5,8 @@ import type { JsonSchema } from './schema.ts'
 
 /**
  * How exactly answers must fit. Strict: as the schema says, no unknown fields. Tolerant: unknown fields are kept, and
- * a scalar in another spelling (`"5"` for 5) is converted; missing required fields and other types are errors.
+ * a scalar in another spelling (`"5"` for 5) is converted; missing required fields, null for them and other types are
+ * errors.
  */
 export type Validation = 'strict' | 'tolerant'
 
@@ -20,11 +21,13 @@ export interface Mismatch {
 }
 
 const SECRET_FIELD = /token|password|passwd|pwd|key|secret|smsCode|managePwd/i
+const NUMBER = /^-?\d+(\.\d+)?$/
 const SHOWN = 60
 const LONGEST_PATH = 200
 
 const strict = new Ajv({ strict: false, verbose: true })
-const tolerant = new Ajv({ strict: false, verbose: true, coerceTypes: true })
+// Ajv's own conversion reads null as 0 and as an empty text: a VM of unknown status would be one that is off.
+const tolerant = new Ajv({ strict: false, verbose: true, allErrors: true })
 tolerant.removeKeyword('additionalProperties')
 
 const compiled = {
@@ -42,7 +45,42 @@ export function check(schema: JsonSchema, value: unknown, validation: Validation
   let validate = cache.get(schema)
   if (!validate) cache.set(schema, (validate = (validation === 'strict' ? strict : tolerant).compile(schema)))
   if (validate(value)) return undefined
+  if (validation === 'tolerant' && respell(value, validate.errors as ErrorObject[]) && validate(value)) return undefined
   return mismatch((validate.errors as ErrorObject[])[0] as ErrorObject)
+}
+
+/** Converts scalars of the wrong type where they mean the right one. False where none does. */
+function respell(value: unknown, errors: readonly ErrorObject[]): boolean {
+  let found = false
+  for (const { keyword, instancePath, params, data } of errors) {
+    if (keyword !== 'type' || instancePath === '') continue
+    const converted = respelled(data, [params['type']].flat() as string[])
+    if (converted === undefined) continue
+    const keys = instancePath.slice(1).split('/').map(unescaped)
+    const last = keys.pop() as string
+    const parent = keys.reduce((inner, key) => (inner as Record<string, unknown>)[key], value)
+    ;(parent as Record<string, unknown>)[last] = converted
+    found = true
+  }
+  return found
+}
+
+function respelled(data: unknown, types: readonly string[]): string | number | boolean | undefined {
+  const text = typeof data === 'string' ? data.trim() : undefined
+  if (types.includes('integer') || types.includes('number')) {
+    if (text !== undefined && NUMBER.test(text)) return Number(text)
+    if (typeof data === 'boolean') return Number(data)
+  }
+  if (types.includes('boolean')) {
+    if (text === 'true' || data === 1) return true
+    if (text === 'false' || data === 0) return false
+  }
+  return types.includes('string') && (typeof data === 'number' || typeof data === 'boolean') ? String(data) : undefined
+}
+
+/** A part of a JSON pointer (RFC 6901 §4). */
+function unescaped(part: string): string {
+  return part.replaceAll('~1', '/').replaceAll('~0', '~')
 }
 
 function mismatch({ keyword, instancePath, params, data, parentSchema }: ErrorObject): Mismatch {

@@ -4,6 +4,8 @@ import { check } from '../../../framework/vdi/check.ts'
 import { VDI_OPERATIONS } from '../../../framework/vdi/index.ts'
 import {
   body,
+  bool,
+  decimal,
   int,
   type JsonSchema,
   listOf,
@@ -74,8 +76,33 @@ describe('schemas', () => {
     const value = { id: 7, status: '5', size: '12', extra: { x: 1 } }
     expect(check(row.json, value, 'tolerant')).toBeUndefined()
     expect(value).toEqual({ id: '7', status: 5, size: 12, extra: { x: 1 } })
-    for (const status of ['on', '', {}, []]) expect(check(row.json, { id: 'a', status }, 'tolerant')).toBeDefined()
+    for (const status of ['on', '', ' ', '0x1', null, {}, []])
+      expect(check(row.json, { id: 'a', status }, 'tolerant')).toBeDefined()
     expect(check(row.json, { id: 'a' }, 'tolerant')).toMatchObject({ path: 'status' })
+  })
+
+  it('null is no spelling of anything: a status that is not known is not 0, and no id is not an empty one', () => {
+    const rows = record({ rows: listOf(row) })
+    const value = {
+      rows: [
+        { id: 'a', status: 1 },
+        { id: 'b', status: null },
+      ],
+    }
+    expect(check(rows.json, value, 'tolerant')).toMatchObject({ path: 'rows[1].status', found: 'null' })
+    expect(check(row.json, { id: null, status: 1 }, 'tolerant')).toMatchObject({ path: 'id', found: 'null' })
+    expect(check(listOf(text).json, [null], 'tolerant')).toMatchObject({ found: 'null' })
+  })
+
+  it.each<[string, unknown, unknown]>([
+    ['a number as text', { 'a/b~c': 5 }, { 'a/b~c': '5' }],
+    ['a text as number', { count: ' 7 ', share: '0.5' }, { count: 7, share: 0.5 }],
+    ['a truth value as text or number', { open: 'false', count: true }, { open: false, count: 1 }],
+    ['a number as truth value', { open: 1 }, { open: true }],
+  ])('tolerant checks read %s', (_, value, read) => {
+    const schema = record({}, { 'a/b~c': text, count: int, share: decimal, open: bool })
+    expect(check(schema.json, value, 'tolerant')).toBeUndefined()
+    expect(value).toEqual(read)
   })
 
   it.each(['token', 'password', 'key', 'data.secretKey'])('the value of %s is not told', (path) => {
