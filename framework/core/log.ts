@@ -15,7 +15,7 @@ const ROOMS = {
   lab: [],
   leases: [],
   metrics: [],
-  protocols: ['libvirt', 'qga', 'qmp', 'sasl', 'virtio-serial'],
+  protocols: ['libvirt', 'qga', 'qmp', 'sasl', 'spice', 'virtio-serial'],
   runner: [],
   transport: [],
 } as const

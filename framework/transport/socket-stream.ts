@@ -35,7 +35,7 @@ export function connectSocket(kind: SocketKind, { signal, timeoutMs }: CallOptio
     // One read buffer for the socket's life: the small copy is cheaper than the stream machinery.
     const socket = kind.connect({
       buffer: Buffer.allocUnsafeSlow(READ_BUFFER_BYTES),
-      callback: (sizeBytes, buffer) => stream.receive(Buffer.copyBytesFrom(buffer, 0, sizeBytes)),
+      callback: (sizeBytes, buffer) => stream.receive(Buffer.from(buffer.subarray(0, sizeBytes))),
     })
     const { confidential } = kind
     const destroy = () => socket.destroy()

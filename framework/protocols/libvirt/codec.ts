@@ -4,11 +4,11 @@ import { VERSION } from './protocol-numbers.ts'
 
 /** A domain as libvirt names it. Plain data: it stays valid when the connection is gone. */
 export interface Domain {
-  name: string
+  readonly name: string
   /** Canonical form, lower case with hyphens. */
-  uuid: string
+  readonly uuid: string
   /** Number of the running incarnation, −1 when it is not running. */
-  id: number
+  readonly id: number
 }
 
 /** The 24 bytes after a frame's length. */
@@ -81,9 +81,17 @@ export function readHeader(reader: XdrReader): FrameHeader {
   }
 }
 
+/** Domains as the wire has them: the same one is written in every call to it. */
+const encodedDomains = new WeakMap<Domain, Buffer>()
+
 /** `remote_nonnull_domain`. @throws `ATP_LIBVIRT_UUID` */
 export function writeDomain(writer: XdrWriter, domain: Domain): XdrWriter {
-  return writer.string(domain.name).opaque(uuidBytes(domain.uuid)).i32(domain.id)
+  let encoded = encodedDomains.get(domain)
+  if (!encoded) {
+    encoded = new XdrWriter(64).string(domain.name).opaque(uuidBytes(domain.uuid)).i32(domain.id).finish()
+    encodedDomains.set(domain, encoded)
+  }
+  return writer.opaque(encoded)
 }
 
 /** `remote_domain`: one domain, or all of them. */

@@ -1,6 +1,5 @@
 import {
   callSite,
-  type CallSite,
   connectError,
   interrupted,
   logger,
@@ -178,9 +177,17 @@ export class RpcConnection {
    * @throws `ATP_LIBVIRT_TIMEOUT`, `ATP_INTERRUPTED`, `ATP_LIBVIRT_CLOSED`, `ATP_LIBVIRT_PROTOCOL`,
    *   `ATP_WIRE_ENCODE`, or what the daemon's refusal maps to.
    */
-  call<T>(spec: CallSpec<T>, options?: CallOptions): Promise<T> {
-    let site: CallSite | undefined
-    const answer = new Promise<T>((resolve, reject) => {
+  async call<T>(spec: CallSpec<T>, options?: CallOptions): Promise<T> {
+    try {
+      return await this.#submit(spec, options)
+    } catch (error) {
+      // V8 follows the awaits from here to the caller; noting the stack before each call costs more than its encoding.
+      throw callSite(this.call).mark(error)
+    }
+  }
+
+  #submit<T>(spec: CallSpec<T>, options?: CallOptions): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
       if (this.#end) throw this.#closedError(spec.what)
       const signal = options?.signal
       if (signal?.aborted) throw interrupted(spec.what, signal)
@@ -203,7 +210,7 @@ export class RpcConnection {
         expiresAtMs: submittedAtMs + timeoutMs,
         expire: () => this.#giveUp(call, 'timeout', callTimeout(spec.what, timeoutMs, call.state === 'sent')),
         resolve,
-        reject: (error) => reject(site ? site.mark(error) : error),
+        reject,
         settled: false,
         submittedAtMs,
         sentAtMs: undefined,
@@ -217,9 +224,6 @@ export class RpcConnection {
       this.#unsettled.add(call)
       this.#scheduler.submit(call)
     })
-    // Only now, while the daemon is at work: it takes longer than all else here.
-    site = callSite(this.call)
-    return answer
   }
 
   /** Sends one frame of an open stream. */
