@@ -53,9 +53,20 @@ describe('ATP_LOG', () => {
   })
 
   it('gives a room’s level to the rooms in it', async () => {
-    const lines = await printed('protocols=info', ['libvirt', 'qmp', 'qga', 'virtio-serial', 'sasl', 'transport'])
+    const lines = await printed('protocols=info', [
+      'libvirt',
+      'qmp',
+      'qga',
+      'virtio-serial',
+      'sasl',
+      'spice',
+      'transport',
+    ])
     expect(brief(lines)).toEqual([
-      ...['libvirt', 'qmp', 'qga', 'virtio-serial', 'sasl'].flatMap((room) => [`${room} info`, `${room} warning`]),
+      ...['libvirt', 'qmp', 'qga', 'virtio-serial', 'sasl', 'spice'].flatMap((room) => [
+        `${room} info`,
+        `${room} warning`,
+      ]),
       'transport warning',
     ])
   })
