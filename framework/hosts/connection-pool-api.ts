@@ -2,6 +2,7 @@ import type { CallOptions } from '../core/index.ts'
 import type { PoolSettings } from './connection-pool-settings.ts'
 import type { HostConnection } from './host-connection.ts'
 import type { ConnectionState } from './link.ts'
+import type { PoolObserver } from './observer.ts'
 
 /** What a pool needs of its connections; `HostConnection` has it. Only `connected` ones are handed out. */
 export interface PoolMember {
@@ -26,6 +27,8 @@ export interface ConnectionPoolOptions<M extends PoolMember> extends PoolSetting
    * does when somebody wants a connection. Default: no limit.
    */
   maxRetries?: number
+  /** Told of every change of {@link PoolMetrics}. */
+  observe?: PoolObserver | undefined
   /** 0 ≤ x < 1, for the strategy `random` and the jitter of pauses. Default `Math.random`. */
   random?: () => number
 }

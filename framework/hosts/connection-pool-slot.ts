@@ -8,6 +8,8 @@ export class PoolSlot<M extends PoolMember> {
   uses = 0
   /** It has not been connected yet, and its attempt is under way. */
   fresh = true
+  /** As what the pool's observer knows it. */
+  counted: 'active' | 'idle' | 'connecting' | undefined
   /** When it was last used or became usable. */
   idleSinceMs = performance.now()
   readonly #host: string
@@ -22,6 +24,12 @@ export class PoolSlot<M extends PoolMember> {
 
   get usable(): boolean {
     return this.member.state === 'connected'
+  }
+
+  /** As what it counts while it is one of the pool's. */
+  get standing(): 'active' | 'idle' | 'connecting' {
+    if (!this.usable) return 'connecting'
+    return this.uses > 0 ? 'active' : 'idle'
   }
 
   /** Somebody waits: a connection that restores itself tries harder meanwhile. */

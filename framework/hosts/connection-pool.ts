@@ -17,6 +17,7 @@ import { mayHeal } from './healing.ts'
 import type { HostConnection } from './host-connection.ts'
 import type { ConnectionState } from './link.ts'
 import { LatencyHistogram } from './latency-histogram.ts'
+import type { PoolObserver } from './observer.ts'
 
 interface Waiter<M extends PoolMember> {
   readonly avoid: M | undefined
@@ -43,6 +44,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   readonly #create: () => M
   readonly #maxRetries: number
   readonly #random: () => number
+  readonly #observe: PoolObserver | undefined
   readonly #choose: Choice
   readonly #slots = new Set<PoolSlot<M>>()
   /** Given up, but somebody still holds them: they stay open, so that their own errors say what happened. */
@@ -64,8 +66,10 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   #ended: Promise<void> | undefined
 
   /** @throws `ATP_POOL_SETTINGS` */
-  constructor({ host, create, maxRetries = Infinity, random = Math.random, ...settings }: ConnectionPoolOptions<M>) {
+  constructor(options: ConnectionPoolOptions<M>) {
+    const { host, create, maxRetries = Infinity, random = Math.random, observe, ...settings } = options
     this.#host = host
+    this.#observe = observe
     this.#create = create
     this.#maxRetries = maxRetries
     this.#random = random
@@ -90,7 +94,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     const startedMs = performance.now()
     const slot = this.#pick(options.avoid)
     const lease = slot ? this.#lend(slot) : await this.#wait(options)
-    this.#acquired.record(performance.now() - startedMs)
+    this.#time('acquire', performance.now() - startedMs)
     this.#maintain()
     return lease
   }
@@ -124,13 +128,12 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
 
   metrics(): PoolMetrics {
     const slots = [...this.#slots]
-    const usable = slots.filter((slot) => slot.usable)
-    const active = usable.filter((slot) => slot.uses > 0).length
+    const count = (standing: PoolSlot<M>['standing']) => slots.filter((slot) => slot.standing === standing).length
     return {
       total: slots.length,
-      active,
-      idle: usable.length - active,
-      connecting: slots.length - usable.length,
+      active: count('active'),
+      idle: count('idle'),
+      connecting: count('connecting'),
       failed: this.#failed,
       uses: this.#uses,
       usesTotal: this.#usesTotal,
@@ -169,6 +172,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     const slots = [...this.#slots, ...this.#retired]
     this.#slots.clear()
     this.#retired.clear()
+    for (const slot of slots) this.#count(slot)
     this.#onUnused()
     await Promise.all(slots.map((slot) => slot.discard()))
   }
@@ -200,12 +204,16 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   #lend(slot: PoolSlot<M>): PooledConnection<M> {
     slot.uses++
     this.#usesTotal++
+    this.#observe?.poolCounted(this.#host, 'uses', 1)
+    this.#count(slot)
     let released = false
     const release = () => {
       if (released) return
       released = true
       slot.uses--
       slot.idleSinceMs = performance.now()
+      this.#observe?.poolCounted(this.#host, 'uses', -1)
+      this.#count(slot)
       if (slot.uses === 0 && this.#retired.delete(slot)) void slot.discard()
       if (this.#uses === 0) this.#onUnused()
       this.#maintain()
@@ -219,7 +227,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       const settle = () => {
         clearTimeout(timer)
         signal?.removeEventListener('abort', onAbort)
-        this.#waiters.delete(waiter)
+        if (this.#waiters.delete(waiter)) this.#observe?.poolCounted(this.#host, 'waiting', -1)
       }
       const waiter: Waiter<M> = {
         avoid,
@@ -239,6 +247,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       signal?.addEventListener('abort', onAbort, { once: true })
       if (this.#waiters.size === 0) this.#failuresInARow = 0
       this.#waiters.add(waiter)
+      this.#observe?.poolCounted(this.#host, 'waiting', 1)
       for (const slot of this.#slots) slot.hurry(this.#closing.signal)
       // Somebody wants it now: the pause after earlier failures is over.
       this.#nextAttemptMs = 0
@@ -285,9 +294,10 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       const made: PoolSlot<M> = new PoolSlot(this.#host, this.#create(), (to, error) => this.#changed(made, to, error))
       slot = made
       this.#slots.add(slot)
+      this.#count(slot)
       await slot.member.connect({ signal: this.#closing.signal })
       slot.fresh = false
-      this.#connected.record(performance.now() - startedMs)
+      this.#time('connect', performance.now() - startedMs)
       this.#changed(slot, slot.member.state, undefined)
     } catch (error) {
       if (slot) slot.fresh = false
@@ -300,6 +310,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
 
   #changed(slot: PoolSlot<M>, state: ConnectionState, error: Error | undefined): void {
     if (!this.#slots.has(slot)) return
+    this.#count(slot)
     if (error) this.#lastError = error
     if (state === 'connected') {
       slot.fresh = false
@@ -318,7 +329,9 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     if (this.#closing.signal.aborted || (slot && !this.#slots.delete(slot))) return
     if (slot && slot.uses > 0) this.#retired.add(slot)
     else if (slot) void slot.discard()
+    if (slot) this.#count(slot)
     this.#failed++
+    this.#observe?.poolCounted(this.#host, 'failed', 1)
     this.#failuresInARow++
     this.#lastError = error
     const alone = this.#slots.size === 0
@@ -347,11 +360,28 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       .sort((a, b) => Number(a.usable) - Number(b.usable) || a.idleSinceMs - b.idleSinceMs)
     for (const slot of over.slice(0, this.#slots.size - min)) {
       this.#slots.delete(slot)
+      this.#count(slot)
       void slot.discard()
     }
     const waits = idle.filter((slot) => leftMs(slot) > 0).map(leftMs)
     if (this.#slots.size > min && waits.length > 0)
       this.#shrinking = setTimeout(() => this.#shrink(), Math.min(...waits)).unref()
+  }
+
+  /** Tells the observer where a connection stands now. */
+  #count(slot: PoolSlot<M>): void {
+    const standing = this.#slots.has(slot) ? slot.standing : undefined
+    const before = slot.counted
+    if (standing === before) return
+    slot.counted = standing
+    if (before) this.#observe?.poolCounted(this.#host, before, -1)
+    if (standing) this.#observe?.poolCounted(this.#host, standing, 1)
+  }
+
+  #time(what: 'acquire' | 'connect', durationMs: number): void {
+    const latency = what === 'acquire' ? this.#acquired : this.#connected
+    latency.record(durationMs)
+    this.#observe?.poolTimed(this.#host, what, durationMs)
   }
 
   #unavailable(how: string): Error {

@@ -20,6 +20,7 @@ import type { HostRole } from './host-role.ts'
 import { hostTarget } from './host-target.ts'
 import { lifecycleKind, type HostLifecycleEvent } from './lifecycle.ts'
 import { Link, type ConnectionState, type LinkChange, type LinkStats } from './link.ts'
+import { observedStream } from './observed-stream.ts'
 import type { HostObserver } from './observer.ts'
 import { SocketWatch } from './socket-watch.ts'
 import { Subscriptions } from './subscriptions.ts'
@@ -366,12 +367,20 @@ export class HostConnection {
       keepaliveIntervalMs,
       keepaliveCount,
       // One VM that hangs must not hold up the calls to the others.
-      relief: stream,
+      relief: observe ? (each) => this.#relief(stream(each), observe) : stream,
       observe: observe && ((call) => observe.callSettled(link, call)),
       ...(access?.sasl ? { sasl: access.sasl } : {}),
       signal,
       timeoutMs: Math.max(1, Math.ceil(endMs - performance.now())),
     })
+  }
+
+  async #relief(dialling: Promise<ByteStream>, observe: HostObserver): Promise<ByteStream> {
+    const link = { host: this.id, role: 'relief' } as const
+    const startedMs = performance.now()
+    const stream = await dialling
+    observe.linkOpened(link, { durationMs: performance.now() - startedMs, reconnect: false })
+    return observedStream(stream, (reason) => observe.linkClosed(link, reason))
   }
 
   async #prepare(client: LibvirtClient): Promise<void> {

@@ -33,6 +33,8 @@ export class ManagedHost {
       linkClosed() {},
       stateChanged() {},
       callSettled: (_link, call) => this.calls.record(call),
+      poolCounted() {},
+      poolTimed() {},
     }
     const options = { ...settings.connection, observe: observe ? observeAll([counting, observe]) : counting }
     const { connectTimeoutMs, autoReconnect, maxAttempts } = options
@@ -42,6 +44,7 @@ export class ManagedHost {
       ...pool,
       ...settings.pool,
       host: settings.id,
+      observe,
       maxRetries: autoReconnect === false ? 0 : maxAttempts,
       create: () => create(settings, options),
     })

@@ -17,7 +17,7 @@ const DURATION_BUCKETS_S = [
  * HostConnection.open(host, { observe: hostInstruments(metrics.getMeter(METER_NAME)) })
  * ```
  *
- * Attributes: `host`, `role`, for calls `operation` and `outcome` as well, for states `state`. Never a VM's name:
+ * Attributes: `host`, `role`, for calls `operation` and `outcome` as well, for states and pools `state`. Never a VM's name:
  * every value makes a time series.
  */
 export function hostInstruments(meter: Meter): HostObserver {
@@ -51,6 +51,29 @@ export function hostInstruments(meter: Meter): HostObserver {
     description: 'Time of calls in the queue before they were sent',
     ...seconds,
   })
+  const pooled = meter.createUpDownCounter('atp.pool.connections', {
+    description: 'Connections of the pools of a host: in use, idle, being made',
+    unit: '{connection}',
+  })
+  const uses = meter.createUpDownCounter('atp.pool.uses', { description: 'Uses under way', unit: '{use}' })
+  const waiting = meter.createUpDownCounter('atp.pool.waiting', {
+    description: 'Callers that wait for a connection',
+    unit: '{caller}',
+  })
+  const failures = meter.createCounter('atp.pool.failures', {
+    description: 'Attempts that failed and connections that were given up',
+    unit: '{failure}',
+  })
+  const poolTimes = {
+    acquire: meter.createHistogram('atp.pool.acquire.duration', {
+      description: 'Waiting for a connection of a pool; one for each use',
+      ...seconds,
+    }),
+    connect: meter.createHistogram('atp.pool.connect.duration', {
+      description: 'Making a connection of a pool',
+      ...seconds,
+    }),
+  }
   const of = ({ host, role }: ObservedLink) => ({ host, role })
   return {
     linkOpened(link, { durationMs, reconnect }) {
@@ -72,5 +95,12 @@ export function hostInstruments(meter: Meter): HostObserver {
       durations.record(durationMs / 1000, attributes)
       queued.record(queuedMs / 1000, { host, role, operation })
     },
+    poolCounted(host, what, by) {
+      if (what === 'uses') uses.add(by, { host })
+      else if (what === 'waiting') waiting.add(by, { host })
+      else if (what === 'failed') failures.add(by, { host })
+      else pooled.add(by, { host, state: what })
+    },
+    poolTimed: (host, what, durationMs) => poolTimes[what].record(durationMs / 1000, { host }),
   }
 }

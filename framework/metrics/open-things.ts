@@ -1,9 +1,11 @@
-import type { HostObserver, ObservedLink } from '../hosts/observer.ts'
+import type { HostObserver, ObservedLink, PoolCount } from '../hosts/observer.ts'
 
-/** Remembers which connections and states of a process have not ended, so that they can be ended for it. */
+/** Remembers which connections, states and uses of a process have not ended, so that they can be ended for it. */
 export class OpenThings implements HostObserver {
   readonly #links = new Map<string, { link: ObservedLink; count: number }>()
   readonly #states = new Map<string, { host: string; state: string; count: number }>()
+
+  readonly #pools = new Map<string, { host: string; what: PoolCount; count: number }>()
 
   linkOpened(link: ObservedLink): void {
     const key = JSON.stringify([link.host, link.role])
@@ -24,6 +26,16 @@ export class OpenThings implements HostObserver {
 
   callSettled(): void {}
 
+  poolCounted(host: string, what: PoolCount, by: number): void {
+    if (what === 'failed') return
+    const key = JSON.stringify([host, what])
+    const entry = this.#pools.get(key) ?? { host, what, count: 0 }
+    entry.count += by
+    this.#pools.set(key, entry)
+  }
+
+  poolTimed(): void {}
+
   /** Tells the observer the end of everything that is open. The process is gone, so nothing counts as lost. */
   closeAll(observer: HostObserver): void {
     for (const { link, count } of this.#links.values()) {
@@ -32,8 +44,10 @@ export class OpenThings implements HostObserver {
     for (const { host, state, count } of this.#states.values()) {
       for (let left = count; left > 0; left--) observer.stateChanged({ host, from: state, to: 'disconnected' })
     }
+    for (const { host, what, count } of this.#pools.values()) if (count !== 0) observer.poolCounted(host, what, -count)
     this.#links.clear()
     this.#states.clear()
+    this.#pools.clear()
   }
 
   #count(host: string, state: string, by: number): void {

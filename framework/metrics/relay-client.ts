@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import { logger, messageOf } from '../core/index.ts'
-import type { HostObserver, ObservedLink } from '../hosts/observer.ts'
+import type { HostObserver, ObservedLink, PoolCount } from '../hosts/observer.ts'
 import type { SettledCall } from '../protocols/libvirt/call-observer.ts'
 import { relayFrame, type RelayRecord } from './relay-record.ts'
 
@@ -49,6 +49,14 @@ export class MetricsRelay implements HostObserver {
   callSettled({ host, role }: ObservedLink, call: SettledCall): void {
     const { operation, outcome, durationMs, queuedMs } = call
     this.#add(['call', host, role, operation, outcome, rounded(durationMs), rounded(queuedMs)])
+  }
+
+  poolCounted(host: string, what: PoolCount, by: number): void {
+    this.#add(['pool', host, what, by])
+  }
+
+  poolTimed(host: string, what: 'acquire' | 'connect', durationMs: number): void {
+    this.#add([what, host, rounded(durationMs)])
   }
 
   /** Resolves when everything so far has left this process, or is lost. */

@@ -1,5 +1,5 @@
 import { protocolError } from '../core/index.ts'
-import type { HostObserver, ObservedLink } from '../hosts/observer.ts'
+import type { HostObserver, ObservedLink, PoolCount } from '../hosts/observer.ts'
 import type { CallOutcome } from '../protocols/libvirt/call-observer.ts'
 
 type Role = ObservedLink['role']
@@ -18,12 +18,17 @@ export type RelayRecord =
       durationMs: number,
       queuedMs: number,
     ]
+  | [kind: 'pool', host: string, what: PoolCount, by: number]
+  | [kind: 'acquire' | 'connect', host: string, durationMs: number]
 
 const FIELDS: Record<RelayRecord[0], readonly ('string' | 'number' | 'boolean')[]> = {
   opened: ['string', 'string', 'number', 'boolean'],
   closed: ['string', 'string', 'boolean'],
   state: ['string', 'string', 'string'],
   call: ['string', 'string', 'string', 'string', 'number', 'number'],
+  pool: ['string', 'string', 'number'],
+  acquire: ['string', 'number'],
+  connect: ['string', 'number'],
 }
 
 export const RELAY_LIMITS = { minBytes: 4, maxBytes: 1024 * 1024 }
@@ -68,6 +73,15 @@ export function replay(record: RelayRecord, observer: HostObserver): void {
     case 'call': {
       const [, host, role, operation, outcome, durationMs, queuedMs] = record
       return observer.callSettled({ host, role }, { operation, outcome, durationMs, queuedMs })
+    }
+    case 'pool': {
+      const [, host, what, by] = record
+      return observer.poolCounted(host, what, by)
+    }
+    case 'acquire':
+    case 'connect': {
+      const [what, host, durationMs] = record
+      return observer.poolTimed(host, what, durationMs)
     }
   }
 }

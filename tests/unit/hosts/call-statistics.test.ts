@@ -96,6 +96,8 @@ it('observeAll tells each observer everything', () => {
     linkClosed: (...args) => told.push([name, 'closed', ...args]),
     stateChanged: (...args) => told.push([name, 'state', ...args]),
     callSettled: (...args) => told.push([name, 'call', ...args]),
+    poolCounted: (...args) => told.push([name, 'counted', ...args]),
+    poolTimed: (...args) => told.push([name, 'timed', ...args]),
   })
   const all = observeAll([one('a'), one('b')])
   const link = { host: 'h', role: 'calls' } as const
@@ -103,9 +105,15 @@ it('observeAll tells each observer everything', () => {
   all.linkOpened(link, { durationMs: 1, reconnect: false })
   all.stateChanged({ host: 'h', from: 'connecting', to: 'connected' })
   all.callSettled(link, { operation: 'x', outcome: 'ok', durationMs: 1, queuedMs: 0 })
+  all.poolCounted('h', 'idle', -1)
+  all.poolTimed('h', 'acquire', 5)
   all.linkClosed(link, lost)
   expect(told.map(([name, what]) => `${String(name)} ${String(what)}`)).toEqual(
-    ['opened', 'state', 'call', 'closed'].flatMap((what) => [`a ${what}`, `b ${what}`]),
+    ['opened', 'state', 'call', 'counted', 'timed', 'closed'].flatMap((what) => [`a ${what}`, `b ${what}`]),
   )
-  expect(told.at(-1)).toEqual(['b', 'closed', link, lost])
+  expect(told.slice(-6).filter(([name]) => name === 'b')).toEqual([
+    ['b', 'counted', 'h', 'idle', -1],
+    ['b', 'timed', 'h', 'acquire', 5],
+    ['b', 'closed', link, lost],
+  ])
 })

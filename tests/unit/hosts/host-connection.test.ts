@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { configError, connectError, remoteError } from '../../../framework/core/index.ts'
 import { HostConnection, type HostConnectionOptions, type StateChange } from '../../../framework/hosts/index.ts'
-import { REMOTE } from '../../../framework/protocols/libvirt/protocol-numbers.ts'
+import { PROGRAM, REMOTE } from '../../../framework/protocols/libvirt/protocol-numbers.ts'
 import { refused, ScriptedHypervisor, URI } from './scripted-hypervisor.ts'
 
 /** A busy machine takes its time. */
@@ -475,6 +475,8 @@ describe('observers', () => {
         stateChanged: ({ host: id, from, to }) => told.push(`${id} ${from} ${to}`),
         callSettled: ({ role }, { operation }) =>
           void (operation === 'lib-version' && told.push(`${role} ${operation}`)),
+        poolCounted() {},
+        poolTimed() {},
       },
     })
     const unlisten = host.onStateChange(() => {
@@ -500,6 +502,36 @@ describe('observers', () => {
         'h connected disconnected',
       ].toSorted((a, b) => told.indexOf(a) - told.indexOf(b)),
     )
+  })
+
+  it('hear of connections that are opened around VMs that hang, and of their end', async () => {
+    const told: string[] = []
+    const host = await connected({
+      observe: {
+        linkOpened: ({ role }, { durationMs }) => told.push(`${role} opened ${durationMs >= 0}`),
+        linkClosed: ({ role }, reason) => told.push(`${role} closed ${(reason as { code?: string })?.code}`),
+        stateChanged() {},
+        callSettled() {},
+        poolCounted() {},
+        poolTimed() {},
+      },
+    })
+    const client = await host.client('calls')
+    told.length = 0
+    hypervisor.answer = (call) => call.program === PROGRAM.QEMU
+    const vms = ['vm-1', 'vm-2', 'vm-3', 'vm-4'].map((name) => hypervisor.addVm(name))
+    const stuck = Promise.allSettled(vms.map((vm) => client.monitorCommand(vm, '{}')))
+    await expect.poll(() => told, SOON).toEqual(['relief opened true'])
+    await expect.poll(() => client.stats().connections, SOON).toBe(2)
+    // The daemon ends it; another one follows.
+    hypervisor.daemons.at(-1)?.stream.destroy()
+    await expect.poll(() => told[1], SOON).toBe('relief closed ATP_STREAM_CLOSED')
+    hypervisor.answer = undefined
+    await host.close()
+    await stuck
+    const count = (word: string) => told.filter((text) => text.startsWith(`relief ${word}`)).length
+    await expect.poll(() => count('closed'), SOON).toBe(count('opened'))
+    expect(told).toContain('calls closed undefined')
   })
 
   it('count', async () => {

@@ -411,11 +411,14 @@ describe('a task on any of several hosts', () => {
 describe('statistics', () => {
   it('count connections, tasks and calls of each host and of all', async () => {
     const seen: string[] = []
+    const pooled: string[] = []
     const observe = {
       linkOpened: () => void seen.push('opened'),
       linkClosed: () => void seen.push('closed'),
       stateChanged: () => void seen.push('state'),
       callSettled: () => void seen.push('call'),
+      poolCounted: (id: string, what: string, by: number) => void pooled.push(`${id} ${what} ${by}`),
+      poolTimed: (id: string, what: string) => void pooled.push(`${id} ${what} timed`),
     }
     const { target, given } = manager({ observe })
     target.addHost(host('a'))
@@ -440,6 +443,16 @@ describe('statistics', () => {
     given[0]!.observe!.linkClosed(link, undefined)
     given[0]!.observe!.stateChanged({ host: 'a', from: 'disconnected', to: 'connected' })
     expect(seen).toEqual(['call', 'call', 'call', 'opened', 'closed', 'state'])
+    expect(pooled.filter((text) => text.startsWith('a ')).slice(0, 7)).toEqual([
+      'a connecting 1',
+      'a connecting -1',
+      'a idle 1',
+      'a connect timed',
+      'a uses 1',
+      'a idle -1',
+      'a active 1',
+    ])
+    expect(pooled.filter((text) => text === 'a acquire timed')).toHaveLength(2)
 
     const { hosts, total } = target.statistics()
     expect(hosts[0]).toMatchObject({

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { ConnectionPool, type PooledConnection, type PoolSettings } from '../../../framework/hosts/index.ts'
 import { denied, down, type FakeConnection, fakes } from './fake-connection.ts'
@@ -638,5 +639,75 @@ describe('the end of a pool', () => {
     lease.release()
     expect(await closing).toBe(0)
     expect(made).toHaveLength(1)
+  })
+})
+
+describe('the observer of a pool', () => {
+  const index = fc.nat({ max: 9 })
+  const step = fc.oneof(
+    fc.record({ do: fc.constantFrom('acquire', 'release', 'arrive', 'refuse', 'deny', 'lose', 'restore'), index }),
+    fc.record({ do: fc.constant('wait' as const), index: fc.constantFrom(10, 200, 2000, 400_000) }),
+  )
+
+  it('knows the figures at any time', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({ min: fc.nat({ max: 2 }), max: fc.integer({ min: 2, max: 4 }) }),
+        fc.array(step, { maxLength: 40 }),
+        async (limits, steps) => {
+          const counts = { active: 0, idle: 0, connecting: 0, uses: 0, waiting: 0, failed: 0 }
+          const times = { acquire: 0, connect: 0 }
+          const { made, create } = fakes(false)
+          const target = new ConnectionPool({
+            host: 'h',
+            create,
+            ...limits,
+            maxUsesPerConnection: 1,
+            observe: {
+              poolCounted: (_, what, by) => void (counts[what] += by),
+              poolTimed: (_, what) => void times[what]++,
+            },
+          })
+          const leases: Lease[] = []
+          const waiting: Promise<unknown>[] = []
+          for (const { do: action, index: at } of steps) {
+            const member = made[at % Math.max(1, made.length)]
+            if (action === 'acquire')
+              waiting.push(
+                target.acquire({ timeoutMs: 1000 }).then(
+                  (lease) => leases.push(lease),
+                  () => {},
+                ),
+              )
+            else if (action === 'release') leases.splice(at % Math.max(1, leases.length), 1)[0]?.release()
+            else if (action === 'wait') await vi.advanceTimersByTimeAsync(at)
+            else if (member && !member.closed) {
+              if (action === 'arrive' && member.state === 'connecting') member.arrive()
+              if (action === 'refuse' && member.state === 'connecting') member.refuse()
+              if (action === 'deny' && member.state === 'connecting') member.refuse(denied())
+              if (action === 'lose' && member.state === 'connected') member.become('reconnecting', down())
+              if (action === 'restore' && member.state === 'reconnecting') member.become('connected')
+            }
+            await settle()
+            const { total, usesTotal, acquire, connect, ...figures } = target.metrics()
+            expect(figures).toEqual(counts)
+            expect(total).toBe(counts.active + counts.idle + counts.connecting)
+            expect([acquire.count, connect.count]).toEqual([times.acquire, times.connect])
+            expect(usesTotal).toBe(times.acquire)
+          }
+          await target.close()
+          await Promise.all(waiting)
+          for (const lease of leases) lease.release()
+          expect({ ...counts, failed: 0 }).toEqual({
+            active: 0,
+            idle: 0,
+            connecting: 0,
+            uses: 0,
+            waiting: 0,
+            failed: 0,
+          })
+        },
+      ),
+    )
   })
 })

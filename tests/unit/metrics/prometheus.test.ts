@@ -20,6 +20,15 @@ function tell(observer: HostObserver): void {
   observer.stateChanged({ host: 'lab-1', from: 'connected', to: 'reconnecting' })
   observer.linkOpened(CALLS, { durationMs: 30, reconnect: true })
   observer.stateChanged({ host: 'lab-1', from: 'reconnecting', to: 'connected' })
+  observer.poolCounted('lab-1', 'idle', 1)
+  observer.poolTimed('lab-1', 'connect', 40)
+  observer.poolCounted('lab-1', 'waiting', 2)
+  observer.poolCounted('lab-1', 'waiting', -1)
+  observer.poolCounted('lab-1', 'uses', 1)
+  observer.poolCounted('lab-1', 'idle', -1)
+  observer.poolCounted('lab-1', 'active', 1)
+  observer.poolCounted('lab-1', 'failed', 1)
+  for (const durationMs of [0.05, 150]) observer.poolTimed('lab-1', 'acquire', durationMs)
 }
 
 describe('Prometheus text', () => {
@@ -44,6 +53,15 @@ describe('Prometheus text', () => {
     expect(valueOf(samples, 'atp_libvirt_calls_total', agent)).toBe(1)
     expect(valueOf(samples, 'atp_libvirt_call_duration_bucket', { ...agent, le: '30' })).toBe(0)
     expect(valueOf(samples, 'atp_libvirt_call_queued_sum', { ...calls, operation: 'agent-command' })).toBe(60)
+    const pool = { host: 'lab-1' }
+    expect(valueOf(samples, 'atp_pool_connections', { ...pool, state: 'active' })).toBe(1)
+    expect(valueOf(samples, 'atp_pool_connections', pool)).toBe(1)
+    expect(valueOf(samples, 'atp_pool_uses', pool)).toBe(1)
+    expect(valueOf(samples, 'atp_pool_waiting', pool)).toBe(1)
+    expect(valueOf(samples, 'atp_pool_failures_total', pool)).toBe(1)
+    expect(valueOf(samples, 'atp_pool_connect_duration_sum', pool)).toBeCloseTo(0.04)
+    expect(valueOf(samples, 'atp_pool_acquire_duration_count', pool)).toBe(2)
+    expect(valueOf(samples, 'atp_pool_acquire_duration_bucket', { ...pool, le: '0.1' })).toBe(1)
     expect(valueOf(samples, 'target_info', { service_name: 'atp', service_instance_id: '运行"1"' })).toBe(1)
   })
 
@@ -94,6 +112,12 @@ describe('an OpenTelemetry SDK of the author', () => {
       'atp.libvirt.call.duration',
       'atp.libvirt.call.queued',
       'atp.libvirt.calls',
+      'atp.pool.acquire.duration',
+      'atp.pool.connect.duration',
+      'atp.pool.connections',
+      'atp.pool.failures',
+      'atp.pool.uses',
+      'atp.pool.waiting',
     ])
     expect(byName.get('atp.libvirt.call.duration')?.descriptor.unit).toBe('s')
     const calls = byName.get('atp.libvirt.calls')?.dataPoints.map(({ value }) => value)

@@ -23,6 +23,12 @@ class Told implements HostObserver {
   callSettled(link: ObservedLink, call: unknown): void {
     this.events.push(['call', link.host, link.role, call])
   }
+  poolCounted(host: string, what: string, by: number): void {
+    this.events.push(['pool', host, what, by])
+  }
+  poolTimed(host: string, what: string, durationMs: number): void {
+    this.events.push([what, host, durationMs])
+  }
 }
 
 const newAddress = (): RelayAddress => ({
@@ -57,13 +63,17 @@ describe('the relay', () => {
     relay.stateChanged({ host: 'lab-1', from: 'disconnected', to: 'connecting' })
     relay.linkOpened(CONTROL, { durationMs: 12.3456789, reconnect: true })
     relay.callSettled(CONTROL, CALL)
+    relay.poolCounted('lab-1', 'idle', -1)
+    relay.poolTimed('lab-1', 'acquire', 0.0004)
     relay.linkClosed(CONTROL, new Error('lost'))
     relay.stateChanged({ host: 'lab-1', from: 'connecting', to: 'disconnected' })
     await relay.flush()
-    expect(await until(5)).toEqual([
+    expect(await until(7)).toEqual([
       ['state', 'lab-1', 'disconnected', 'connecting'],
       ['opened', 'lab-1', 'control', { durationMs: 12.346, reconnect: true }],
       ['call', 'lab-1', 'control', CALL],
+      ['pool', 'lab-1', 'idle', -1],
+      ['acquire', 'lab-1', 0],
       ['closed', 'lab-1', 'control', true],
       ['state', 'lab-1', 'connecting', 'disconnected'],
     ])
@@ -95,17 +105,25 @@ describe('the relay', () => {
       ['opened', 'lab-1', 'calls', 1, false],
       ['opened', 'lab-1', 'calls', 1, false],
       ['closed', 'lab-1', 'calls', false],
+      ['pool', 'lab-1', 'idle', 1],
+      ['pool', 'lab-1', 'idle', -1],
+      ['pool', 'lab-1', 'active', 1],
+      ['pool', 'lab-1', 'uses', 3],
+      ['pool', 'lab-1', 'failed', 2],
+      ['acquire', 'lab-1', 7],
     ]
     socket.write(relayFrame(JSON.stringify(records)))
     socket.write(relayFrame(JSON.stringify(records)).subarray(0, 20))
-    await until(7)
+    await until(13)
     socket.destroy()
-    expect((await until(10)).slice(7)).toEqual([
+    expect((await until(18)).slice(13)).toEqual([
       ['closed', 'lab-1', 'control', false],
       ['closed', 'lab-1', 'calls', false],
       ['state', 'lab-1', 'connected', 'disconnected'],
+      ['pool', 'lab-1', 'active', -1],
+      ['pool', 'lab-1', 'uses', -3],
     ])
-    expect(told.events).toHaveLength(10)
+    expect(told.events).toHaveLength(18)
   })
 
   it('refuses who does not know the key, and who says what is no record', async () => {
@@ -197,6 +215,8 @@ describe('records', () => {
     fc.tuple(fc.constant('closed' as const), text, role, fc.boolean()),
     fc.tuple(fc.constant('state' as const), text, text, text),
     fc.tuple(fc.constant('call' as const), text, role, text, outcome, ms, ms),
+    fc.tuple(fc.constant('pool' as const), text, fc.constantFrom('idle', 'uses', 'failed'), fc.integer()),
+    fc.tuple(fc.constantFrom('acquire' as const, 'connect' as const), text, ms),
   ) as fc.Arbitrary<RelayRecord>
 
   it('survive the way', () => {
