@@ -8,7 +8,8 @@ import type { DaemonUser } from './daemon-user.ts'
 import { GuestAgent } from './guest-agent.ts'
 import type { LabHost } from './hosts.ts'
 import { withLock } from './lock.ts'
-import { GUEST_PORTS, vmFiles, type VmFiles } from './profile.ts'
+import { freePort } from './platform/domain-description.ts'
+import { newTicket, vmFiles, type VmFiles } from './profile.ts'
 import { cloneXml, writeSaveXml } from './save-file.ts'
 import { prepareVmFolder, type Snapshot } from './snapshot.ts'
 
@@ -41,7 +42,13 @@ export async function startClone(
   let domain: Domain | undefined
   try {
     await prepareVmFolder(files, user)
-    const xml = cloneXml(snapshot.header.xml, { name, uuid, from: snapshot.folder, to: files.folder })
+    const xml = cloneXml(snapshot.header.xml, {
+      name,
+      uuid,
+      from: snapshot.folder,
+      to: files.folder,
+      console: { port: await freePort('127.0.0.1'), ticket: newTicket() },
+    })
     // libvirt restores only under the name in the file: the file speaks of one clone at a time.
     await withLock(`restore ${snapshot.file}`, options, async () => {
       await writeSaveXml(snapshot.file, snapshot.header, withOwner(xml, owner))
@@ -149,12 +156,12 @@ async function channelsReleased(client: LibvirtClient, domain: Domain, options: 
 async function heldChannels(client: LibvirtClient, domain: Domain, options: CallOptions): Promise<string[]> {
   const text = await client.monitorCommand(domain, '{"execute":"query-chardev"}', options)
   const { return: devices } = JSON.parse(text) as { return: { label: string; filename: string }[] }
-  const agentLabel = `charchannel${GUEST_PORTS.indexOf('org.qemu.guest_agent.0')}`
-  return devices
-    .filter(
-      ({ label, filename }) =>
-        label.startsWith('charchannel') && label !== agentLabel && !filename.startsWith('disconnected:'),
-    )
+  const number = (label: string) => Number(label.slice('charchannel'.length))
+  const ports = devices.filter(({ label }) => label.startsWith('charchannel'))
+  // The agent's is the last; those that lead to a SPICE client are no sockets.
+  const agent = Math.max(...ports.map(({ label }) => number(label)))
+  return ports
+    .filter(({ label, filename }) => number(label) !== agent && filename.startsWith('unix:'))
     .map(({ label }) => label)
 }
 

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { configError } from '../framework/core/index.ts'
 import type { GuestImage } from './image/build.ts'
@@ -8,6 +9,8 @@ export interface MachineProfile {
   memoryMiB: number
   /** Input devices in the order libvirt lists them; a keyboard named first is the one authors type on. */
   inputs: readonly { type: 'keyboard' | 'mouse' | 'tablet'; bus: 'ps2' | 'usb' | 'virtio' }[]
+  /** A QXL display, sound, and a SPICE console over TCP with everything that a SPICE client can open. */
+  desktop?: boolean
 }
 
 const PROFILES: readonly MachineProfile[] = [
@@ -38,6 +41,16 @@ const PROFILES: readonly MachineProfile[] = [
       { type: 'tablet', bus: 'usb' },
     ],
   },
+  {
+    name: 'spice',
+    memoryMiB: 160,
+    inputs: [
+      { type: 'keyboard', bus: 'ps2' },
+      { type: 'mouse', bus: 'ps2' },
+      { type: 'tablet', bus: 'virtio' },
+    ],
+    desktop: true,
+  },
 ]
 
 /** `ps2`: a USB keyboard loses keys when typed on fast, because its guest polls it every 8 ms. */
@@ -66,6 +79,21 @@ export const GUEST_PORTS = [
   'org.qemu.guest_agent.0',
 ] as const
 
+/** Ports of a desktop that lead to its SPICE client, between those of every profile and the agent's. */
+const DESKTOP_CHANNELS = [
+  "<channel type='spicevmc'><target type='virtio' name='com.redhat.spice.0'/></channel>",
+  ...['org.spice-space.webdav.0', 'atp.port.0'].map(
+    (name) => `<channel type='spiceport'><source channel='${name}'/><target type='virtio' name='${name}'/></channel>`,
+  ),
+]
+
+const DESKTOP_DEVICES = [
+  "<redirdev bus='usb' type='spicevmc'/>",
+  "<redirdev bus='usb' type='spicevmc'/>",
+  "<smartcard mode='passthrough' type='spicevmc'/>",
+  "<sound model='ac97'/>",
+]
+
 /** Files of one VM on its host. */
 export interface VmFiles {
   folder: string
@@ -89,7 +117,26 @@ const KERNEL_OPTIONS = [
   'mitigations=off',
 ].join(' ')
 
+/** What only a desktop's guest is told. A cursor that blinks would be a picture that never rests. */
+const DESKTOP_OPTIONS = 'atp.modules=desktop vt.global_cursor_default=0'
+
 const LAB_CONSOLE = "<graphics type='spice'><listen type='socket'/></graphics>"
+
+/** How a desktop's console compresses images where the client asks for nothing else: \`off\`, \`lz4\`, \`quic\` … */
+export type ImageCompression = 'auto_glz' | 'auto_lz' | 'quic' | 'glz' | 'lz' | 'lz4' | 'off'
+
+/**
+ * A SPICE console on a TCP port of the loopback that libvirt chooses. Positions go to the tablet, also where the
+ * guest has a SPICE agent.
+ */
+export function desktopConsole(ticket: string, compression: ImageCompression = 'auto_glz'): string {
+  return `<graphics type='spice' autoport='yes' passwd='${xmlText(ticket)}'>
+      <listen type='address' address='127.0.0.1'/>
+      <image compression='${compression}'/>
+      <streaming mode='off'/>
+      <mouse mode='server'/>
+    </graphics>`
+}
 
 /** The libvirt domain of a VM that boots the guest image. */
 export function domainXml(vm: {
@@ -102,12 +149,16 @@ export function domainXml(vm: {
   files: VmFiles
   /** Virtual CPUs. Default 1. */
   cpus?: number
+  /** Password of a desktop's console; clones get one of their own. Default: a new one. */
+  ticket?: string
   /** Elements besides those of every lab VM; consoles among them replace the lab's. */
   more?: { devices?: readonly string[]; graphics?: readonly string[] }
 }): string {
-  const { profile, files, cpus = 1, more: { devices = [], graphics = [LAB_CONSOLE] } = {} } = vm
+  const { profile, files, cpus = 1, ticket = newTicket(), more: { devices = [], graphics } = {} } = vm
+  const { desktop = false } = profile
+  const consoles = graphics ?? [desktop ? desktopConsole(ticket) : LAB_CONSOLE]
   const inputs = profile.inputs.map(({ type, bus }) => `${bus}-${type}`).join(',')
-  const usb = profile.inputs.some((input) => input.bus === 'usb')
+  const usb = desktop || profile.inputs.some((input) => input.bus === 'usb')
   const ports = GUEST_PORTS.map(
     (port, index) => `
     <channel type='unix'>
@@ -115,6 +166,10 @@ export function domainXml(vm: {
       <target type='virtio' name='${port}'/>
     </channel>`,
   )
+  if (desktop) ports.splice(-1, 0, ...DESKTOP_CHANNELS.map((channel) => `\n    ${channel}`))
+  const video = desktop
+    ? "<model type='qxl' ram='65536' vram='16384' vgamem='16384'/>"
+    : "<model type='vga' vram='16384'/>"
   return `<domain type='${vm.domainType}' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
   <name>${xmlText(vm.name)}</name>
   <uuid>${vm.uuid}</uuid>
@@ -124,7 +179,7 @@ export function domainXml(vm: {
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>${xmlText(vm.image.kernel)}</kernel>
     <initrd>${xmlText(vm.image.initrd)}</initrd>
-    <cmdline>${KERNEL_OPTIONS} atp.inputs=${inputs}</cmdline>
+    <cmdline>${[KERNEL_OPTIONS, ...(desktop ? [DESKTOP_OPTIONS] : [])].join(' ')} atp.inputs=${inputs}</cmdline>
   </os>
   <features><acpi/></features>
   <on_poweroff>destroy</on_poweroff>
@@ -140,9 +195,9 @@ export function domainXml(vm: {
     <controller type='virtio-serial' index='0'/>
     <serial type='pty'><log file='${xmlText(files.serialLog)}' append='off'/></serial>${ports.join('')}
     ${profile.inputs.map(({ type, bus }) => `<input type='${type}' bus='${bus}'/>`).join('\n    ')}
-    ${[...graphics, ...devices].join('\n    ')}
-    <audio id='1' type='none'/>
-    <video><model type='vga' vram='16384'/></video>
+    ${[...consoles, ...(desktop ? DESKTOP_DEVICES : []), ...devices].join('\n    ')}
+    <audio id='1' type='${desktop ? 'spice' : 'none'}'/>
+    <video>${video}</video>
     <memballoon model='none'/>
   </devices>
   <qemu:commandline>
@@ -151,6 +206,11 @@ export function domainXml(vm: {
   </qemu:commandline>
 </domain>
 `
+}
+
+/** A password nobody can guess. */
+export function newTicket(): string {
+  return randomBytes(16).toString('hex')
 }
 
 /** Text for element contents and attribute values. */

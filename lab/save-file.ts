@@ -65,12 +65,19 @@ export async function writeSaveXml(path: string, header: SaveHeader, xml: string
 }
 
 /**
- * The XML of a clone: another name and UUID, and every path below the template's folder moved to the clone's.
+ * The XML of a clone: another name and UUID, and every path below the template's folder moved to the clone's. A
+ * console with a password gets the port and password of `console`.
  * Everything else, device addresses above all, must stay what QEMU's stream was written for.
  */
 export function cloneXml(
   xml: string,
-  { name, uuid, from, to }: { name: string; uuid: string; from: string; to: string },
+  {
+    name,
+    uuid,
+    from,
+    to,
+    console,
+  }: { name: string; uuid: string; from: string; to: string; console?: { port: number; ticket: string } },
 ): string {
   const document = new DOMParser({ onError: onWarningStopParsing }).parseFromString(xml, 'text/xml')
   const root = document.documentElement
@@ -81,6 +88,11 @@ export function cloneXml(
   for (const element of document.getElementsByTagName('*')) {
     for (const attribute of element.attributes) {
       attribute.value = attribute.value.replaceAll(`${from}/`, `${to}/`)
+    }
+    if (console && element.nodeName === 'graphics' && element.hasAttribute('passwd')) {
+      element.setAttribute('autoport', 'no')
+      element.setAttribute('port', String(console.port))
+      element.setAttribute('passwd', console.ticket)
     }
   }
   return new XMLSerializer().serializeToString(document)

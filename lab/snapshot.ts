@@ -46,7 +46,7 @@ export interface SnapshotOptions extends CallOptions {
 export function snapshotName(source: SnapshotSource): string {
   const { profile, image, domainType, versions } = source
   // The template's domain stands for whatever the domain's description says.
-  const template = templateXml(source, { name: '', uuid: '', files: vmFiles('', '') })
+  const template = templateXml(source, { name: '', uuid: '', files: vmFiles('', ''), ticket: '' })
   const text = JSON.stringify([profile, image.id, domainType, versions, template])
   return `${profile.name}-${createHash('sha256').update(text).digest('hex').slice(0, 12)}`
 }
@@ -200,7 +200,7 @@ export async function prepareVmFolder(files: VmFiles, user: DaemonUser): Promise
 
 function templateXml(
   { profile, image, domainType }: SnapshotSource,
-  vm: { name: string; uuid: string; files: VmFiles },
+  vm: { name: string; uuid: string; files: VmFiles; ticket?: string },
 ): string {
   return domainXml({ ...vm, profile, image, domainType })
 }

@@ -20,6 +20,31 @@ export const GUEST_MODULES = [
   'virtio_input',
 ] as const
 
+/** What a desktop needs besides, in the order in which it can be loaded: QXL, AC97 sound, USB storage. */
+export const DESKTOP_MODULES = [
+  'drm',
+  'ttm',
+  'drm_kms_helper',
+  'drm_ttm_helper',
+  'qxl',
+  'soundcore',
+  'snd',
+  'snd-timer',
+  'snd-pcm',
+  'ac97_bus',
+  'snd-ac97-codec',
+  'snd-intel8x0',
+  'scsi_common',
+  'scsi_mod',
+  'crct10dif_common',
+  'crc-t10dif',
+  'crc64',
+  'crc64-rocksoft',
+  't10-pi',
+  'sd_mod',
+  'usb-storage',
+] as const
+
 /** Where the guest links its input devices: `/dev/input/atp/ps2-keyboard`, `virtio-tablet`, … */
 const GUEST_INPUT_LINKS = '/dev/input/atp'
 /** Exists once all devices of the profile are there and linked. */
@@ -44,7 +69,13 @@ mkdir -p /run/lock
 echo 0 > /proc/sys/kernel/ctrl-alt-del
 echo 0 > /proc/sys/kernel/sysrq
 hostname atp-guest
-while read module; do insmod /lib/modules/$module.ko; done < /etc/modules
+lists=/etc/modules
+for word in $(cat /proc/cmdline); do
+  case $word in atp.modules=*) lists="$lists /etc/modules.\${word#atp.modules=}" ;; esac
+done
+for module in $(cat $lists); do insmod /lib/modules/$module.ko; done
+# They are in memory twice now.
+rm -r /lib/modules
 # The agent's port comes last in the machine's description, so when it has its name all have.
 until grep -qsx org.qemu.guest_agent.0 /sys/class/virtio-ports/*/name; do usleep 5000; done
 for port in /sys/class/virtio-ports/*; do
@@ -111,6 +142,7 @@ export const GUEST_FILES: readonly { path: string; mode: number; text: string }[
   { path: 'etc/boot', mode: 0o755, text: BOOT },
   { path: 'etc/settle', mode: 0o755, text: SETTLE },
   { path: 'etc/modules', mode: 0o644, text: `${GUEST_MODULES.join('\n')}\n` },
+  { path: 'etc/modules.desktop', mode: 0o644, text: `${DESKTOP_MODULES.join('\n')}\n` },
   { path: 'etc/hosts', mode: 0o644, text: '127.0.0.1 localhost\n' },
   { path: 'etc/machine-id', mode: 0o644, text: 'uninitialized\n' },
   { path: 'etc/os-release', mode: 0o644, text: OS_RELEASE },

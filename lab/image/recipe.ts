@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { GUEST_FILES, GUEST_MODULES } from './guest-files.ts'
+import { DESKTOP_MODULES, GUEST_FILES, GUEST_MODULES } from './guest-files.ts'
 
 /** What the guest takes from one Debian package. */
 export interface PackageUse {
@@ -18,7 +18,10 @@ export const GUEST_PACKAGES: readonly PackageUse[] = [
     // The cloud kernel is smaller but has no USB HID, DRM or sound.
     name: 'linux-image-*',
     via: 'linux-image-amd64',
-    members: ['./boot/vmlinuz-*', ...GUEST_MODULES.map((module) => `./lib/modules/*/${module}.ko`)],
+    members: [
+      './boot/vmlinuz-*',
+      ...[...GUEST_MODULES, ...DESKTOP_MODULES].map((module) => `./lib/modules/*/${module}.ko`),
+    ],
   },
   { name: 'busybox-static', members: ['./bin/busybox'] },
   { name: 'qemu-guest-agent', members: ['./usr/sbin/qemu-ga'] },
@@ -27,6 +30,13 @@ export const GUEST_PACKAGES: readonly PackageUse[] = [
   { name: 'libpcre2-8-0', members: [`${LIB}/libpcre2-8.so.*`] },
   { name: 'libnuma1', members: [`${LIB}/libnuma.so.*`] },
   { name: 'libudev1', members: [`${LIB}/libudev.so.*`] },
+  // Sound: aplay, arecord (the same program) and amixer.
+  { name: 'alsa-utils', members: ['./usr/bin/aplay', './usr/bin/arecord', './usr/bin/amixer'] },
+  { name: 'libasound2', members: [`${LIB}/libasound.so.*`] },
+  {
+    name: 'libasound2-data',
+    members: ['alsa.conf', 'ctl/*', 'pcm/*', 'cards/aliases.conf', 'cards/ICH.conf'].map((file) => `./usr/share/alsa/${file}`),
+  },
   { name: 'liburing2', members: [`${LIB}/liburing.so.*`] },
 ]
 

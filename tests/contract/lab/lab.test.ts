@@ -115,6 +115,18 @@ describe('clones', () => {
     ])
   })
 
+  it('of profile spice are desktops: display, sound, USB, and ports to a SPICE client', async () => {
+    const vm = await makeVm('vm-001', { profile: 'spice' })
+    expect(await shell(vm, 'cat /sys/class/graphics/fb0/name')).toBe('qxldrmfb')
+    expect(await shell(vm, 'aplay -l')).toContain('Intel ICH')
+    expect(await shell(vm, 'ls /sys/bus/usb/drivers')).toContain('usb-storage')
+    expect((await shell(vm, 'ls /dev/virtio-ports')).split('\n')).toEqual(
+      expect.arrayContaining(['atp.port.0', 'com.redhat.spice.0', 'org.spice-space.webdav.0']),
+    )
+    const console = /<graphics type='spice' port='\d+' autoport='no' listen='127\.0\.0\.1'/
+    expect(await client.getXml(vm)).toMatch(console)
+  })
+
   it('tell whose they are, and are gone with their files once destroyed', async () => {
     const vm = await makeVm('vm-003')
     const found = async () => (await provider.list()).filter(({ uuid }) => uuid === vm.uuid)

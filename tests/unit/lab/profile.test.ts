@@ -18,9 +18,20 @@ describe('machine profiles', () => {
     const xml = parseDomainXml(describeVm(name))
     expect(xml).toMatchObject({ name: 'vm-001', uuid: 'e496b897-3b5e-41fb-a93d-023cf4d55a14', type: 'qemu' })
     expect(xml.inputs).toEqual(profileOf(name).inputs)
-    expect(xml.channels.map((channel) => channel.name)).toEqual([...GUEST_PORTS])
-    expect(xml.channels.map((channel) => channel.sourcePath)).toEqual(
+    const ports = xml.channels.filter((channel) => channel.type === 'unix')
+    expect(ports.map((channel) => channel.name)).toEqual([...GUEST_PORTS])
+    expect(ports.map((channel) => channel.sourcePath)).toEqual(
       GUEST_PORTS.map((_, index) => `/h'1/v/vm-001/${index}`),
+    )
+    expect(xml.channels.at(-1)?.name).toBe('org.qemu.guest_agent.0')
+  })
+
+  it('has a desktop whose console asks for a password of its own', () => {
+    const passwords = [1, 2].map(() => /passwd='([^']+)'/.exec(describeVm('spice'))?.[1])
+    expect(passwords[0]).toMatch(/^[0-9a-f]{32}$/)
+    expect(passwords[0]).not.toBe(passwords[1])
+    expect(parseDomainXml(describeVm('spice')).channels.map((channel) => channel.name)).toEqual(
+      expect.arrayContaining(['com.redhat.spice.0', 'org.spice-space.webdav.0', 'atp.port.0']),
     )
   })
 

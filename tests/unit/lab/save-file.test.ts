@@ -76,16 +76,24 @@ describe('XML of a clone', () => {
     <disk><source file='/h/1/v/template-ps2/state.qcow2'/></disk>
     <serial><log file='/h/1/v/template-ps2/serial.log'/></serial>
     <channel><source path='/h/1/v/template-ps2-other/0'/></channel>
+    <graphics type='spice' port='-1' autoport='yes' passwd='of the template'/>
+    <graphics type='spice' socket='/h/1/v/template-ps2/console'/>
     <address bus='0x00' slot='0x05'/>
   </devices>
 </domain>`
   const uuid = '00000000-0000-0000-0000-000000000002'
-  const xml = cloneXml(template, { name: 'vm-001', uuid, from: '/h/1/v/template-ps2', to: '/h/2/v/vm-001' })
+  const console = { port: 40001, ticket: 'of the clone' }
+  const xml = cloneXml(template, { name: 'vm-001', uuid, from: '/h/1/v/template-ps2', to: '/h/2/v/vm-001', console })
 
   it('has the name and UUID of the clone', () => {
     expect(xml).toContain('<name>vm-001</name>')
     expect(xml).toContain(`<uuid>${uuid}</uuid>`)
     expect(xml).toContain('<name>kept</name>')
+  })
+
+  it('has a port and a password of its own where the console has them', () => {
+    expect(xml).toContain('<graphics type="spice" port="40001" autoport="no" passwd="of the clone"/>')
+    expect(xml).toContain('<graphics type="spice" socket="/h/2/v/vm-001/console"/>')
   })
 
   it('has its files in the clone’s folder and everything else as it was', () => {
