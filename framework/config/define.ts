@@ -110,6 +110,7 @@ export interface VdiAssumptionSettings {
   endUserSuccessStatuses?: number[]
   endUserLogin?: 'login' | 'userlogin2'
   endUserField?: 'both' | 'username' | 'sAMAccountName'
+  endUserLogout?: 'logout' | 'expiry'
   userPasswordForm?: 'md5' | 'clear'
   arrayQuery?: 'repeat' | 'comma' | 'pipe'
   pageRows?: number

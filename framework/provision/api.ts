@@ -74,6 +74,19 @@ export interface PoolRemoval extends CallOptions {
   timeoutMs?: number
 }
 
+/** A single VM to destroy. */
+export interface VmRemoval extends CallOptions {
+  client: VdiClient
+  /** By name, or by the platform's id. */
+  vm: { name: string } | { id: string }
+  /** With it, the hypervisors are asked whether the VM is gone from them, too. */
+  locator?: VmLocator
+  /** The platform may be about to make the VM: none is believed only after some seconds. Default false. */
+  mayAppear?: boolean
+  /** Milliseconds until it has to be gone. Default 60000. */
+  timeoutMs?: number
+}
+
 /** A pool whose VMs run and were found. */
 export interface ProvisionedPool {
   id: string
@@ -96,15 +109,19 @@ export interface ConnectedPool extends Omit<ProvisionedPool, 'vms'> {
   destroy(options?: CallOptions): Promise<void>
 }
 
-/** What a last will needs to destroy a pool for a process that is gone. Holds the password: keep it in memory only. */
-export interface CleanUpData {
+/** What was made on a platform, by its name. */
+export type MadeOnPlatform = { poolName: string } | { vmName: string }
+
+/**
+ * What a last will needs to destroy what a process that is gone has made. Holds the password: keep it in memory only.
+ */
+export type CleanUpData = MadeOnPlatform & {
   url: string
   username: string
   password: string
   tls?: { ca?: string; verify?: boolean }
   /** Plain JSON: null is undefined. */
   assumptions?: Record<string, unknown>
-  poolName: string
 }
 
 /** Something that the platform and its hypervisors say differently. */

@@ -1,15 +1,12 @@
-import { type CallOptions, isAtpError, pollUntil, remoteError, sleep, timeoutError } from '../core/index.ts'
-import { type DesktopPoolVO, type DomainVO, type VdiClient, VM_STATUS } from '../vdi/index.ts'
+import { type CallOptions, isAtpError, pollUntil } from '../core/index.ts'
+import type { DesktopPoolVO, DomainVO, VdiClient } from '../vdi/index.ts'
 import type { PoolRemoval } from './api.ts'
 import { timeLeft } from './time-left.ts'
+import { powerOff, seeGone, untilGone } from './until-gone.ts'
 
 const TIMEOUT_MS = 60_000
-/** How long a platform may take to show a pool that it has accepted. */
+/** How long a platform may take to show what it has accepted. */
 const APPEAR_MS = 5000
-/** Refusals in a row that are believed: VMs under way heal by themselves, rights do not. */
-const REFUSALS = 5
-const FIRST_PAUSE_MS = 100
-const LONGEST_PAUSE_MS = 2000
 
 /**
  * Destroys a pool with its VMs, whatever they do, and sees that they are gone. Does nothing where there is no such
@@ -23,44 +20,43 @@ export async function destroyPool(removal: PoolRemoval): Promise<boolean> {
   const { client, locator, signal, timeoutMs = TIMEOUT_MS } = removal
   const left = timeLeft(timeoutMs, signal)
   const seen = new Map<string, DomainVO>()
-  let pool = await firstLook(removal, left)
-  if (!pool) return false
-  const { id, name } = pool
-  let refusals = 0
-  let last: unknown
-  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-    try {
-      pool = await find(client, { id }, left())
-      const vms = await vmsOf(client, id, pool !== undefined, seen, left())
-      if (!pool && vms.length === 0) break
-      await removeOnce(client, pool, vms, left)
-      refusals = 0
-    } catch (error) {
-      if (signal?.aborted || !mayHeal(error) || (!isRetryable(error) && ++refusals === REFUSALS)) throw error
-      last = error
-    }
-    if (left().timeoutMs <= pauseMs) {
-      throw timeoutError('ATP_PROVISION_TIMEOUT', `desk pool ${name} was not gone within ${timeoutMs} ms`, {
-        context: { pool: id, name, timeoutMs },
-        cause: last,
-      })
-    }
-    await sleep(pauseMs, signal)
-  }
-  if (locator) await seeGone(name, (bounds) => locator.remaining([...seen.values()], bounds), left())
+  const first = await whenThere(removal.mayAppear, left, (options) => find(client, removal.pool, options))
+  if (!first) return false
+  const { id, name } = first
+  const what = `desk pool ${name}`
+  let vms: DomainVO[] = []
+  await untilGone({
+    what,
+    context: { pool: id, name },
+    left,
+    timeoutMs,
+    signal,
+    busy: () => vms.some(({ status }) => client.assumptions.busyStatuses.includes(status)),
+    async round() {
+      const pool = await find(client, { id }, left())
+      vms = await vmsOf(client, id, pool !== undefined, seen, left())
+      if (!pool && vms.length === 0) return true
+      await powerOff(client, vms, left)
+      if (pool) await client.deskPools.delete(id, left())
+      else await client.domains.delete(idsOf(vms), left())
+      return false
+    },
+  })
+  if (locator) await seeGone(what, (bounds) => locator.remaining([...seen.values()], bounds), left())
   return true
 }
 
-/** The pool now, or when it has appeared. */
-async function firstLook(
-  { client, pool, mayAppear }: PoolRemoval,
-  left: () => CallOptions,
-): Promise<DesktopPoolVO | undefined> {
-  const now = await find(client, pool, left())
+/** What `look` finds now or, where it may still appear, some seconds later. */
+export async function whenThere<T>(
+  mayAppear: boolean | undefined,
+  left: ReturnType<typeof timeLeft>,
+  look: (options: CallOptions) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  const now = await look(left())
   if (now || !mayAppear) return now
-  const bounds = { ...left(), timeoutMs: Math.min(APPEAR_MS, left().timeoutMs as number) }
+  const bounds = { ...left(), timeoutMs: Math.min(APPEAR_MS, left().timeoutMs) }
   try {
-    return await pollUntil('a desk pool to appear', bounds, (signal) => find(client, pool, { signal }))
+    return await pollUntil('what was asked for to appear', bounds, (signal) => look({ signal }))
   } catch (error) {
     if (isAtpError(error, 'ATP_TIMEOUT') && error.cause === undefined) return undefined
     throw error
@@ -91,54 +87,6 @@ async function vmsOf(
   return vms
 }
 
-async function removeOnce(
-  client: VdiClient,
-  pool: DesktopPoolVO | undefined,
-  vms: readonly DomainVO[],
-  left: () => CallOptions,
-): Promise<void> {
-  const on = vms.filter(({ status }) => status !== VM_STATUS.off).map(({ id }) => id)
-  if (on.length > 0) {
-    const { events } = await client.domains.close(on, { ...left(), force: true })
-    await client.domains.waitForStatus(on, 'off', { ...left(), events })
-  }
-  if (pool) await client.deskPools.delete(pool.id, left())
-  else if (vms.length > 0)
-    await client.domains.delete(
-      vms.map(({ id }) => id),
-      left(),
-    )
-}
-
-async function seeGone(
-  name: string,
-  remaining: (options: CallOptions) => Promise<string[]>,
-  bounds: CallOptions,
-): Promise<void> {
-  let domains: string[] = []
-  try {
-    await pollUntil(`the VMs of desk pool ${name} to be gone`, bounds, async (signal) => {
-      domains = await remaining({ signal })
-      return domains.length === 0 || undefined
-    })
-  } catch (error) {
-    if (!isAtpError(error, 'ATP_TIMEOUT') || domains.length === 0) throw error
-    throw remoteError(
-      'ATP_PROVISION_LEFT',
-      `the platform deleted desk pool ${name}, but its hypervisors still have ${domains.join(', ')}`,
-      { context: { name, domains }, cause: error, remedy: 'remove them with "virsh destroy" and "virsh undefine"' },
-    )
-  }
-}
-
-/** A VM in the middle of something, or a lost connection. */
-function mayHeal(error: unknown): boolean {
-  if (isRetryable(error)) return true
-  if (!isAtpError(error)) return false
-  if (error.code === 'ATP_VDI_REFUSED') return error.context['operation'] !== 'session.login'
-  return error.code === 'ATP_VDI_STATE' || error.code === 'ATP_VDI_PARTIAL'
-}
-
-function isRetryable(error: unknown): boolean {
-  return isAtpError(error) && error.retryable
+function idsOf(vms: readonly DomainVO[]): string[] {
+  return vms.map(({ id }) => id)
 }

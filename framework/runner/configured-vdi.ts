@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { ResolvedHost, ResolvedVdi } from '../config/index.ts'
 import { readSecret } from '../config/secrets.ts'
 import { configError, messageOf } from '../core/index.ts'
-import type { CleanUpData, ConfiguredHost } from '../provision/api.ts'
+import type { CleanUpData, ConfiguredHost, MadeOnPlatform } from '../provision/api.ts'
 import type { VdiAssumptions, VdiClientOptions } from '../vdi/index.ts'
 import { hostSettingsOf, uriOf } from './configured-hosts.ts'
 
@@ -37,8 +37,8 @@ export function vdiOptionsOf(vdi: ResolvedVdi): VdiClientOptions {
   }
 }
 
-/** What a last will needs to destroy a pool of the platform. @throws as {@link vdiOptionsOf} */
-export function cleanUpDataOf(vdi: ResolvedVdi, poolName: string): CleanUpData {
+/** What a last will needs to destroy what was made on the platform. @throws as {@link vdiOptionsOf} */
+export function cleanUpDataOf(vdi: ResolvedVdi, made: MadeOnPlatform): CleanUpData {
   const { baseUrl, username, password, tls } = vdiOptionsOf(vdi)
   return {
     url: baseUrl,
@@ -46,7 +46,7 @@ export function cleanUpDataOf(vdi: ResolvedVdi, poolName: string): CleanUpData {
     password: password.reveal(),
     tls: tls as CleanUpData['tls'],
     assumptions: { ...vdi.assumptions },
-    poolName,
+    ...made,
   }
 }
 

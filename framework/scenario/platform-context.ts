@@ -16,6 +16,8 @@ export interface PlatformContext {
   vms(): Promise<PlatformVm[]>
   /** All VMs of a pool become the current set. @throws `ATP_SCENARIO_NO_TARGET` for none. */
   useVmsOf(pool: PlatformPool): Promise<PlatformVm[]>
+  /** A single VM becomes the current set; it is of no current pool. */
+  useVm(vm: PlatformVm): void
   /** Makes a pool the current one. */
   use(pool: PlatformPool): void
   /** The pool is gone: it is the current one no longer. */
@@ -66,6 +68,10 @@ export function platformContext(
       )
     },
     useVmsOf: async (pool) => useVms(await platform().poolVms(pool.id, call), `desk pool ${pool.name}`),
+    useVm(vm) {
+      targets.pool = undefined
+      targets.become([vm.id])
+    },
     use: (pool) => void (targets.pool = pool.id),
     forget: (pool) => {
       if (targets.pool === pool.id) targets.pool = undefined

@@ -42,6 +42,14 @@ export type FreezeType = 'each_boot' | 'daily' | 'weekly' | 'monthly'
 export interface VdiService {
   /** Makes a pool and waits for its VMs. It is removed at the end of the test, also when the run is killed. */
   createPool(pool: { name: string; count: number; template?: string }, call: CallOptions): Promise<PlatformPool>
+  /**
+   * Makes a VM, off: a linked clone of a template, or an empty machine. It is removed at the end of the test, also when
+   * the run is killed.
+   */
+  createVm(
+    vm: { name: string; template?: string; cpu?: number; memoryMb?: number },
+    call: CallOptions,
+  ): Promise<PlatformVm>
   /** By id, then by name. @throws for none, and for several of one name. */
   pool(idOrName: string, call: CallOptions): Promise<PlatformPool>
   /** In the order of their names. */
@@ -60,12 +68,14 @@ export interface VdiService {
   removeDisk(vmId: string, disk: string, call: CallOptions): Promise<void>
   /** Snapshots of one VM by name. */
   snapshot(verb: SnapshotVerb, vmId: string, name: string, call: CallOptions): Promise<void>
-  /** Logs an end user in; resolves to what the user sees. */
+  /** Logs an end user in; resolves to what the user sees. The session ends with the test at the latest. */
   userLogin(
     user: string,
     password: Secret,
     call: CallOptions,
   ): Promise<{ user: string; vms: { id: string; name: string }[] }>
+  /** Ends the newest session of a user, without a name the newest of all. @throws where there is none */
+  userLogout(user: string | undefined, call: CallOptions): Promise<{ user: string; ended: boolean }>
   /** VMs bound to a user, in the order of their names. */
   userVms(user: string, call: CallOptions): Promise<PlatformVm[]>
   /** By id, name or address. */

@@ -15,6 +15,11 @@ export interface VdiAssumptions {
   endUserLogin: 'login' | 'userlogin2'
   /** The field with the end user's account name at login. Default `'both'`. */
   endUserField: 'both' | 'username' | 'sAMAccountName'
+  /**
+   * How sessions of end users end: by the administrators' logout with the user's token, or by expiry only. Default
+   * `'logout'`.
+   */
+  endUserLogout: 'logout' | 'expiry'
   /** How users' passwords are sent when users are made or changed. Default `'md5'`, as at login. */
   userPasswordForm: 'md5' | 'clear'
   /** How several values of one query parameter are written. Default `'repeat'`. */
@@ -51,6 +56,7 @@ export const DEFAULT_ASSUMPTIONS: Readonly<VdiAssumptions> = {
   endUserSuccessStatuses: [0, 200],
   endUserLogin: 'login',
   endUserField: 'both',
+  endUserLogout: 'logout',
   userPasswordForm: 'md5',
   arrayQuery: 'repeat',
   pageRows: 100,

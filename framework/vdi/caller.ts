@@ -1,13 +1,19 @@
-import type { CallOptions } from '../core/index.ts'
+import type { CallOptions, Secret } from '../core/index.ts'
 import type { VdiAssumptions } from './assumptions.ts'
 import type { Input, Operation } from './operation.ts'
 
-/** How fast a wait asks: the pause grows by half each time. */
+/** How fast a wait asks: pauses grow, by half where every VM is asked for, by a twentieth where all are at once. */
 export interface Pace {
   /** Milliseconds before the second question. */
   firstMs: number
   /** Longest pause in milliseconds. */
   longestMs: number
+}
+
+/** Bounds of one call, and whose it is. */
+export interface CallerOptions extends CallOptions {
+  /** Token of an end user, instead of the client's own. A call with one that has expired fails. */
+  token?: Secret
 }
 
 /** What the APIs of the client are made of: one checked call, and what is assumed about the platform. */
@@ -27,6 +33,6 @@ export interface Caller {
   call<Path extends string, Query, Body, Answer>(
     operation: Operation<Path, Query, Body, Answer>,
     input: Input<Path, Query, Body>,
-    options?: CallOptions,
+    options?: CallerOptions,
   ): Promise<Answer>
 }

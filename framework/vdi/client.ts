@@ -18,7 +18,7 @@ import { UsbPoolsApi } from './apis/usb-pools.ts'
 import { UsersApi } from './apis/users.ts'
 import { DEFAULT_ASSUMPTIONS, type VdiAssumptions } from './assumptions.ts'
 import { CallLimit } from './call-limit.ts'
-import type { Caller, Pace } from './caller.ts'
+import type { Caller, CallerOptions, Pace } from './caller.ts'
 import { check, type Validation } from './check.ts'
 import { VdiConnection, type VdiTls, type WireRequest } from './connection.ts'
 import { codeOf, messageIn, unwrap, type WireAnswer } from './envelope.ts'
@@ -176,7 +176,7 @@ export class VdiClient {
   async call<Path extends string, Query, Body, Answer>(
     operation: Operation<Path, Query, Body, Answer>,
     input: Input<Path, Query, Body>,
-    options?: CallOptions,
+    options?: CallerOptions,
   ): Promise<Answer> {
     if (this.#closing.signal.aborted) throw closedError(operation.name)
     const { path: parameters, query, body } = input as { path?: Record<string, string>; query?: object; body?: object }
@@ -189,7 +189,9 @@ export class VdiClient {
     }
     const place = this.#place(operation, path)
     try {
-      const answer = await this.#bounded(operation, options, (limit) => this.#inSession(place, request, limit))
+      const answer = await this.#bounded(operation, options, (limit) =>
+        this.#inSession(place, request, options?.token, limit),
+      )
       return this.#read(place, answer) as Answer
     } catch (error) {
       // Below here are more frames of ours than a stack holds; it is to name the line of the spec.
@@ -206,8 +208,13 @@ export class VdiClient {
     return { operation, url: this.#connection.baseUrl + path }
   }
 
-  async #inSession(place: CallPlace, request: WireRequest, limit: CallLimit): Promise<WireAnswer> {
-    if (!place.operation.session) return this.#deliver(place, request, undefined, limit)
+  async #inSession(
+    place: CallPlace,
+    request: WireRequest,
+    other: Secret | undefined,
+    limit: CallLimit,
+  ): Promise<WireAnswer> {
+    if (!place.operation.session || other) return this.#deliver(place, request, other?.reveal(), limit)
     const token = await this.#session.token()
     const answer = await this.#deliver(place, request, token, limit)
     if (!this.#expired(place, answer)) return answer

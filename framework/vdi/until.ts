@@ -3,8 +3,10 @@ import type { Caller, Pace } from './caller.ts'
 import { closedError } from './errors.ts'
 
 /** A platform that clones disks takes seconds to minutes, and has other clients. */
-export const DEFAULT_PACE: Readonly<Pace> = { firstMs: 500, longestMs: 5000 }
+export const DEFAULT_PACE: Readonly<Pace> = { firstMs: 100, longestMs: 5000 }
 const GROWTH = 1.5
+/** Where a round is a call or two: an answer is noticed a twentieth later than it came. */
+export const STEADY_GROWTH = 1.05
 
 /** Bounds and pace of a wait. */
 export interface WaitOptions extends CallOptions {
@@ -18,6 +20,7 @@ export interface WaitOptions extends CallOptions {
  *
  * @param what what is waited for, for errors: `VM a to be running`
  * @param state what was seen last, for the error of the deadline
+ * @param growth how many times longer each pause is than the one before
  * @throws `ATP_VDI_TIMEOUT` whose cause is the last failure, `ATP_VDI_CLOSED`, `ATP_INTERRUPTED`, what `round` throws
  */
 export async function until<T>(
@@ -26,13 +29,14 @@ export async function until<T>(
   { signal, timeoutMs, ...options }: WaitOptions,
   state: () => string,
   round: (signal: AbortSignal) => Promise<T | undefined>,
+  growth = GROWTH,
 ): Promise<T> {
   const { firstMs, longestMs } = { ...pace, ...options.pace }
   const bounds = { signal: signal ? AbortSignal.any([signal, ended]) : ended, timeoutMs }
   let failure: unknown
   try {
     return await withDeadline(`waiting for ${what}`, bounds, async (stop) => {
-      for (let pauseMs = firstMs; ; pauseMs = Math.min(pauseMs * GROWTH, longestMs)) {
+      for (let pauseMs = firstMs; ; pauseMs = Math.min(pauseMs * growth, longestMs)) {
         try {
           const answer = await round(stop)
           failure = undefined

@@ -4,7 +4,7 @@ import { EventWatch } from './event-watch.ts'
 import { deskPools, type DesktopPoolVO } from './operations/desk-pools.ts'
 import type { DomainVO } from './operations/domains.ts'
 import { POOL_STATUS, vmStatusText } from './statuses.ts'
-import { until, type WaitOptions } from './until.ts'
+import { STEADY_GROWTH, until, type WaitOptions } from './until.ts'
 
 const PER_DESKTOP_MS = 60_000
 /** Rounds in which a pool may be short although its event is over: the two need not be written at once. */
@@ -68,7 +68,7 @@ export async function waitForPool(
     pool
       ? `it has ${desktops.length}: ${desktops.map((vm) => `${vm.name} ${vmStatusText(vm.status, caller.assumptions)}`).join(', ')}`
       : 'there is no such pool'
-  return until(caller, what, { ...bounds, timeoutMs }, seen, round)
+  return until(caller, what, { ...bounds, timeoutMs }, seen, round, STEADY_GROWTH)
 }
 
 /**

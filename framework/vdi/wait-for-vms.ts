@@ -1,14 +1,52 @@
 import { configError, remoteError } from '../core/index.ts'
 import type { Caller } from './caller.ts'
 import { EventWatch } from './event-watch.ts'
+import { deskPools } from './operations/desk-pools.ts'
 import { domains, type DomainVO } from './operations/domains.ts'
 import type { VmFailure } from './outcome.ts'
 import { type VmState, vmStatus, vmStatusText } from './statuses.ts'
-import { until, type WaitOptions } from './until.ts'
+import { STEADY_GROWTH, until, type WaitOptions } from './until.ts'
 
 const TIMEOUT_MS = 120_000
 /** Rounds in which a VM may have left busy for another status before its event tells why. */
 const UNTOLD_ROUNDS = 3
+/** How often events are asked for while all VMs of a pool are busy: each event is a call of its own. */
+const EVENTS_EVERY_MS = 2000
+
+/** Waits until something holds for all VMs: see `DomainsApi.waitUntil`. */
+export async function waitUntil(
+  caller: Caller,
+  ids: readonly string[],
+  how: string,
+  holds: (vm: DomainVO) => boolean,
+  { timeoutMs = TIMEOUT_MS, ...bounds }: WaitOptions = {},
+): Promise<DomainVO[]> {
+  if (ids.length === 0) throw configError('ATP_VDI_REQUEST', 'a wait for no VM')
+  let others: DomainVO[] = []
+  const what = `VM${ids.length === 1 ? '' : 's'} ${ids.join(', ')} to be ${how}`
+  const seen = () =>
+    `not so ${others.length === 1 ? 'is' : 'are'} ${others.map(({ name }) => name).join(', ') || 'all'}`
+  return until(caller, what, { ...bounds, timeoutMs }, seen, async (signal) => {
+    const vms = await Promise.all(ids.map((id) => caller.call(domains.get, { path: { id } }, { signal })))
+    others = vms.filter((vm) => !holds(vm))
+    return others.length === 0 ? vms : undefined
+  })
+}
+
+/** Waits until none of the VMs is listed: see `DomainsApi.waitUntilGone`. */
+export async function waitUntilGone(
+  caller: Caller,
+  ids: readonly string[],
+  list: (signal: AbortSignal) => Promise<DomainVO[]>,
+  { timeoutMs = TIMEOUT_MS, ...bounds }: WaitOptions = {},
+): Promise<void> {
+  let left: DomainVO[] = []
+  const seen = () => `${left.map(({ name }) => name).join(', ') || 'nobody knows what'} is left`
+  await until(caller, `VMs ${ids.join(', ')} to be gone`, { ...bounds, timeoutMs }, seen, async (signal) => {
+    left = (await list(signal)).filter(({ id }) => ids.includes(id))
+    return left.length === 0 || undefined
+  })
+}
 
 /** How to wait for VMs. */
 export interface WaitForStatusOptions extends WaitOptions {
@@ -21,6 +59,8 @@ export interface WaitForStatusOptions extends WaitOptions {
    * begin in, such as a reboot. Default false.
    */
   afterChange?: boolean
+  /** Desk pool that all the VMs are of: one call then asks for all of them. */
+  poolId?: string
 }
 
 /**
@@ -34,7 +74,7 @@ export async function waitForStatus(
   caller: Caller,
   ids: readonly string[],
   state: VmState | number,
-  { events = [], afterChange = false, timeoutMs = TIMEOUT_MS, ...bounds }: WaitForStatusOptions = {},
+  { events = [], afterChange = false, poolId, timeoutMs = TIMEOUT_MS, ...bounds }: WaitForStatusOptions = {},
 ): Promise<DomainVO[]> {
   // An empty pool is not one whose desktops all run.
   if (ids.length === 0) throw configError('ATP_VDI_REQUEST', 'a wait for the status of no VM')
@@ -66,10 +106,18 @@ export async function waitForStatus(
   }
   const failure = (domainId: string, reason: string): VmFailure => ({ domainId, domainName: nameOf(domainId), reason })
 
+  let eventsAtMs = performance.now()
   const round = async (signal: AbortSignal): Promise<true | undefined> => {
-    await watch.refresh({ signal })
+    const allBusy = [...pending].every((id) => assumptions.busyStatuses.includes(last.get(id)?.status as number))
+    if (poolId === undefined || !allBusy || performance.now() - eventsAtMs >= EVENTS_EVERY_MS) {
+      await watch.refresh({ signal })
+      eventsAtMs = performance.now()
+    }
+    const read = poolId === undefined ? [] : await caller.call(deskPools.domains, { path: { id: poolId } }, { signal })
+    for (const vm of read) last.set(vm.id, vm)
+    const unread = [...pending].filter((id) => !read.some((vm) => vm.id === id))
     await Promise.all(
-      [...pending].map(async (id) => void last.set(id, await caller.call(domains.get, { path: { id } }, { signal }))),
+      unread.map(async (id) => void last.set(id, await caller.call(domains.get, { path: { id } }, { signal }))),
     )
     const failed = [...pending].flatMap((id) => failureOf(id) ?? [])
     // Failures of events that name no VM are nobody's, hence everybody's.
@@ -91,6 +139,7 @@ export async function waitForStatus(
   const seen = () =>
     [...pending].map((id) => `${nameOf(id)} is ${last.has(id) ? text((last.get(id) as DomainVO).status) : 'unseen'}`)
 
-  await until(caller, what, { ...bounds, timeoutMs }, () => seen().join(', '), round)
+  const growth = poolId === undefined ? undefined : STEADY_GROWTH
+  await until(caller, what, { ...bounds, timeoutMs }, () => seen().join(', '), round, growth)
   return ids.map((id) => last.get(id) as DomainVO)
 }

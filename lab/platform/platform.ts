@@ -26,6 +26,8 @@ export interface Platform {
   readonly hosts: readonly { id: string; name: string; ip: string; uri: string }[]
   /** How often somebody logged in. */
   readonly logins: number
+  /** Who is logged in, in the order in which they came. */
+  readonly sessions: readonly { user: string; kind: 'admin' | 'user' }[]
   /** All tokens are worthless from now on. */
   expireTokens(): void
   /**
@@ -108,6 +110,9 @@ function platform(parts: {
     faults: state.faults,
     get logins() {
       return state.sessions.logins
+    },
+    get sessions() {
+      return state.sessions.open()
     },
     expireTokens: () => state.sessions.expireAll(),
     close: ({ forget = false } = {}) => (closing ??= close(forget)),

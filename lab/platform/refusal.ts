@@ -7,6 +7,9 @@ export const PLATFORM_CODE = {
   accountLocked: 5100,
 } as const
 
+/** What the platform says to such a token. */
+export const BAD_TOKEN = 'token校验失败'
+
 /** Numbers of this stand-in. The real platform's are not known, so no test may rely on these for it. */
 export const STAND_IN_CODE = {
   /** The body is no JSON object, or of another content type. */

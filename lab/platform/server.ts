@@ -5,7 +5,7 @@ import { isAtpError, logger, messageOf } from '../../framework/core/index.ts'
 import { FAULT, type Fault, type Faults } from './faults.ts'
 import type { Envelope, Operation } from './operation.ts'
 import { present } from './present.ts'
-import { PLATFORM_CODE, refuse, Refusal, STAND_IN_CODE } from './refusal.ts'
+import { BAD_TOKEN, PLATFORM_CODE, refuse, Refusal, STAND_IN_CODE } from './refusal.ts'
 import { readBody, readQuery } from './request.ts'
 import { Router } from './router.ts'
 import type { Shape } from './schema.ts'
@@ -18,7 +18,6 @@ const FAULT_PATH = '/stand-in/faults'
 const EXPIRE_PATH = '/stand-in/expire-tokens'
 
 const OK = '操作成功'
-const BAD_TOKEN = 'token校验失败'
 const SUCCESS_CODE = 200
 
 interface Reply {

@@ -31,6 +31,13 @@ export class Sessions {
     return this.#logins
   }
 
+  /** Who is logged in. */
+  open(): { user: string; kind: Session['kind'] }[] {
+    const now = this.#clock.now()
+    const live = [...this.#sessions.values()].filter(({ expires }) => expires > now)
+    return live.map(({ user, kind }) => ({ user, kind }))
+  }
+
   begin(user: string, kind: Session['kind']): Session {
     this.#logins += 1
     const now = this.#clock.now()

@@ -3,7 +3,15 @@ import { isAtpError } from '../../core/index.ts'
 import type { DesktopVm } from '../../desktop/index.ts'
 import type { HostInfo, TransportManager } from '../../hosts/index.ts'
 import type { BrokerClient } from '../../leases/index.ts'
-import { createPool, destroyPool, Locator, newPoolName } from '../../provision/index.ts'
+import {
+  createPool,
+  destroyPool,
+  destroyVm,
+  Locator,
+  type MadeOnPlatform,
+  newPoolName,
+  type PoolRemoval,
+} from '../../provision/index.ts'
 import { VdiClient, type DomainVO } from '../../vdi/index.ts'
 import { cleanUpDataOf, hostsForVdi, neededVdi, vdiOptionsOf } from '../configured-vdi.ts'
 import type { AtpContext } from '../context.ts'
@@ -25,6 +33,9 @@ export interface PlatformWorker {
   /** Opens a VM that the platform made, for the life of the scope. */
   openProvisioned(scope: TestScope, vm: { name: string; uuid: string; host: HostInfo }): Promise<DesktopVm>
 }
+
+/** Makes something on the platform until the signal aborts. */
+type Create<T> = (signal: AbortSignal) => Promise<T>
 
 /** The VDI platform as one worker process uses it. Made when the first test needs it. */
 export class WorkerPlatform {
@@ -87,14 +98,31 @@ export class WorkerPlatform {
    * Has `create` make the pool of this name. It is destroyed at the end of the scope; if this process ends before, by
    * the broker.
    */
-  async ownedPool<T>(scope: TestScope, name: string, create: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  ownedPool<T extends { id: string }>(scope: TestScope, name: string, create: Create<T>): Promise<T> {
+    return this.#owned(scope, `desk pool "${name}"`, { poolName: name }, create, (pool, bounds) =>
+      destroyPool({ ...bounds, pool }),
+    )
+  }
+
+  /** Has `create` make the VM of this name; as {@link WorkerPlatform.ownedPool}. */
+  ownedVm<T extends { id: string }>(scope: TestScope, name: string, create: Create<T>): Promise<T> {
+    return this.#owned(scope, `VM "${name}"`, { vmName: name }, create, (vm, bounds) => destroyVm({ ...bounds, vm }))
+  }
+
+  async #owned<T extends { id: string }>(
+    scope: TestScope,
+    what: string,
+    made: MadeOnPlatform,
+    create: Create<T>,
+    destroy: (made: { id: string }, bounds: Pick<PoolRemoval, 'client' | 'locator'>) => Promise<unknown>,
+  ): Promise<T> {
     const broker = await this.#worker.broker()
     const { vdi, configFile } = this.#worker.context
     const settings = neededVdi(vdi, configFile)
     const withdraw = await broker.will({
-      what: `desk pool "${name}" of ${settings.url}`,
+      what: `${what} of ${settings.url}`,
       module: pathToFileURL(ownModule('framework/provision/clean-up')).href,
-      data: cleanUpDataOf(settings, name),
+      data: cleanUpDataOf(settings, made),
     })
     const make = async (signal: AbortSignal) => {
       try {
@@ -105,8 +133,9 @@ export class WorkerPlatform {
         throw error
       }
     }
-    return scope.use(`desk pool ${name}`, make, async () => {
-      await destroyPool({ client: this.client, locator: this.#locator, pool: { name } })
+    return scope.use(what, make, async ({ id }) => {
+      // By its id: when a step has deleted it, somebody else may have the name.
+      await destroy({ id }, { client: this.client, locator: this.#locator })
       await withdraw()
     })
   }

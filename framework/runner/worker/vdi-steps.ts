@@ -1,6 +1,6 @@
-import { configError, pollUntil, remoteError, type CallOptions, type Secret } from '../../core/index.ts'
+import { configError, isAtpError, messageOf, remoteError, type CallOptions, type Secret } from '../../core/index.ts'
 import type { DesktopVm, Vm } from '../../desktop/index.ts'
-import { destroyPool } from '../../provision/index.ts'
+import { destroyPool, destroyVm } from '../../provision/index.ts'
 import { chosenTemplate } from '../../provision/template.ts'
 import type {
   FreezeType,
@@ -11,7 +11,7 @@ import type {
   VdiService,
   VmVerb,
 } from '../../scenario/index.ts'
-import type { DomainVO, FREEZE_TYPE, VdiClient, VmState } from '../../vdi/index.ts'
+import type { DomainVO, EndUserSession, FREEZE_TYPE, VdiClient, VmState } from '../../vdi/index.ts'
 import type { WorkerPlatform } from './platform.ts'
 import type { TestScope } from './test-scope.ts'
 
@@ -23,14 +23,27 @@ const FREEZE_WORDS: Record<FreezeType, keyof typeof FREEZE_TYPE> = {
   monthly: 'monthly',
 }
 
+/** An empty machine of which nobody said more. */
+const EMPTY_MACHINE = {
+  autoJoinDomain: 0,
+  bootloader: 'bios',
+  graphicsCardNum: 1,
+  mainBoard: 'pc',
+  sockets: 1,
+  threads: 1,
+  vgpuType: 'qxl',
+} as const
+
 /** What steps use of the worker's platform. */
-export type VdiDesktops = Pick<WorkerPlatform, 'client' | 'template' | 'ownedPool' | 'open'>
+export type VdiDesktops = Pick<WorkerPlatform, 'client' | 'template' | 'ownedPool' | 'ownedVm' | 'open'>
 
 /** The platform for the steps of one test. */
 export class VdiSteps implements VdiService {
   readonly #platform: VdiDesktops
   readonly #scope: TestScope
   readonly #open = new Map<string, Promise<DesktopVm>>()
+  /** Sessions of end users that go on, the newest last. */
+  readonly #sessions: { user: string; session: EndUserSession }[] = []
 
   constructor(platform: VdiDesktops, scope: TestScope) {
     this.#platform = platform
@@ -54,14 +67,50 @@ export class VdiSteps implements VdiService {
       })
     }
     return this.#platform.ownedPool(this.#scope, name, async (signal) => {
-      const bounds = { ...call, signal: call.signal ? AbortSignal.any([call.signal, signal]) : signal }
+      const bounds = withSignal(call, signal)
       try {
         const order = { name, type: 0, amount: count, modelId, domainPrefix: name } as const
         const { eventId } = await deskPools.create(order, bounds)
         const { pool } = await deskPools.waitForPool(name, count, { ...bounds, events: [eventId] })
         return pool
       } catch (error) {
-        await this.#undo(name, error)
+        await undo(error, `desk pool "${name}"`, () =>
+          destroyPool({ client: this.#client, pool: { name }, mayAppear: true }),
+        )
+        throw error
+      }
+    })
+  }
+
+  async createVm(
+    { name, template, cpu, memoryMb }: { name: string; template?: string; cpu?: number; memoryMb?: number },
+    call: CallOptions,
+  ): Promise<PlatformVm> {
+    const { domains, models } = this.#client
+    const model = template === undefined ? undefined : await chosenTemplate(this.#client, template, call)
+    if ((await this.#named(name, call)).length > 0) {
+      throw configError('ATP_PROVISION_VM_EXISTS', `the platform has a VM "${name}" already`, {
+        remedy: 'choose another name, or remove that VM',
+      })
+    }
+    return this.#platform.ownedVm(this.#scope, name, async (signal) => {
+      const bounds = withSignal(call, signal)
+      try {
+        if (!model) {
+          const cores = cpu ?? 1
+          const id = await domains.create({ ...EMPTY_MACHINE, name, cores, cpu: cores, memory: memoryMb }, bounds)
+          return await this.#settled(id, bounds)
+        }
+        const event = await models.clone(model.id, { name, amount: 1 }, bounds)
+        await this.#client.events.waitFor(event, `VM ${name} to be made`, bounds)
+        const [made] = await this.#named(name, bounds)
+        if (!made) throw remoteError('ATP_VDI_STATE', `the platform says that VM "${name}" was made, but has none`)
+        await this.#settled(made.id, bounds)
+        const own = { ...(cpu && { cpu }), ...(memoryMb && { memoryMb }) }
+        if (cpu || memoryMb) await this.setCpuMemory([made.id], own, bounds)
+        return await domains.get(made.id, bounds)
+      } catch (error) {
+        await undo(error, `VM "${name}"`, () => destroyVm({ client: this.#client, vm: { name }, mayAppear: true }))
         throw error
       }
     })
@@ -120,30 +169,45 @@ export class VdiSteps implements VdiService {
       case 'wake':
         return until(domains.wakeup(ids, call), 'running')
       case 'unfreeze':
-        return domains.restore(ids, call)
+        await domains.restore(ids, call)
+        return this.#shown(ids, 'without a restore point', ({ freeze }) => !freeze, call)
       case 'rebase':
-        return domains.rebase(ids, call)
+        await domains.rebase(ids, call)
+        return this.#shown(ids, 'back at their template', (vm) => !this.#isBusy(vm), call)
       case 'unbind_user':
-        return domains.unbindUser(ids, call)
+        await domains.unbindUser(ids, call)
+        return this.#shown(ids, 'without a user', ({ userId }) => !userId, call)
       case 'delete':
-        return domains.delete(ids, call)
+        await domains.delete(ids, call)
+        return domains.waitUntilGone(ids, call)
     }
   }
 
   async freezeVms(ids: readonly string[], type: FreezeType, call: CallOptions): Promise<void> {
     await this.#client.domains.freeze([...ids], FREEZE_WORDS[type], call)
+    await this.#shown(ids, 'with a restore point', ({ freeze }) => Boolean(freeze), call)
   }
 
   async bindUser(user: string, ids: readonly string[], call: CallOptions): Promise<void> {
     await this.#client.domains.bindUser(user, [...ids], call)
+    await this.#shown(ids, `bound to ${user}`, ({ userId }) => userId === user, call)
   }
 
-  setCpuMemory(ids: readonly string[], to: { cpu?: number; memoryMb?: number }, call: CallOptions): Promise<void> {
-    return this.#client.domains.setCpuMemory([...ids], to, call)
+  async setCpuMemory(
+    ids: readonly string[],
+    to: { cpu?: number; memoryMb?: number },
+    call: CallOptions,
+  ): Promise<void> {
+    await this.#client.domains.setCpuMemory([...ids], to, call)
+    const { cpu, memoryMb } = to
+    const fits = (vm: DomainVO) =>
+      !this.#isBusy(vm) && (cpu ?? vm.cpu) === vm.cpu && (memoryMb ?? vm.memory) === vm.memory
+    await this.#shown(ids, [cpu && `${cpu} CPUs`, memoryMb && `${memoryMb} MB`].filter(Boolean).join(', '), fits, call)
   }
 
-  addDisk(ids: readonly string[], sizeGb: number, call: CallOptions): Promise<void> {
-    return this.#client.domains.disks.addIndependent([...ids], { sizeGb }, call)
+  async addDisk(ids: readonly string[], sizeGb: number, call: CallOptions): Promise<void> {
+    await this.#client.domains.disks.addIndependent([...ids], { sizeGb }, call)
+    await this.#shown(ids, 'with another disk', (vm) => !this.#isBusy(vm), call)
   }
 
   async expandDisk(vmId: string, disk: string, addGb: number, call: CallOptions): Promise<void> {
@@ -156,20 +220,46 @@ export class VdiSteps implements VdiService {
 
   async snapshot(verb: SnapshotVerb, vmId: string, name: string, call: CallOptions): Promise<void> {
     const { snapshots } = this.#client.domains
-    if (verb === 'create') return this.#eventOver(await snapshots.create(vmId, name, call), `snapshot ${name}`, call)
+    if (verb === 'create') {
+      const event = await snapshots.create(vmId, name, call)
+      await this.#client.events.waitFor(event, `snapshot ${name} to be taken`, call)
+      await this.#settled(vmId, call)
+      return
+    }
     const found: { id: string; name: string }[] = []
     for await (const snapshot of snapshots.list(vmId, name, call)) found.push(snapshot as { id: string; name: string })
     const { id } = one(found, name, 'snapshot')
-    if (verb === 'delete') return snapshots.delete(id, call)
+    if (verb === 'delete') {
+      await snapshots.delete(id, call)
+      await this.#settled(vmId, call)
+      return
+    }
     await this.#forget([vmId])
     await snapshots.restore(id, call)
     await this.#settled(vmId, call)
   }
 
   async userLogin(user: string, password: Secret, call: CallOptions) {
-    const { userName, domains } = await this.#client.users.login(user, password, call)
-    const vms = domains.map(({ id, name }) => ({ id, name: name ?? id }))
-    return { user: userName ?? user, vms }
+    const session = await this.#client.users.login(user, password, call)
+    const open = { user, session }
+    this.#sessions.push(open)
+    this.#scope.defer(`session of ${user}`, async () => {
+      if (this.#sessions.includes(open)) await this.#client.users.logout(session)
+    })
+    const vms = session.domains.map(({ id, name }) => ({ id, name: name ?? id }))
+    return { user: session.userName ?? user, vms }
+  }
+
+  async userLogout(user: string | undefined, call: CallOptions): Promise<{ user: string; ended: boolean }> {
+    const open = this.#sessions.findLast((one) => user === undefined || one.user === user)
+    if (!open) {
+      throw configError('ATP_SCENARIO_NO_TARGET', `${user ?? 'no end user'} is ${user ? 'not ' : ''}logged in`, {
+        remedy: 'log the user in with vdi.user_login before',
+      })
+    }
+    const ended = await this.#client.users.logout(open.session, call)
+    this.#sessions.splice(this.#sessions.indexOf(open), 1)
+    return { user: open.user, ended }
   }
 
   async userVms(user: string, call: CallOptions): Promise<PlatformVm[]> {
@@ -208,39 +298,48 @@ export class VdiSteps implements VdiService {
     }
   }
 
-  async #undo(name: string, error: unknown): Promise<void> {
-    try {
-      await destroyPool({ client: this.#client, pool: { name }, mayAppear: true })
-    } catch (second) {
-      if (error instanceof Error) error.message += `\n  desk pool "${name}" could not be removed: ${String(second)}`
-      if (error instanceof Error && 'context' in error)
-        Object.assign(error.context as object, { cleanUp: String(second) })
-    }
+  async #named(name: string, call: CallOptions): Promise<DomainVO[]> {
+    return (await this.#client.domains.listAll({ keyword: name }, call)).filter((vm) => vm.name === name)
+  }
+
+  #isBusy({ status }: DomainVO): boolean {
+    return this.#client.assumptions.busyStatuses.includes(status)
+  }
+
+  /** Waits while the platform works on a VM. */
+  async #settled(id: string, call: CallOptions): Promise<DomainVO> {
+    const idle = (vm: DomainVO) => !this.#isBusy(vm)
+    return (await this.#client.domains.waitUntil([id], 'busy no longer', idle, call))[0] as DomainVO
+  }
+
+  /** The platform answers some changes with success and tells of no event to follow: it is asked for the VMs. */
+  async #shown(
+    ids: readonly string[],
+    how: string,
+    holds: (vm: DomainVO) => boolean,
+    call: CallOptions,
+  ): Promise<void> {
+    await this.#client.domains.waitUntil([...ids], how, holds, call)
   }
 
   async #diskId(vmId: string, disk: string, call: CallOptions): Promise<string> {
     const disks = await this.#client.domains.disks.list(vmId, call)
     return one(disks as { id: string; name: string }[], disk, 'disk').id
   }
+}
 
-  async #eventOver(id: string, what: string, call: CallOptions): Promise<void> {
-    const { events } = this.#client
-    const event = await pollUntil(`${what} to be made`, call, async (signal) => {
-      const found = await events.get(id, { signal })
-      return events.verdict(found) === 'unfinished' ? undefined : found
-    })
-    if (events.verdict(event) === 'succeeded') return
-    throw remoteError('ATP_VDI_STATE', `${what}: ${event.errorReason ?? 'its event says that it failed'}`, {
-      context: { events: [id] },
-    })
-  }
+function withSignal(call: CallOptions, signal: AbortSignal): CallOptions {
+  return { ...call, signal: call.signal ? AbortSignal.any([call.signal, signal]) : signal }
+}
 
-  /** Waits while the platform works on a VM. */
-  async #settled(id: string, call: CallOptions): Promise<void> {
-    const { busyStatuses } = this.#client.assumptions
-    await pollUntil(`VM ${id} to be busy no longer`, call, async (signal) =>
-      busyStatuses.includes((await this.#client.domains.get(id, { signal })).status) ? undefined : true,
-    )
+/** Removes what a step made half. What cannot be removed is told by the step's error. */
+async function undo(error: unknown, what: string, remove: () => Promise<unknown>): Promise<void> {
+  try {
+    await remove()
+  } catch (second) {
+    if (!(error instanceof Error)) return
+    error.message += `\n  ${what} could not be removed: ${messageOf(second)}`
+    if (isAtpError(error)) error.context['cleanUp'] = messageOf(second)
   }
 }
 

@@ -3,11 +3,8 @@ import type { JsonSchema, StepNeed } from '../model/index.ts'
 import { defineStep, type StepKind } from '../step-kind.ts'
 
 const ANY: JsonSchema = {}
-const PARAM_ALIASES = { template_id: 'template' }
 
 const OTHERS: readonly [action: string, need: StepNeed, params: string, aliases: string[]][] = [
-  ['vdi.create_domain', 'vdi', 'name template', ['create_domain', 'vdi_create_domain']],
-  ['vdi.user_logout', 'vdi', '', ['user_logout', 'vdi_user_logout']],
   ['screen.expect_resize', 'spice', 'width height', []],
   ['usb.redirect', 'spice', 'device', []],
   ['usb.release', 'spice', 'device', []],
@@ -27,7 +24,7 @@ function elsewhere(action: string, need: StepNeed, params: string, aliases: stri
   return defineStep({
     action,
     aliases,
-    summary: `Needs ${need === 'vdi' ? 'a part of the VDI platform that is not supported' : need === 'spice' ? 'a SPICE session' : 'a driver of applications in the guest'}`,
+    summary: `Needs ${need === 'spice' ? 'a SPICE session' : 'a driver of applications in the guest'}`,
     params: {
       properties: Object.fromEntries(
         params
@@ -36,7 +33,6 @@ function elsewhere(action: string, need: StepNeed, params: string, aliases: stri
           .map((name) => [name, ANY]),
       ),
     },
-    paramAliases: PARAM_ALIASES,
     needs: [need],
     run() {
       throw unsupportedError(

@@ -21,6 +21,15 @@ const userLogin = platformStep('user_login', {
   },
 })
 
+const userLogout = platformStep('user_logout', {
+  summary: 'Ends the session that user_login opened, the newest one without username',
+  params: { properties: { username: { ...NAME, description: 'Account of the user' } } },
+  async run({ platform, call }, { username }) {
+    const { user, ended } = await platform.service.userLogout(username as string | undefined, call)
+    return { note: ended ? user : `${user}: the platform ends sessions by expiry only` }
+  },
+})
+
 const getUserDomain = platformStep('get_user_domain', {
   summary: 'The VM bound to a user; index chooses among several',
   params: {
@@ -55,4 +64,4 @@ const hostInfo = platformStep('host_info', {
 })
 
 /** Steps about end users and hosts. */
-export const vdiUserKinds: readonly StepKind[] = [userLogin, getUserDomain, hostInfo]
+export const vdiUserKinds: readonly StepKind[] = [userLogin, userLogout, getUserDomain, hostInfo]

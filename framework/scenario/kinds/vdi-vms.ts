@@ -28,6 +28,31 @@ const lifeCycleKinds = lifeCycle.map(([name, verb, summary]) =>
   platformVmsStep(name, { summary }, ({ platform, call }, ids) => platform.service.changeVms(verb, ids, call)),
 )
 
+const createDomain = platformStep('create_domain', {
+  summary: 'Makes a VM, which becomes the current set: a linked clone of a template, or an empty machine with memory',
+  params: {
+    properties: {
+      name: { ...NAME, description: 'Name of the VM' },
+      template: { ...NAME, description: 'Id or name of a template' },
+      cpu: { ...COUNT, description: "Virtual processors; default the template's, or 1" },
+      memory: { ...COUNT, description: "Memory in MB; default the template's" },
+    },
+    required: ['name'],
+    requireOne: ['template', 'memory'],
+  },
+  async run({ platform, call }, { name, template, cpu, memory }) {
+    const wish = {
+      name: name as string,
+      ...(template === undefined ? {} : { template: template as string }),
+      ...(cpu === undefined ? {} : { cpu: cpu as number }),
+      ...(memory === undefined ? {} : { memoryMb: memory as number }),
+    }
+    const vm = await platform.service.createVm(wish, call)
+    platform.useVm(vm)
+    return vmsOutcome([vm])
+  },
+})
+
 const startAllDomains = platformStep('start_all_domains', {
   summary: 'Starts all VMs of a desk pool: all at once, at most concurrency at a time, or one by one',
   params: {
@@ -136,6 +161,7 @@ const snapshotKinds = snapshots.map(([verb, summary]) =>
 
 /** Steps that act on VMs of the platform. */
 export const vdiVmKinds: readonly StepKind[] = [
+  createDomain,
   ...lifeCycleKinds,
   startAllDomains,
   freezeDomain,

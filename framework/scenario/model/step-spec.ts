@@ -14,7 +14,7 @@ export interface ParamsSchema {
  * configuration names. The others mark names that are known but cannot run here: a plug-in replaces such a step kind by
  * one of its own.
  */
-export type StepNeed = 'vm' | 'platform' | 'vdi' | 'spice' | 'apps'
+export type StepNeed = 'vm' | 'platform' | 'spice' | 'apps'
 
 /** The part of a step kind that reading a file needs: no code that runs. */
 export interface StepSpec {

@@ -197,7 +197,6 @@ export function readRetry(reading: Reading, value: unknown, pointer: string): St
 }
 
 const PROVIDERS = {
-  vdi: 'a part of the VDI platform that is not supported',
   spice: 'a SPICE session',
   apps: 'a driver of applications in the guest',
 } as const
@@ -206,7 +205,7 @@ function checkNeeds(reading: Reading, spec: StepSpec, step: Step): void {
   if (!reading.checkNeeds) return
   for (const need of spec.needs) {
     if (need === 'vm' || need === 'platform') continue
-    const message = `${spec.action} needs ${PROVIDERS[need]}${need === 'vdi' ? '' : '; none is configured'}`
+    const message = `${spec.action} needs ${PROVIDERS[need]}; none is configured`
     reading.problems.error(`ATP_SCENARIO_NEEDS_${need.toUpperCase()}`, step.keys['action'] ?? step.at, message)
   }
 }

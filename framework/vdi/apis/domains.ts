@@ -13,7 +13,8 @@ import {
 import { type BatchOptions, type BatchOutcome, failuresOf, settled, type VmFailure } from '../outcome.ts'
 import { allPages, collected } from '../pages.ts'
 import type { VmState } from '../statuses.ts'
-import { waitForStatus, type WaitForStatusOptions } from '../wait-for-vms.ts'
+import type { WaitOptions } from '../until.ts'
+import { waitForStatus, type WaitForStatusOptions, waitUntil, waitUntilGone } from '../wait-for-vms.ts'
 import { ConsolesApi } from './consoles.ts'
 import { DisksApi } from './disks.ts'
 import { SnapshotsApi } from './snapshots.ts'
@@ -201,6 +202,27 @@ export class DomainsApi {
    */
   waitForStatus(ids: string[], state: VmState | number, options?: WaitForStatusOptions): Promise<DomainVO[]> {
     return waitForStatus(this.#caller, ids, state, options)
+  }
+
+  /**
+   * Waits until something holds for all VMs: for changes that the platform answers with success and without an event.
+   *
+   * @param how what the VMs are to be, for errors: `bound to alice`
+   * @returns the VMs, in the order of `ids`
+   * @throws `ATP_VDI_TIMEOUT` with the VMs it does not hold for; `ATP_VDI_REFUSED` when a VM is gone
+   */
+  waitUntil(
+    ids: readonly string[],
+    how: string,
+    holds: (vm: DomainVO) => boolean,
+    options?: WaitOptions,
+  ): Promise<DomainVO[]> {
+    return waitUntil(this.#caller, ids, how, holds, options)
+  }
+
+  /** Waits until the platform lists none of these VMs. @throws `ATP_VDI_TIMEOUT` with those that are left */
+  waitUntilGone(ids: readonly string[], options?: WaitOptions): Promise<void> {
+    return waitUntilGone(this.#caller, ids, (signal) => this.listAll({}, { signal }), options)
   }
 
   async #batch(

@@ -1,4 +1,4 @@
-import { type CallOptions, Secret } from '../../core/index.ts'
+import { type CallOptions, isAtpError, Secret } from '../../core/index.ts'
 import type { Caller } from '../caller.ts'
 import type { DomainVO } from '../operations/domains.ts'
 import {
@@ -11,6 +11,7 @@ import {
   type UserUpdateParam,
 } from '../operations/users.ts'
 import { allPages } from '../pages.ts'
+import { logout } from '../operations/session.ts'
 import { passwordHash } from '../password.ts'
 
 /** A session of an end user. */
@@ -96,6 +97,25 @@ export class UsersApi {
     }
     const { token, userName, domains, linkingHosts } = await this.#caller.call(users.login, { body }, options)
     return { ...session(token, userName), domains: domains ?? [], linkingHosts: linkingHosts ?? [] }
+  }
+
+  /**
+   * Ends a session of an end user. Which call that is no document says; see `endUserLogout` of the assumptions. A
+   * session that has ended already is none to end.
+   *
+   * @returns whether the platform ended it; false where it only expires
+   */
+  async logout({ token }: Pick<EndUserSession, 'token'>, options?: CallOptions): Promise<boolean> {
+    const { endUserLogout, expiredTokenCodes } = this.#caller.assumptions
+    if (endUserLogout === 'expiry') return false
+    try {
+      await this.#caller.call(logout, {}, { ...options, token })
+      return true
+    } catch (error) {
+      if (!isAtpError(error, 'ATP_VDI_REFUSED')) throw error
+      if (!expiredTokenCodes.includes(error.context['code'] as number)) throw error
+      return false
+    }
   }
 
   #wirePassword(password: Secret): string {

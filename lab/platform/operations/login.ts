@@ -1,6 +1,6 @@
 import { domainView } from '../domain-view.ts'
 import { operation, type Call } from '../operation.ts'
-import { PLATFORM_CODE, refuse, Refusal } from '../refusal.ts'
+import { BAD_TOKEN, PLATFORM_CODE, refuse, Refusal } from '../refusal.ts'
 import { any, array, bool, int, long, map, object, required, string, type ValueOf } from '../schema.ts'
 import { md5 } from '../sessions.ts'
 import type { PlatformState } from '../state.ts'
@@ -107,8 +107,11 @@ export const LOGIN_OPERATIONS = [
     method: 'POST',
     path: '/ocloud/v1/logout',
     envelope: 'B',
+    // End users' sessions end by it, too: no document names another call.
+    token: false,
     handle({ state, session }) {
-      if (session) state.sessions.end(session.token)
+      if (!session) throw new Refusal(PLATFORM_CODE.token, BAD_TOKEN)
+      state.sessions.end(session.token)
     },
   }),
   operation({

@@ -45,6 +45,11 @@ export const MODEL_OPERATIONS = [
       if (amount < 1 || amount > 1000) throw refuse('invalidValue', `amount is ${amount}`)
       const event = state.events.begin('templateClone', { ...template, eventType: 1 })
       const names = amount === 1 ? [name] : Array.from({ length: amount }, (_, index) => `${name}-${index + 1}`)
+      const failure = state.faults.hit('fail', 'model.clone')
+      if (failure) {
+        event.fail(failure.reason)
+        return { eventId: event.id }
+      }
       const making = Promise.all(
         names.map((one) => state.machines.make({ ...likeTemplate(template, one), cloneType: '1' as const })),
       )

@@ -103,7 +103,7 @@ describe('what is made of them', () => {
   })
 
   it('is what a last will needs, to be sent as JSON', () => {
-    const data = cleanUpDataOf(resolved({ assumptions: { loginClient: null } }), 'desk')
+    const data = cleanUpDataOf(resolved({ assumptions: { loginClient: null } }), { poolName: 'desk' })
     expect(JSON.parse(JSON.stringify(data))).toEqual({
       url: minimal.url,
       username: 'admin',

@@ -217,6 +217,52 @@ steps:
   })
 })
 
+describe('VMs of their own', () => {
+  it('are made from a template or empty, become the current set, and are gone after the test', async () => {
+    const home = await onPlatform()
+    const { report, notes } = await passes(
+      home,
+      scenario(
+        'action: create_domain, name: 单机, template_id: virtio, memory: 192, capture: vm',
+        'action: log, message: "${vm.motherName} ${vm.cloneType} ${vm.memory}"',
+        'action: start_domain',
+        'action: verify.domain_status, expected_status: running',
+        'action: connect',
+        'action: keyboard.type, text: hello',
+        'action: vdi.create_domain, name: blank, memory: 160, cpu: 2, capture: other',
+        'action: log, message: "${other.cpu} ${other.memory}"',
+        'action: set_cpu_memory, cpu: 1',
+        'action: start_domain, on: blank',
+      ),
+    )
+    expect(report.steps[0]).toMatchObject({ output: { name: '单机', status: 0 } })
+    expect(notes).toMatchObject({ 0: '单机', 1: 'virtio 1 192', 7: '2 160', 8: 'blank' })
+    expect(home.calls).toEqual(['单机 type hello'])
+    expect(home.world.list()).toEqual([])
+  })
+
+  it('that others made stay what they are', async () => {
+    const home = await onPlatform()
+    const [template] = await home.client.models.listAll()
+    const event = await home.client.models.clone(template!.id, { name: 'p', amount: 1 })
+    await home.client.events.waitFor(event)
+    const { report } = await home.run(scenario('action: create_domain, name: p, template: ps2'))
+    expect(report.failure).toMatchObject({ code: 'ATP_PROVISION_VM_EXISTS' })
+    expect(home.world.list()).toHaveLength(1)
+  })
+
+  it('that are not made leave nothing, and the reason is told', async () => {
+    const home = await onPlatform()
+    home.platform.faults.add({ kind: 'fail', operation: 'model.clone', reason: '存储不足' })
+    const error = await fails(home, scenario('action: create_domain, name: p, template: ps2'))
+    expect(error).toMatchObject({ code: 'ATP_VDI_STATE', message: expect.stringContaining('存储不足') })
+    home.platform.faults.add({ kind: 'truncated', operation: 'domain.create' })
+    expect(await fails(home, scenario('action: create_domain, name: p, memory: 128'))).toMatchObject({
+      code: 'ATP_VDI_CONNECT',
+    })
+  })
+})
+
 describe('users and hosts', () => {
   it('are bound, found and taken off again', async () => {
     const home = await onPlatform()
@@ -239,6 +285,33 @@ describe('users and hosts', () => {
     expect(await fails(home, wrong)).toMatchObject({ code: 'ATP_VDI_REFUSED' })
     const none = scenario('action: get_user_domain, user_id: alice')
     expect(await fails(home, none)).toMatchObject({ code: 'ATP_SCENARIO_NO_TARGET' })
+  })
+
+  it('sessions of users end with user_logout, else with the test; the administrator goes on', async () => {
+    const home = await onPlatform()
+    for (const sAMAccountName of ['alice', 'bob'])
+      await home.client.users.create({ sAMAccountName, group: 'ou=ocloud' })
+    const { notes } = await passes(
+      home,
+      scenario(
+        'action: user_login, username: alice, password: ocloud',
+        'action: user_login, username: bob, password: ocloud',
+        'action: user_login, username: bob, password: ocloud',
+        'action: vdi.user_logout, username: alice',
+        'action: user_logout',
+        'action: host_info, host: memory-1',
+      ),
+    )
+    expect(notes).toMatchObject({ 3: 'alice', 4: 'bob' })
+    // Only the administrator is left.
+    expect(home.platform.sessions).toEqual([{ user: 'admin', kind: 'admin' }])
+    expect(await fails(home, scenario('action: user_logout'))).toMatchObject({
+      code: 'ATP_SCENARIO_NO_TARGET',
+      message: expect.stringContaining('no end user is logged in'),
+    })
+    expect(await fails(home, scenario('action: user_logout, username: eve'))).toMatchObject({
+      message: expect.stringContaining('eve is not logged in'),
+    })
   })
 })
 

@@ -1,7 +1,7 @@
 /** Scenarios on the stand-in platform, in memory: its VMs have no machine, but all it says about them is real. */
 import { onTestFinished } from 'vitest'
 import { Scope } from '../../../framework/core/index.ts'
-import { destroyPool } from '../../../framework/provision/index.ts'
+import { destroyPool, destroyVm } from '../../../framework/provision/index.ts'
 import { VdiSteps, type VdiDesktops } from '../../../framework/runner/worker/vdi-steps.ts'
 import { loadScenario, ScenarioExecutor, walkReports, type TestReport } from '../../../framework/scenario/index.ts'
 import { VdiClient } from '../../../framework/vdi/index.ts'
@@ -36,7 +36,9 @@ export async function onPlatform(template?: string): Promise<OnPlatform> {
       client,
       template,
       ownedPool: (owner, name, create) =>
-        owner.use(name, create, async () => void (await destroyPool({ client, pool: { name } }))),
+        owner.use(name, create, async ({ id }) => void (await destroyPool({ client, pool: { id } }))),
+      ownedVm: (owner, name, create) =>
+        owner.use(name, create, async ({ id }) => void (await destroyVm({ client, vm: { id } }))),
       open: async (_, vm) => memoryVm(vm.name, calls) as never,
     }
     const vdi = new VdiSteps(desktops, scope as never)
