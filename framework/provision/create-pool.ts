@@ -41,7 +41,7 @@ export async function createPool(request: PoolRequest): Promise<ProvisionedPool>
     const { pool, eventId } = await client.deskPools.create(order, left())
     const ready = await client.deskPools.waitForPool(name, count, { ...left(), events: [eventId] })
     await client.deskPools.enable(pool.id, left())
-    const running = await started(request, ready.domains, left)
+    const running = await started(request, pool.id, ready.domains, left)
     locating = true
     const vms = await locator.locateAll(running, left())
     return { id: pool.id, name, template: { id: template.id, name: template.name }, vms: vms.toSorted(byName) }
@@ -53,12 +53,13 @@ export async function createPool(request: PoolRequest): Promise<ProvisionedPool>
 
 async function started(
   { client }: PoolRequest,
+  poolId: string,
   vms: readonly DomainVO[],
   left: ReturnType<typeof timeLeft>,
 ): Promise<DomainVO[]> {
   const ids = vms.map(({ id }) => id)
   const { events } = await client.domains.start(ids, left())
-  return client.domains.waitForStatus(ids, 'running', { ...left(), events })
+  return client.domains.waitForStatus(ids, 'running', { ...left(), events, poolId })
 }
 
 /** Nothing was made. */
