@@ -3,7 +3,7 @@ import { protocolError, type AtpError } from '../../../core/errors.ts'
 /** Most pixels an image or a surface may have: 64 Mi, 256 MiB of memory. */
 export const MAX_IMAGE_PIXELS = 64 * 1024 * 1024
 
-/** A decoded picture. */
+/** A decoded picture. Caches share it: nobody changes it. */
 export interface Pixels {
   width: number
   height: number
