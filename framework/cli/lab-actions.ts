@@ -5,6 +5,7 @@ import { BrokerClient, stopBroker, type BrokerStatus } from '../leases/index.ts'
 import { newRunId } from '../runner/run-id.ts'
 import { stateDir } from '../runner/state-dir.ts'
 import { installSystemPackages, labDown, labLogs, labStatus, labUp, type LabStatus } from '../../lab/index.ts'
+import { endKeptPlatform, keepPlatform, keptPlatform, keptPlatformRecord } from '../../lab/platform/process.ts'
 import { connectCli } from './connect.ts'
 
 const STANDBY_TIMEOUT_MS = 180_000
@@ -18,7 +19,7 @@ export async function install(packages: string[]): Promise<void> {
 
 async function labConfig(file?: string): Promise<ResolvedConfig> {
   const config = await loadConfig(process.cwd(), file)
-  if (config.lab !== undefined) return config
+  if (config.lab !== undefined || config.vdi === 'lab') return config
   throw configError('ATP_LAB_OFF', `${config.file ?? 'the configuration'} names no lab`, { remedy: 'set "lab: true"' })
 }
 
@@ -37,19 +38,28 @@ export async function up(options: { config?: string; standbys: number; profile?:
     })
     progress(`${hosts.length} hosts up, ${wanted} standbys ready; "npx atp lab down" ends them`)
   })
+  if (config.vdi !== 'lab') return
+  const { url, username } = await keepPlatform({ config: config.lab ?? {}, onProgress: progress })
+  progress(`stand-in platform at ${url}, user ${username}; its password is in ${keptPlatformRecord()}`)
 }
 
 export async function down(): Promise<void> {
   const broker = await stopBroker(stateDir())
+  const platform = await endKeptPlatform()
   const { hosts, vms } = await labDown({ onProgress: progress })
-  progress(`down: ${hosts} hosts stopped, ${vms} VMs destroyed${broker ? ', broker ended' : ''}`)
+  const ended = [...(broker ? ['broker'] : []), ...(platform ? ['stand-in platform'] : [])]
+  progress(
+    `down: ${hosts} hosts stopped, ${vms} VMs destroyed${ended.length > 0 ? `, ${ended.join(' and ')} ended` : ''}`,
+  )
 }
 
 export async function status(options: { json?: boolean }): Promise<void> {
   const lab = await labStatus()
   const broker = await brokerStatus()
-  if (options.json) process.stdout.write(`${JSON.stringify({ lab, broker: broker ?? null })}\n`)
-  else process.stdout.write(describe(lab, broker))
+  const kept = await keptPlatform()
+  const platform = kept ? { pid: kept.pid, url: kept.access.url } : null
+  if (options.json) process.stdout.write(`${JSON.stringify({ lab, broker: broker ?? null, platform })}\n`)
+  else process.stdout.write(describe(lab, broker, platform))
 }
 
 /** What the broker says, if one runs. */
@@ -68,13 +78,18 @@ async function brokerStatus(): Promise<BrokerStatus | undefined> {
   }
 }
 
-function describe(lab: LabStatus, broker: BrokerStatus | undefined): string {
+function describe(
+  lab: LabStatus,
+  broker: BrokerStatus | undefined,
+  platform: { pid: number; url: string } | null,
+): string {
   const lines = [
     `home      ${lab.home}`,
     `packages  ${lab.missingPackages.length > 0 ? `missing: ${lab.missingPackages.join(', ')} (npx atp lab install)` : 'all installed'}`,
     `image     ${lab.image?.id ?? 'not built yet'}`,
     `speed     ${lab.kvm === undefined ? 'KVM not tried yet' : lab.kvm.works ? 'KVM' : `software emulation (${lab.kvm.reason})`}`,
     `broker    ${broker ? `process ${broker.pid}` : 'not running'}`,
+    `platform  ${platform ? `process ${platform.pid}, ${platform.url}` : 'none kept'}`,
   ]
   if (lab.versions)
     lines.push(

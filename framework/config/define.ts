@@ -188,8 +188,8 @@ export interface AtpConfig {
   }
   /** Metrics of hosts for Prometheus, while a run lasts. Default false. */
   metrics?: boolean | MetricsSettings
-  /** The platform that makes desktops. Default: none. */
-  vdi?: VdiSettings
+  /** The platform that makes desktops; `'lab'` is a stand-in on this machine, with real VMs. Default: none. */
+  vdi?: 'lab' | VdiSettings
   /** Plug-ins, as files (`./plugins/mine.ts`) or packages: they add step kinds, protocols and matchers. */
   plugins?: string[]
 }

@@ -38,8 +38,8 @@ export interface ResolvedConfig {
   }
   /** Undefined: off. */
   metrics: { port: number; host: string; token: SecretSource | undefined } | undefined
-  /** Undefined: no platform. */
-  vdi: ResolvedVdi | undefined
+  /** `'lab'`: the lab's stand-in. Undefined: no platform. */
+  vdi: ResolvedVdi | 'lab' | undefined
   plugins: string[]
 }
 
@@ -171,7 +171,8 @@ export function resolveConfig(raw: unknown, root: string, file?: string, hostsFi
     metrics: config.metrics
       ? { port: 9464, host: '127.0.0.1', token: undefined, ...(config.metrics === true ? {} : config.metrics) }
       : undefined,
-    vdi: config.vdi && resolveVdi(config.vdi, place, where, config.secrets ?? {}, hostIds),
+    vdi:
+      config.vdi === 'lab' ? 'lab' : config.vdi && resolveVdi(config.vdi, place, where, config.secrets ?? {}, hostIds),
     plugins: (config.plugins ?? []).map((plugin) => pluginFile(plugin, root, where)),
   }
 }

@@ -7,10 +7,12 @@ import type { VdiAssumptions, VdiClientOptions } from '../vdi/index.ts'
 import { hostSettingsOf, uriOf } from './configured-hosts.ts'
 
 /** The settings of the platform, or the error of whoever needs it without. @throws `ATP_VDI_UNCONFIGURED` */
-export function neededVdi(vdi: ResolvedVdi | undefined, configFile: string | undefined): ResolvedVdi {
+export function neededVdi<T extends ResolvedVdi | 'lab'>(vdi: T | undefined, configFile: string | undefined): T {
   if (vdi) return vdi
   throw configError('ATP_VDI_UNCONFIGURED', `no VDI platform is configured in ${configFile ?? 'this project'}`, {
-    remedy: "add it to atp.config.ts: vdi: { url: 'https://…', username: '…', password: { env: 'VDI_PASSWORD' } }",
+    remedy:
+      "add it to atp.config.ts: vdi: { url: 'https://…', username: '…', password: { env: 'VDI_PASSWORD' } }, " +
+      "or vdi: 'lab' for a stand-in on this machine",
   })
 }
 

@@ -1,5 +1,6 @@
 import type { ResolvedConfig, ResolvedHost } from '../config/index.ts'
 import type { RelayAddress } from '../metrics/relay-client.ts'
+import type { PlatformDoor } from './lab-platform.ts'
 
 /** What the main process hands to every worker, JSON only. */
 export interface AtpContext {
@@ -17,6 +18,8 @@ export interface AtpContext {
   tags: ResolvedConfig['tags']
   secrets: ResolvedConfig['secrets']
   plugins: string[]
+  /** Expected pictures of screens are written from what is seen, not compared. */
+  updateScreens: boolean
   /** Allure results are written. */
   allure: boolean
   /** Configured hosts: their VMs are attached by name. Passwords are still to be read where they are used. */
@@ -25,6 +28,8 @@ export interface AtpContext {
   lab: boolean
   /** The platform that makes desktops. Its password is still to be read where it is used. */
   vdi: ResolvedConfig['vdi']
+  /** Where workers ask for the lab's stand-in, if that is the platform. */
+  platformDoor: PlatformDoor | undefined
   /** Where workers send the figures of their connections; undefined where nobody wants them. */
   metrics: RelayAddress | undefined
 }

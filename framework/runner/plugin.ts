@@ -13,14 +13,23 @@ import type { AtpContext } from './context.ts'
 import { fileReporters } from './reporting.ts'
 import { EventHub } from './event-hub.ts'
 import { newRunId } from './run-id.ts'
+import { newPlatformDoor, type PlatformDoor } from './lab-platform.ts'
 import { ownModule } from './own-module.ts'
 import { stateDir } from './state-dir.ts'
+
+/** What a run tells its workers besides the configuration: where they reach its main process, and what was asked. */
+export interface RunDoors {
+  metrics?: RelayAddress | undefined
+  platformDoor?: PlatformDoor | undefined
+  /** Expected pictures are written, not compared. */
+  updateScreens?: boolean
+}
 
 /** Set by the CLI: it runs the session itself and has reporters of its own. */
 export interface DrivenBy {
   config: ResolvedConfig
   run: string
-  metrics?: RelayAddress | undefined
+  doors: RunDoors
 }
 
 const PACKAGE = '@ocloudview/atp'
@@ -80,7 +89,7 @@ export function atp(options: { config?: string } = {}, drivenBy?: DrivenBy): Plu
               ...(description === undefined ? {} : { description }),
               ...(retry === undefined ? {} : { retry }),
             })),
-            provide: { atp: contextOf(config, run, drivenBy?.metrics) },
+            provide: { atp: contextOf(config, run, drivenBy?.doors ?? { platformDoor: doorFor(config) }) },
             // Frames of the framework hide the line of the spec that a reader wants to see.
             onStackTrace: (_error: unknown, frame: { file: string }) => !isOwnFrame(frame.file),
           },
@@ -106,7 +115,7 @@ export function workerCount(config: ResolvedConfig, capacity: number): number {
   )
 }
 
-export function contextOf(config: ResolvedConfig, run: string, metrics?: RelayAddress): AtpContext {
+export function contextOf(config: ResolvedConfig, run: string, doors: RunDoors = {}): AtpContext {
   return {
     run,
     stateDir: stateDir(),
@@ -118,12 +127,19 @@ export function contextOf(config: ResolvedConfig, run: string, metrics?: RelayAd
     tags: config.tags,
     secrets: config.secrets,
     plugins: config.plugins,
+    updateScreens: doors.updateScreens ?? false,
     allure: config.report.allure !== undefined,
     hosts: config.hosts,
     lab: config.lab !== undefined,
     vdi: config.vdi,
-    metrics,
+    platformDoor: doors.platformDoor,
+    metrics: doors.metrics,
   }
+}
+
+/** Where workers will ask for the stand-in platform, if that is the one of this configuration. */
+export function doorFor({ vdi }: ResolvedConfig): PlatformDoor | undefined {
+  return vdi === 'lab' ? newPlatformDoor() : undefined
 }
 
 /** Under the stock `vitest` command Vitest prints; the report files are written as with `atp test`. */

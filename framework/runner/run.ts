@@ -10,7 +10,7 @@ import { EventHub } from './event-hub.ts'
 import { EXIT, exitCodeOf, isUsageError } from './exit-code.ts'
 import { scenarioFilters, selectionOf } from './filters.ts'
 import type { RunMetrics } from './metrics.ts'
-import { atp, contextOf, workerCount } from './plugin.ts'
+import { atp, contextOf, doorFor, workerCount } from './plugin.ts'
 import { newRelayAddress } from './relay-address.ts'
 import { newRunId } from './run-id.ts'
 import { openReporters, type ReporterChoice } from './reporting.ts'
@@ -34,6 +34,8 @@ export interface RunOptions {
   junit?: string | undefined
   allure?: boolean
   evidence?: string | undefined
+  /** Writes the expected pictures of screens instead of comparing them. */
+  updateScreens?: boolean
   failOnFlaky?: boolean
   passWithNoTests?: boolean
 }
@@ -59,12 +61,13 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
   try {
     // All take a while and none needs another.
     const notify = (notice: SessionNotice) => adapter.send({ type: 'notice', ...notice })
-    const opening = startSession(config, run, notify, signals.aborted)
     const address = config.metrics && newRelayAddress()
+    const doors = { metrics: address, platformDoor: doorFor(config), updateScreens: options.updateScreens ?? false }
+    const opening = startSession(config, run, notify, { signal: signals.aborted, platformDoor: doors.platformDoor })
     const serving = address && serveMetrics(config, run, address, notify)
     const creating = createVitest(vitestOptions(config, options, adapter), {
       root: config.root,
-      plugins: atp({}, { config, run, metrics: address }),
+      plugins: atp({}, { config, run, doors }),
     })
     creating.then(
       () => signals.takeBack(),
@@ -87,7 +90,7 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
       // Loaded only where it is watched.
       const { watchHosts } = await import('./watch-hosts.ts')
       const otherCapacity = capacityOf(hosts) - capacityOf(config.hosts)
-      const watch = await watchHosts({ engine, config, run, metrics: address, otherCapacity, notify })
+      const watch = await watchHosts({ engine, config, run, doors, otherCapacity, notify })
       await signals.first
       await watch.close()
     }

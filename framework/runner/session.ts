@@ -3,6 +3,7 @@ import type { ResolvedConfig } from '../config/index.ts'
 import { packageVersion, type CallOptions } from '../core/index.ts'
 import { BrokerClient, type BrokerStart, type HostDescription } from '../leases/index.ts'
 import { checkHosts, describeHosts } from './configured-hosts.ts'
+import { LabPlatform, type PlatformDoor } from './lab-platform.ts'
 import { ownModule } from './own-module.ts'
 import { stateDir } from './state-dir.ts'
 
@@ -28,8 +29,15 @@ export function brokerStart(config: ResolvedConfig): BrokerStart {
   return config.lab === undefined ? {} : { provider: pathToFileURL(ownModule('lab/index')).href, config: config.lab }
 }
 
+export interface SessionOptions {
+  signal?: AbortSignal
+  /** Where workers will ask for the stand-in platform. */
+  platformDoor?: PlatformDoor | undefined
+}
+
 /**
- * Makes the hosts ready (starts the lab if one is configured) and registers the run with the broker.
+ * Makes the hosts ready (starts the lab if one is configured), registers the run with the broker and opens the door to
+ * the lab's stand-in platform, if that is the platform.
  *
  * @throws `ATP_CONFIG_INVALID` for a host whose URI cannot be used, what starting the lab throws, `ATP_BROKER_*`.
  */
@@ -37,17 +45,22 @@ export async function startSession(
   config: ResolvedConfig,
   run: string,
   notify: (notice: SessionNotice) => void,
-  signal?: AbortSignal,
+  { signal, platformDoor }: SessionOptions = {},
 ): Promise<Session> {
   checkHosts(config)
-  if (config.lab !== undefined) {
+  if (config.lab !== undefined || platformDoor) {
     // Loaded only where a lab is wanted: it brings the image builder with it.
     const { labUp } = await import('../../lab/index.ts')
-    await labUp({ config: config.lab, onProgress: (text) => notify({ level: 'info', text: `lab: ${text}` }), signal })
+    await labUp({
+      config: config.lab ?? {},
+      onProgress: (text) => notify({ level: 'info', text: `lab: ${text}` }),
+      signal,
+    })
   }
   const connect = (bounds: CallOptions = {}) =>
     BrokerClient.connect({ stateDir: stateDir(), run, kind: 'run', start: brokerStart(config), ...bounds })
   const broker = await connect({ signal })
+  const platform = platformDoor && (await openPlatform(broker, platformDoor, config, notify))
   let ended = false
   let lost: Error | undefined
   broker.onClose((error) => {
@@ -67,11 +80,31 @@ export async function startSession(
       const last = broker.closed ? await connect() : broker
       try {
         const leaked = await last.drain(run, { timeoutMs: DRAIN_TIMEOUT_MS })
+        await platform?.close().catch(async (error: unknown) => {
+          // What it left is swept at once, not by the next run.
+          await last.sweep()
+          throw error
+        })
         await last.end()
         return leaked
       } finally {
+        await platform?.close().catch(() => {})
         last.close()
       }
     },
+  }
+}
+
+async function openPlatform(
+  broker: BrokerClient,
+  door: PlatformDoor,
+  { lab }: ResolvedConfig,
+  notify: (notice: SessionNotice) => void,
+): Promise<LabPlatform> {
+  try {
+    return await LabPlatform.open(door, lab, notify)
+  } catch (error) {
+    broker.close()
+    throw error
   }
 }

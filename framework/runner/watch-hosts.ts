@@ -2,16 +2,15 @@ import type { Vitest } from 'vitest/node'
 import { loadConfig, type ResolvedConfig } from '../config/index.ts'
 import { messageOf } from '../core/index.ts'
 import { HostsWatch } from '../hosts/hosts-watch.ts'
-import type { RelayAddress } from '../metrics/relay-client.ts'
 import { checkHosts } from './configured-hosts.ts'
-import { contextOf, workerCount } from './plugin.ts'
+import { contextOf, workerCount, type RunDoors } from './plugin.ts'
 import type { SessionNotice } from './session.ts'
 
 export interface WatchHostsOptions {
   engine: Vitest
   config: ResolvedConfig
   run: string
-  metrics: RelayAddress | undefined
+  doors: RunDoors
   /** VMs that hosts carry which are not of the configuration. */
   otherCapacity: number
   notify: (notice: SessionNotice) => void
@@ -23,7 +22,7 @@ export interface WatchHostsOptions {
  * and is told of.
  */
 export function watchHosts(options: WatchHostsOptions): Promise<{ close(): Promise<void> }> {
-  const { engine, config, run, metrics, otherCapacity, notify } = options
+  const { engine, config, run, doors, otherCapacity, notify } = options
   let known = config.hosts
   return HostsWatch.start({
     path: config.hostsFile,
@@ -38,7 +37,7 @@ export function watchHosts(options: WatchHostsOptions): Promise<{ close(): Promi
       if (text === undefined) return
       notify({ level: 'info', text: `${config.hostsFile}: ${text}` })
       const now = { ...config, hosts }
-      for (const project of engine.projects) project.provide('atp', contextOf(now, run, metrics))
+      for (const project of engine.projects) project.provide('atp', contextOf(now, run, doors))
       engine.config.maxWorkers = workerCount(
         now,
         otherCapacity + hosts.reduce((sum, { capacity }) => sum + capacity, 0),

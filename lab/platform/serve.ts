@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { CallOptions } from '../../framework/core/index.ts'
 import { labPaths } from '../paths.ts'
+import type { LabConfig } from '../provider.ts'
 import { LibvirtWorld } from './libvirt-world.ts'
 import { MemoryWorld } from './memory-world.ts'
 import { startPlatform, type Platform } from './platform.ts'
@@ -13,6 +14,8 @@ export interface ServeOptions extends CallOptions {
   port?: number
   /** How many hosts it has. Default: those of the lab. */
   hosts?: number
+  /** The lab whose hosts it has. */
+  config?: LabConfig
   /** No real VMs. */
   memory?: boolean
   onProgress?: (text: string) => void
@@ -24,10 +27,10 @@ export interface ServeOptions extends CallOptions {
  * @throws `ATP_LAB_PLATFORM_BUSY` when a live platform has the database, and what starting the lab throws.
  */
 export async function servePlatform(options: ServeOptions = {}): Promise<Platform & { database: string }> {
-  const { hosts, port, memory = false, signal, timeoutMs, onProgress } = options
+  const { hosts, config, port, memory = false, signal, timeoutMs, onProgress } = options
   const database = options.database ?? join(labPaths().home, 'platform', 'platform.db')
   await mkdir(dirname(database), { recursive: true, mode: 0o700 })
-  const world = memory ? new MemoryWorld(hosts) : new LibvirtWorld({ ...(hosts && { hosts }) }, onProgress)
+  const world = memory ? new MemoryWorld(hosts) : new LibvirtWorld({ ...config, ...(hosts && { hosts }) }, onProgress)
   const platform = await startPlatform({ world, database, ...(port && { port }) }, { signal, timeoutMs })
   return Object.assign(platform, { database })
 }

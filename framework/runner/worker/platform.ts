@@ -1,4 +1,3 @@
-import { pathToFileURL } from 'node:url'
 import { isAtpError } from '../../core/index.ts'
 import type { DesktopVm } from '../../desktop/index.ts'
 import type { HostInfo, TransportManager } from '../../hosts/index.ts'
@@ -13,9 +12,11 @@ import {
   type PoolRemoval,
 } from '../../provision/index.ts'
 import { VdiClient, type DomainVO } from '../../vdi/index.ts'
-import { cleanUpDataOf, hostsForVdi, neededVdi, vdiOptionsOf } from '../configured-vdi.ts'
+import { neededVdi } from '../configured-vdi.ts'
 import type { AtpContext } from '../context.ts'
-import { ownModule } from '../own-module.ts'
+import type { PlatformDoor } from '../lab-platform.ts'
+import { configuredPlatform, standInPlatform, type UsedPlatform } from '../used-platform.ts'
+import { askLabPlatform } from './ask-lab-platform.ts'
 import type { TestScope } from './test-scope.ts'
 
 /**
@@ -42,20 +43,28 @@ export class WorkerPlatform {
   readonly client: VdiClient
   readonly template: string | undefined
   readonly #worker: PlatformWorker
+  readonly #used: UsedPlatform
   readonly #locator: Locator
 
-  /** @throws `ATP_VDI_UNCONFIGURED`, `ATP_SECRET_MISSING`, `ATP_CONFIG_INVALID`. */
-  constructor(worker: PlatformWorker) {
-    const { vdi, configFile, hosts } = worker.context
-    const settings = neededVdi(vdi, configFile)
+  private constructor(worker: PlatformWorker, used: UsedPlatform) {
     this.#worker = worker
-    this.template = settings.template
-    this.client = new VdiClient(vdiOptionsOf(settings))
-    this.#locator = new Locator({
-      client: this.client,
-      manager: worker.transport,
-      rules: { hosts: settings.hosts, configured: hostsForVdi(hosts), hostUri: settings.hostUri },
-    })
+    this.#used = used
+    this.template = used.template
+    this.client = new VdiClient(used.client)
+    this.#locator = new Locator({ client: this.client, manager: worker.transport, rules: used.rules })
+  }
+
+  /**
+   * The platform of the configuration; the lab's stand-in starts if it does not run.
+   *
+   * @throws `ATP_VDI_UNCONFIGURED`, `ATP_SECRET_MISSING`, `ATP_CONFIG_INVALID`, `ATP_LAB_PLATFORM_START`
+   */
+  static async open(worker: PlatformWorker): Promise<WorkerPlatform> {
+    const { vdi, configFile, hosts, platformDoor, timeouts } = worker.context
+    const settings = neededVdi(vdi, configFile)
+    if (settings !== 'lab') return new WorkerPlatform(worker, configuredPlatform(settings, hosts))
+    const access = await askLabPlatform(platformDoor as PlatformDoor, { timeoutMs: timeouts.lease })
+    return new WorkerPlatform(worker, standInPlatform(access))
   }
 
   /** The client as a test sees it. */
@@ -117,13 +126,7 @@ export class WorkerPlatform {
     destroy: (made: { id: string }, bounds: Pick<PoolRemoval, 'client' | 'locator'>) => Promise<unknown>,
   ): Promise<T> {
     const broker = await this.#worker.broker()
-    const { vdi, configFile } = this.#worker.context
-    const settings = neededVdi(vdi, configFile)
-    const withdraw = await broker.will({
-      what: `${what} of ${settings.url}`,
-      module: pathToFileURL(ownModule('framework/provision/clean-up')).href,
-      data: cleanUpDataOf(settings, made),
-    })
+    const withdraw = await broker.will(this.#used.will(what, made))
     const make = async (signal: AbortSignal) => {
       try {
         return await create(signal)

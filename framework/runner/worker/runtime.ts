@@ -34,11 +34,15 @@ class WorkerRuntime {
     return this.#broker
   }
 
-  /** The VDI platform, made when it is first needed. @throws `ATP_VDI_UNCONFIGURED`, `ATP_SECRET_MISSING`. */
+  /** The VDI platform, made when it is first needed. @throws as `WorkerPlatform.open` */
   platform(): Promise<WorkerPlatform> {
     // Loaded only where it is wanted, as most projects have no platform.
-    this.#platform ??= import('./platform.ts').then(({ WorkerPlatform: Platform }) => new Platform(this))
-    return this.#platform
+    if (this.#platform) return this.#platform
+    const platform = import('./platform.ts').then(({ WorkerPlatform: Platform }) => Platform.open(this))
+    this.#platform = platform
+    // The next test may find that the cause is mended.
+    platform.catch(() => (this.#platform = undefined))
+    return platform
   }
 
   /** Opens a VM that the platform made. It ends with its pool, not with a lease. */
