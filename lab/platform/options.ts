@@ -18,9 +18,11 @@ export interface PlatformBehaviour {
   eventSuccess: 0 | 1
   /**
    * Wire form of a VM's times: `2026-01-31 12:00:00`, the same with `T`, milliseconds, or an object with `time`. Other
-   * times are text in every form, with `T` for `iso`. All are in the process' own time zone. Default `text`.
+   * times are text in every form, with `T` for `iso`. Default `text`.
    */
   timestamps: 'text' | 'iso' | 'number' | 'object'
+  /** UTC offset of the platform's clock, in which it writes and reads times without one: `-03:30`. Default `+08:00`. */
+  timeZone: string
   /** Fields without a value are left out or null. Default `omit`. */
   emptyFields: 'omit' | 'null'
   /** Names of a pool's VMs: `p-1`, `p-001` or `p1`. Default `dash`. */
@@ -58,6 +60,7 @@ export const DEFAULT_BEHAVIOUR: PlatformBehaviour = {
   eventLife: 'at-once',
   eventSuccess: 0,
   timestamps: 'text',
+  timeZone: '+08:00',
   emptyFields: 'omit',
   vmNames: 'dash',
   libvirtNames: 'same',

@@ -2,7 +2,7 @@ import { internalError } from '../../framework/core/index.ts'
 import type { PlatformBehaviour } from './options.ts'
 import type { Fields, Shape } from './schema.ts'
 
-type Form = Pick<PlatformBehaviour, 'timestamps' | 'emptyFields'>
+type Form = Pick<PlatformBehaviour, 'timestamps' | 'timeZone' | 'emptyFields'>
 
 /**
  * The JSON value of an answer: times in their wire form, fields without a value left out or null.
@@ -13,9 +13,9 @@ export function present(shape: Shape, value: unknown, form: Form): unknown {
   if (value === undefined || value === null) return null
   switch (shape.type) {
     case 'datetime':
-      return timeText(value as number, form.timestamps === 'iso' ? 'T' : ' ')
+      return timeText(value as number, form.timestamps === 'iso' ? 'T' : ' ', form.timeZone)
     case 'timestamp':
-      return timestamp(value as number, form.timestamps)
+      return timestamp(value as number, form)
     case 'array':
       return (value as unknown[]).map((item) => present(shape.items as Shape, item, form))
     case 'object':
@@ -39,35 +39,50 @@ function presentObject(shape: Shape, value: Record<string, unknown>, form: Form)
   return shown
 }
 
-function timestamp(ms: number, form: Form['timestamps']): unknown {
-  if (form === 'number') return ms
-  if (form !== 'object') return timeText(ms, form === 'iso' ? 'T' : ' ')
-  const date = new Date(ms)
+function timestamp(ms: number, { timestamps, timeZone }: Form): unknown {
+  if (timestamps === 'number') return ms
+  if (timestamps !== 'object') return timeText(ms, timestamps === 'iso' ? 'T' : ' ', timeZone)
+  const date = inZone(ms, timeZone)
   return {
-    date: date.getDate(),
-    day: date.getDay(),
-    hours: date.getHours(),
-    minutes: date.getMinutes(),
-    month: date.getMonth(),
-    nanos: date.getMilliseconds() * 1_000_000,
-    seconds: date.getSeconds(),
+    date: date.getUTCDate(),
+    day: date.getUTCDay(),
+    hours: date.getUTCHours(),
+    minutes: date.getUTCMinutes(),
+    month: date.getUTCMonth(),
+    nanos: date.getUTCMilliseconds() * 1_000_000,
+    seconds: date.getUTCSeconds(),
     time: ms,
-    timezoneOffset: date.getTimezoneOffset(),
+    timezoneOffset: -offsetMinutes(timeZone),
     // As Java counts them.
-    year: date.getFullYear() - 1900,
+    year: date.getUTCFullYear() - 1900,
   }
 }
 
-function timeText(ms: number, between: ' ' | 'T'): string {
-  const date = new Date(ms)
-  const two = (value: number) => String(value).padStart(2, '0')
-  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`
-  return `${day}${between}${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`
+function timeText(ms: number, between: ' ' | 'T', timeZone: string): string {
+  return inZone(ms, timeZone).toISOString().slice(0, 19).replace('T', between)
 }
 
-/** Milliseconds of a time in a query: `2026-01-31 12:00:00` or ISO 8601; undefined when it is neither. */
-export function parseTime(text: string): number | undefined {
-  if (!/^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d{1,3})?(Z|[+-]\d\d:?\d\d)?$/.test(text)) return undefined
-  const ms = Date.parse(text.replace(' ', 'T'))
+/** A date whose fields in UTC are those of a clock in this zone. */
+function inZone(ms: number, timeZone: string): Date {
+  return new Date(ms + offsetMinutes(timeZone) * 60_000)
+}
+
+function offsetMinutes(timeZone: string): number {
+  const [, sign, hours, minutes] = /^([+-])(\d\d):(\d\d)$/.exec(timeZone) ?? []
+  if (sign === undefined) throw new RangeError(`"${timeZone}" is no UTC offset`)
+  return (sign === '-' ? -1 : 1) * (Number(hours) * 60 + Number(minutes))
+}
+
+const TIME = /^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d{1,3})?(Z|[+-]\d\d:?\d\d)?$/
+
+/**
+ * Milliseconds of a time in a query: `2026-01-31 12:00:00` or ISO 8601; undefined when it is neither.
+ *
+ * @param timeZone UTC offset of times without one
+ */
+export function parseTime(text: string, timeZone: string): number | undefined {
+  const match = TIME.exec(text)
+  if (!match) return undefined
+  const ms = Date.parse(text.replace(' ', 'T') + (match[1] === undefined ? timeZone : ''))
   return Number.isNaN(ms) ? undefined : ms
 }

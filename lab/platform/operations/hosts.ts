@@ -84,7 +84,7 @@ function sampleView(state: PlatformState, { hostId, ...figures }: LoadSample): V
 
 function samples(state: PlatformState, range: { beginTime: string; endTime: string }): LoadSample[] {
   const [begin, end] = [range.beginTime, range.endTime].map((text) => {
-    const ms = parseTime(text)
+    const ms = parseTime(text, state.behaviour.timeZone)
     if (ms === undefined) throw refuse('invalidValue', `"${text}" is no time: use yyyy-MM-dd HH:mm:ss or ISO 8601`)
     return ms
   }) as [number, number]

@@ -1,5 +1,6 @@
 /** Client and stand-in together, with remembered hypervisors instead of real ones. */
-import type { VdiAssumptions } from '../../../framework/vdi/index.ts'
+import { expect, it, onTestFinished } from 'vitest'
+import { type VdiAssumptions, VdiClient } from '../../../framework/vdi/index.ts'
 import { operation } from '../../../framework/vdi/operation.ts'
 import { body, listOf, record, text } from '../../../framework/vdi/schema.ts'
 import {
@@ -25,13 +26,6 @@ const commonStoragePools = operation({
   ),
 })
 
-/** The stand-in writes its times in this process' time zone. */
-function ownZone(): string {
-  const minutes = -new Date().getTimezoneOffset()
-  const two = (value: number) => String(Math.floor(value)).padStart(2, '0')
-  return `${minutes < 0 ? '-' : '+'}${two(Math.abs(minutes) / 60)}:${two(Math.abs(minutes) % 60)}`
-}
-
 async function standIn(
   behaviour: Partial<PlatformBehaviour>,
   assumptions: Partial<VdiAssumptions>,
@@ -42,7 +36,7 @@ async function standIn(
     baseUrl: platform.url,
     username: platform.adminUser,
     password: platform.adminPassword,
-    assumptions: { timestampZone: ownZone(), ...assumptions },
+    assumptions,
     pace: { firstMs: 10, longestMs: 100 },
     group: ROOT_GROUP,
     storagePoolId: async (client) => (await client.call(commonStoragePools, { query: {} }))[0]?.id ?? '',
@@ -69,6 +63,7 @@ vdiContract('a stand-in that behaves differently wherever the documents let it',
       eventLife: 'when-finished',
       eventSuccess: 1,
       timestamps: 'object',
+      timeZone: '-03:30',
       emptyFields: 'null',
       vmNames: 'padded',
       libvirtNames: 'own',
@@ -81,6 +76,27 @@ vdiContract('a stand-in that behaves differently wherever the documents let it',
       spiceKey: 'base64',
       maxPageSize: 3,
     },
-    { eventSuccessValue: 1, spiceKeyForm: 'base64' },
+    { eventSuccessValue: 1, spiceKeyForm: 'base64', timestampZone: '-03:30' },
   ),
 )
+
+it('a client that assumes another zone than the platform has reads other times, and asks for other ranges', async () => {
+  const { baseUrl, username, password, close } = await standIn({ timeZone: '+08:00' }, {})
+  const clientIn = (timestampZone?: string) => {
+    const assumptions = timestampZone === undefined ? {} : { timestampZone }
+    return new VdiClient({ baseUrl, username, password, assumptions })
+  }
+  const [right, wrong] = [clientIn(), clientIn('Z')]
+  onTestFinished(async () => {
+    for (const client of [right, wrong]) await client.close()
+    await close()
+  })
+  const [host] = await right.hosts.listAll()
+  const now = Date.now()
+  expect(Math.abs((right.timestampMs(host?.createTime) ?? 0) - now)).toBeLessThan(60_000)
+  expect(Math.abs((wrong.timestampMs(host?.createTime) ?? 0) - now - 8 * 3_600_000)).toBeLessThan(60_000)
+  const samples = ({ hosts }: VdiClient) =>
+    hosts.performance(host?.id ?? '', new Date(now - 60_000), new Date(now + 60_000))
+  expect(await samples(right)).not.toEqual([])
+  expect(await samples(wrong)).toEqual([])
+})

@@ -69,12 +69,18 @@ describe('times', () => {
   const at = object('At', { time: timestamp })
   const whole = fc.integer({ min: 0, max: 4_102_444_800 }).map((seconds) => seconds * 1000)
 
-  it('are the same in every wire form', () => {
+  const zone = fc
+    .tuple(fc.constantFrom('+', '-'), fc.integer({ min: 0, max: 14 }), fc.constantFrom('00', '30', '45'))
+    .map(([sign, hours, minutes]) => `${sign}${String(hours).padStart(2, '0')}:${minutes}`)
+
+  it('are the same in every wire form, in any zone', () => {
     fc.assert(
-      fc.property(whole, (ms) => {
+      fc.property(whole, zone, (ms, timeZone) => {
         for (const timestamps of ['text', 'iso'] as const) {
-          const { time } = present(at, { time: ms }, { ...DEFAULT_BEHAVIOUR, timestamps }) as { time: string }
-          expect(new Date(parseTime(time) as number).getTime()).toBe(ms)
+          const form = { ...DEFAULT_BEHAVIOUR, timestamps, timeZone }
+          const { time } = present(at, { time: ms }, form) as { time: string }
+          expect(parseTime(time, timeZone)).toBe(ms)
+          expect(parseTime(`${time}${timeZone}`, '+00:00')).toBe(ms)
         }
         expect(present(at, { time: ms }, { ...DEFAULT_BEHAVIOUR, timestamps: 'number' })).toEqual({ time: ms })
         expect(present(at, { time: ms }, { ...DEFAULT_BEHAVIOUR, timestamps: 'object' })).toMatchObject({
@@ -82,6 +88,20 @@ describe('times', () => {
         })
       }),
     )
+  })
+
+  it("are those of a clock in the platform's zone", () => {
+    const ms = Date.parse('2026-01-31T20:30:05Z')
+    const shown = (form: object) => present(at, { time: ms }, { ...DEFAULT_BEHAVIOUR, ...form })
+    expect(shown({})).toEqual({ time: '2026-02-01 04:30:05' })
+    expect(shown({ timeZone: '-03:30', timestamps: 'iso' })).toEqual({ time: '2026-01-31T17:00:05' })
+    expect(shown({ timestamps: 'object' })).toMatchObject({
+      time: { time: ms, year: 126, month: 1, date: 1, day: 0, hours: 4, minutes: 30, seconds: 5, timezoneOffset: -480 },
+    })
+    expect(parseTime('2026-02-01 04:30:05', '+08:00')).toBe(ms)
+    expect(parseTime('2026-01-31T20:30:05Z', '+08:00')).toBe(ms)
+    for (const text of ['', 'now', '2026-01-31', '2026-13-01 00:00:00'])
+      expect(parseTime(text, '+08:00')).toBeUndefined()
   })
 
   it('in answers have no field the platform does not know', () => {
