@@ -27,6 +27,7 @@ export function testCommand(): Command {
     .option('--junit <file>', 'also write a JUnit report')
     .option('--no-allure', 'write no Allure results and report')
     .option('--evidence <mode>', 'off, on, or on-failure')
+    .option('--update-screens', 'write the expected pictures of screens instead of comparing them')
     .option('--fail-on-flaky', 'a test that passed only after a retry fails the run')
     .option('--pass-with-no-tests', 'finding no test is no error')
     .addHelpText(
@@ -56,6 +57,7 @@ Environment: ATP_LOG=debug or ATP_LOG=leases=debug,protocols=info prints logs; A
         junit: options['junit'] as string | undefined,
         allure: options['allure'] !== false,
         evidence: options['evidence'] as string | undefined,
+        updateScreens: options['updateScreens'] === true,
         failOnFlaky: options['failOnFlaky'] === true,
         passWithNoTests: options['passWithNoTests'] === true,
       })

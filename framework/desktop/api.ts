@@ -2,8 +2,10 @@
 import type { CallOptions } from '../core/index.ts'
 import type { Keyboard, Mouse } from '../input/api.ts'
 import type { Ownership } from '../leases/api.ts'
+import type { Screen } from '../screen/api.ts'
 
 export type { Keyboard, Mouse, MouseButton, MouseOptions, PressOptions, TypeOptions } from '../input/api.ts'
+export type * from '../screen/api.ts'
 
 export type VmState = 'running' | 'paused' | 'shutdown' | 'shutoff' | 'crashed' | 'suspended' | 'blocked' | 'unknown'
 
@@ -16,6 +18,7 @@ export interface Vm {
   readonly keyboard: Keyboard
   readonly mouse: Mouse
   readonly guest: Guest
+  readonly screen: Screen
   /** State as libvirt reports it now. */
   state(options?: CallOptions): Promise<VmState>
   waitForState(state: VmState, options?: CallOptions): Promise<void>

@@ -21,7 +21,7 @@ import { AgentGuest } from './guest.ts'
 import { inputHost } from './input-host.ts'
 import type { Machine, MachineEvent } from './machine.ts'
 import { Observation } from './observation.ts'
-import { imageSize, type Screenshot } from './screenshot.ts'
+import { imageSize, SourceScreen, toPicture, type Screen, type Screenshot } from '../screen/index.ts'
 import type { Sessions } from './sessions.ts'
 
 /** Channels that belong to the framework or the guest's own services. */
@@ -45,6 +45,7 @@ export class DesktopVm implements Vm {
   readonly keyboard: Keyboard
   readonly mouse: Mouse
   readonly guest: Guest
+  readonly screen: Screen
   readonly #machine: Machine
   readonly #sessions: Sessions
   readonly #observation: Observation
@@ -66,6 +67,11 @@ export class DesktopVm implements Vm {
     this.keyboard = withholdSecrets(keyboard, sessions.transcript)
     this.mouse = mouse
     this.guest = new AgentGuest((options) => sessions.qga(options))
+    this.screen = new SourceScreen({
+      name: this.name,
+      via: 'libvirt',
+      picture: async (options) => toPicture(await machine.rawScreenshot(options)),
+    })
     machine.listen((event) => {
       if (event === 'stopped' || event === 'crashed' || event === 'restarted') this.#voidSessions(event)
     })

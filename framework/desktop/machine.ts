@@ -3,7 +3,7 @@ import type { HostConnection } from '../hosts/index.ts'
 import type { Ownership } from '../leases/api.ts'
 import type { Domain, LifecycleEventName } from '../protocols/libvirt/index.ts'
 import type { VmState } from './api.ts'
-import { toPng, type Screenshot } from './screenshot.ts'
+import { toPng, type Screenshot } from '../screen/index.ts'
 
 /** What a VM needs of its host's connection. */
 export type MachineHost = Pick<HostConnection, 'client' | 'target' | 'onLifecycle' | 'onReboot'>

@@ -25,6 +25,7 @@ import type { StepRegistry } from './registry.ts'
 import type { StepReport } from './report.ts'
 import { revealed, RunVariables, type VariableSources } from './run-variables.ts'
 import { platformContext } from './platform-context.ts'
+import { ReferenceImages } from '../screen/index.ts'
 import { SerialPort } from './serial-port.ts'
 import type { ScenarioServices } from './services.ts'
 import type { StepContext, StepKind, StepOutcome, StepParams, VmHistory } from './step-kind.ts'
@@ -387,6 +388,7 @@ export class ScenarioRun {
       verify: step.verify ?? scenario.defaults?.verify ?? 'observe',
       input: this.#input(scenario),
       serialPort: (name) => this.#port(vm, name, call),
+      images: new ReferenceImages(scenario.file, this.#services.updateScreens ?? false),
       attach: async (name, contentType, content) => this.#attach(report.id, name, contentType, content),
       disconnect: () => {
         if (vm) frame.targets.disconnect(vm)

@@ -30,6 +30,8 @@ export interface ScenarioServices {
   registry?: StepRegistry
   /** Project root; paths in reports are relative to it. Default: the working directory. */
   root?: string
+  /** Expected pictures of screens are written from what is seen, not compared. */
+  updateScreens?: boolean
   timeouts?: {
     /** A step without a limit of its own. Default 30000. */
     stepMs?: number

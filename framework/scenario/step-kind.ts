@@ -3,6 +3,7 @@ import type { Vm } from '../desktop/api.ts'
 import type { Delivery, InputOptions, VerifyMode } from '../input/api.ts'
 import type { Scenario, Step, StepSpec } from './model/index.ts'
 import type { PlatformContext } from './platform-context.ts'
+import type { ReferenceImages } from '../screen/index.ts'
 import type { SerialPort } from './serial-port.ts'
 
 /** What a step kind may tell about its work. Work that was not done is a rejection, never an outcome. */
@@ -40,6 +41,8 @@ export interface StepContext {
   readonly input: { via: NonNullable<InputOptions['via']>; layout: string; delayMs?: number; holdMs?: number }
   /** A virtio-serial port of the VM, without a name the first free one; opened on first use, closed with the run. */
   serialPort(name: string | undefined): Promise<SerialPort>
+  /** The expected pictures of the scenario's file. */
+  readonly images: ReferenceImages
   /** Evidence for the report; resolves to where bytes were stored. */
   attach(name: string, contentType: string, content: string | Uint8Array): Promise<string | undefined>
   /** Ends input to the VM until it is connected again. */

@@ -5,6 +5,7 @@ import { recordArtifact, type TestContext } from 'vitest'
 import { callSite, messageOf, redact, Scope, timeoutError, withDeadline, type CallSite } from '../../core/index.ts'
 import { redactDeep, toErrorRecord } from '../../evidence/index.ts'
 import { ALLURE_MESSAGES_TYPE, type TestScopedEvent } from '../../evidence/events.ts'
+import { ReferenceImages } from '../../screen/index.ts'
 import { EVENT_ARTIFACT, type AtpContext } from '../context.ts'
 
 type Task = TestContext['task']
@@ -71,6 +72,11 @@ export class TestScope extends Scope {
   /** Ends the body with this error, unless it is over. */
   lose(error: Error): void {
     this.#lost.reject(error)
+  }
+
+  /** The expected pictures of this spec file. */
+  get images(): ReferenceImages {
+    return new ReferenceImages(this.#task.file.filepath, this.context.updateScreens)
   }
 
   /** Name of the test for leases and messages. */

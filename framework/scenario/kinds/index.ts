@@ -5,7 +5,7 @@ import * as guestFile from './guest-file.ts'
 import * as keyboard from './keyboard.ts'
 import { knownElsewhere } from './known-elsewhere.ts'
 import * as mouse from './mouse.ts'
-import { screenScreenshot } from './screen.ts'
+import * as screen from './screen.ts'
 import * as serial from './serial.ts'
 import { vdiCheckKinds } from './vdi-checks.ts'
 import { vdiPoolKinds } from './vdi-pools.ts'
@@ -33,7 +33,13 @@ export const builtInKinds: readonly StepKind[] = [
   guestFile.fileWrite,
   serial.serialSend,
   serial.serialExpect,
-  screenScreenshot,
+  screen.screenScreenshot,
+  screen.screenWaitStable,
+  screen.screenWaitChange,
+  screen.screenExpectImage,
+  screen.screenExpectText,
+  screen.screenExpectResize,
+  screen.screenFirst,
   guestFile.expectFile,
   command.expectCommand,
   vm.expectVmStatus,

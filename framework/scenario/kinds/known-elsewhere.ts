@@ -5,7 +5,6 @@ import { defineStep, type StepKind } from '../step-kind.ts'
 const ANY: JsonSchema = {}
 
 const OTHERS: readonly [action: string, need: StepNeed, params: string, aliases: string[]][] = [
-  ['screen.expect_resize', 'spice', 'width height', []],
   ['usb.redirect', 'spice', 'device', []],
   ['usb.release', 'spice', 'device', []],
   ['app.open', 'apps', 'app', ['open_application']],

@@ -1,6 +1,7 @@
 import type { ExecOptions, ExecResult, Vm, VmState } from '../../../framework/desktop/api.ts'
 import type { Delivery, InputOptions } from '../../../framework/input/api.ts'
 import type { CallOptions } from '../../../framework/core/index.ts'
+import { SourceScreen, type Picture } from '../../../framework/screen/index.ts'
 
 /** What the guest of a {@link memoryVm} does. */
 export interface GuestScript {
@@ -10,6 +11,8 @@ export interface GuestScript {
   /** Result of a command line. Default: exit 0, no output. */
   exec?: (line: string, options: ExecOptions) => Partial<ExecResult> | Promise<Partial<ExecResult>>
   ping?: () => Promise<void>
+  /** What is on the screen. Default: two black pixels. */
+  picture?: () => Picture
 }
 
 /** A VM without a machine: keeps its files in memory and writes down every call as `name action argument`. */
@@ -106,6 +109,11 @@ export function memoryVm(
     },
     state: async (_options?: CallOptions) => script.state ?? 'running',
     waitForState: never,
+    screen: new SourceScreen({
+      name,
+      via: 'libvirt',
+      picture: async () => script.picture?.() ?? { width: 2, height: 1, data: new Uint32Array(2) },
+    }),
     screenshot: async () => ({ contentType: 'image/png', bytes: new Uint8Array([137, 80]) }),
     suspend: never,
     resume: never,

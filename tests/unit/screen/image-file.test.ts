@@ -1,7 +1,7 @@
 import { decode } from 'fast-png'
 import { describe, expect, it } from 'vitest'
-import { imageSize, toPng } from '../../../framework/desktop/screenshot.ts'
-import { ppm } from './scripted-host.ts'
+import { imageSize, toPng } from '../../../framework/screen/image-file.ts'
+import { ppm } from '../desktop/scripted-host.ts'
 
 const contentType = 'image/x-portable-pixmap'
 

@@ -1,0 +1,5 @@
+export type * from './api.ts'
+export { compare } from './compare.ts'
+export { imageSize, toPicture, toPng, type Screenshot } from './image-file.ts'
+export { ReferenceImages } from './reference.ts'
+export { SourceScreen } from './screen.ts'
