@@ -16,11 +16,12 @@ const LONGEST_STRETCH = 1 << LAST_LEVEL
 /** 26 bits for each of three residuals. */
 const PADDING_WORDS = Math.ceil((LONGEST_STRETCH * 3 * 26) / 32) + 2
 
-/** @param bytes the image from its header on. */
+/** @param bytes the image from its header on; words that are not whole do not count. */
 export function quicBits(bytes: Uint8Array): QuicBits {
-  const padded = new Uint8Array(((bytes.length + 3) & ~3) + PADDING_WORDS * 4)
-  padded.set(bytes)
-  return { words: new Int32Array(padded.buffer), sizeBits: bytes.length * 8, position: 0 }
+  const sizeBytes = bytes.length & ~3
+  const padded = new Uint8Array(sizeBytes + PADDING_WORDS * 4)
+  padded.set(bytes.subarray(0, sizeBytes))
+  return { words: new Int32Array(padded.buffer), sizeBits: sizeBytes * 8, position: 0 }
 }
 
 /** The next 32 bits from a position, as a signed number. */
@@ -101,9 +102,10 @@ export class QuicScan {
       x = reached
       if (x < stop) {
         const runEnd = x + this.#run(end - x)
-        row.fill(row[x - 1] as number, x, runEnd)
+        const pixel = row[x - 1] as number
         lastRun = x
-        x = runEnd
+        // Most runs are short: a loop is faster than `fill`.
+        while (x < runEnd) row[x++] = pixel
       } else if (this.#wait < 0) {
         const halveAbove = HALVE_ABOVE[this.#level] as number
         for (const channel of this.#channels) channel.learn(x - 1, halveAbove)

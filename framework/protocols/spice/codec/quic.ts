@@ -19,12 +19,14 @@ const TYPE = { gray: 1, rgb16: 2, rgb24: 3, rgb32: 4, rgba: 5 } as const
 export function decodeQuic(bytes: Uint8Array, expected: Size): Pixels {
   const type = checkHeader(bytes, expected)
   const { width, height } = expected
+  const count = pixelCount('quic', expected)
+  if (height > bytes.length * 8) throw imageError('quic', `${bytes.length} bytes are too few for ${height} rows`)
   const bits = quicBits(bytes)
   bits.position = HEADER_BYTES * 8
   const codes = type === TYPE.rgb16 ? CODES_5 : CODES_8
   const colours = new QuicScan(bits, codes, width, type === TYPE.gray ? 1 : 3)
   const alpha = type === TYPE.rgba ? new QuicScan(bits, codes, width, 1) : undefined
-  const data = new Uint32Array(pixelCount('quic', expected))
+  const data = new Uint32Array(count)
   const pixels = new Int32Array(data.buffer)
   const rows: Rows = [new Int32Array(width), new Int32Array(width)]
   const alphaRows: Rows = alpha ? [new Int32Array(width), new Int32Array(width)] : rows
@@ -46,14 +48,22 @@ function turn(rows: Rows, y: number): readonly [Int32Array, Int32Array | undefin
 }
 
 function writeRow(type: number, pixels: Int32Array, start: number, row: Int32Array, alphaRow: Int32Array): void {
-  for (let x = 0; x < row.length; x++) {
-    const value = row[x] as number
-    let pixel = 0xff000000 | value
-    if (type === TYPE.rgba) pixel = ((alphaRow[x] as number) << 24) | value
-    // 5 bits of a colour become 8 so that the brightest stays the brightest.
-    else if (type === TYPE.rgb16) pixel = 0xff000000 | (value << 3) | ((value >>> 2) & 0x070707)
-    else if (type === TYPE.gray) pixel = 0xff000000 | (value * 0x010101)
-    pixels[start + x] = pixel
+  switch (type) {
+    case TYPE.rgba:
+      for (let x = 0; x < row.length; x++) pixels[start + x] = ((alphaRow[x] as number) << 24) | (row[x] as number)
+      break
+    case TYPE.rgb16:
+      // 5 bits of a colour become 8 so that the brightest stays the brightest.
+      for (let x = 0; x < row.length; x++) {
+        const value = row[x] as number
+        pixels[start + x] = 0xff000000 | (value << 3) | ((value >>> 2) & 0x070707)
+      }
+      break
+    case TYPE.gray:
+      for (let x = 0; x < row.length; x++) pixels[start + x] = 0xff000000 | ((row[x] as number) * 0x010101)
+      break
+    default:
+      for (let x = 0; x < row.length; x++) pixels[start + x] = 0xff000000 | (row[x] as number)
   }
 }
 
