@@ -45,6 +45,13 @@ class WorkerRuntime {
     return platform
   }
 
+  /** Logs out of the platform: its session would live on there. All else ends with the process. */
+  async close(): Promise<void> {
+    // A platform that could not be opened has no session.
+    const platform = await this.#platform?.catch(() => undefined)
+    await platform?.client.close()
+  }
+
   /** Opens a VM that the platform made. It ends with its pool, not with a lease. */
   openProvisioned(scope: TestScope, vm: { name: string; uuid: string; host: HostInfo }): Promise<DesktopVm> {
     return this.#open(scope, { ...vm, ownership: 'pristine', standby: false })
