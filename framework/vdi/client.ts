@@ -313,6 +313,7 @@ export class VdiClient {
       if (limit.over === undefined) throw error
       throw timeoutError('ATP_VDI_TIMEOUT', `${name} was not answered within ${timeoutMs} ms`, {
         context: { operation: name, url: this.#connection.baseUrl, timeoutMs },
+        retryable: true,
         remedy: 'raise timeoutMs, or look at what keeps the platform',
       })
     } finally {

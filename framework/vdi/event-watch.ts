@@ -59,8 +59,12 @@ export class EventWatch {
     try {
       return await this.#caller.call(operations.get, { path: { id } }, bounds)
     } catch (error) {
-      if (this.#caller.assumptions.missingEventIsUnfinished && isAtpError(error, 'ATP_VDI_REFUSED')) return undefined
-      throw error
+      const { missingEventIsUnfinished, expiredTokenCodes } = this.#caller.assumptions
+      if (!missingEventIsUnfinished || !isAtpError(error, 'ATP_VDI_REFUSED')) throw error
+      // Who may not ask does not learn whether there is an event; nor does one whose login is refused.
+      const { code, operation } = error.context
+      if (operation !== operations.get.name || expiredTokenCodes.includes(code as number)) throw error
+      return undefined
     }
   }
 }

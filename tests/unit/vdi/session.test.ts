@@ -147,3 +147,25 @@ it('close does not wait for a platform that does not answer', async () => {
   const late = Symbol('late')
   expect(await Promise.race([client.close(), pause(5000, late, { ref: false })])).not.toBe(late)
 })
+
+it("an end user's session ends with its own token; the administrator's goes on", async () => {
+  const { client, server } = await clientAndServer()
+  const LOGOUT = 'POST /ocloud/v1/logout'
+  const token = new Secret('token of alice', 'alice-token')
+  await client.login()
+  expect(await client.users.logout({ token })).toBe(true)
+  expect(server.to(LOGOUT).map((got) => got.token)).toEqual(['alice-token'])
+  server.on(LOGOUT, () => expired)
+  expect(await client.users.logout({ token })).toBe(false)
+  server.on(LOGOUT, () => ({ status: 9, msg: '拒绝' }))
+  expect(await errorOf(client.users.logout({ token }))).toMatchObject({ code: 'ATP_VDI_REFUSED', context: { code: 9 } })
+  server.on(GET_VM, forTokens('token-1'))
+  await client.domains.get('a')
+  expect(server.logins).toBe(1)
+})
+
+it('where end users only expire, no call ends their session', async () => {
+  const { client, server } = await clientAndServer({ assumptions: { endUserLogout: 'expiry' } })
+  expect(await client.users.logout({ token: new Secret('token of bob', 'bob-token') })).toBe(false)
+  expect(server.got).toEqual([])
+})

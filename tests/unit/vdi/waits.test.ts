@@ -51,6 +51,49 @@ describe('waiting for VMs', () => {
     expect((await client.domains.waitForStatus(['a'], state))[0]).toMatchObject({ status })
   })
 
+  it('a question that is never answered is asked again, within the deadline of the wait', async () => {
+    const answers = then(() => HELD, ok(vm('a', 1)))
+    const { client, server } = await withVm(answers, { timeoutMs: 200 })
+    const [found] = await client.domains.waitForStatus(['a'], 'running', { timeoutMs: 10_000 })
+    expect(found).toMatchObject({ status: 1 })
+    expect(server.to(VM)).toHaveLength(2)
+  })
+
+  it.each([
+    ['the session', { status: 1006, msg: 'token' }, 1006],
+    ['a login', { status: 5100, msg: 'locked' }, 5100],
+  ] as const)('an event that cannot be asked for because %s is refused ends the wait', async (what, answer, code) => {
+    const { client, server } = await withVm(states(5))
+    await client.login()
+    server.on(EVENT, () => ({ status: 1006, msg: 'token' }))
+    if (what === 'a login') server.on('POST /ocloud/v1/login', () => answer)
+    const error = await errorOf(client.domains.waitForStatus(['a'], 'running', { events: ['e1'], timeoutMs: 10_000 }))
+    expect(error).toMatchObject({ code: 'ATP_VDI_REFUSED', context: { code } })
+  })
+
+  it('anything can be waited for, and who it does not hold for is told', async () => {
+    const free = ok({ ...vm('a', 0), userId: null })
+    const { client, server } = await withVm(then(free, free, ok({ ...vm('a', 0), userId: 'alice' })))
+    const [bound] = await client.domains.waitUntil(['a'], 'bound to alice', ({ userId }) => userId === 'alice')
+    expect(bound).toMatchObject({ id: 'a', userId: 'alice' })
+    server.on(VM, () => free)
+    const never = client.domains.waitUntil(['a'], 'bound', ({ userId }) => Boolean(userId), { timeoutMs: 100 })
+    expect((await errorOf(never)).message).toContain('waited 100 ms for VM a to be bound: not so is vm-a')
+    expect(await errorOf(client.domains.waitUntil([], 'bound', () => true))).toMatchObject({ code: 'ATP_VDI_REQUEST' })
+  })
+
+  it('VMs can be waited for to be gone', async () => {
+    const { client, server } = await withVm(states(0))
+    server.on('GET /ocloud/v1/domain', then(page([vm('a', 0), vm('b', 0)]), page([vm('b', 0)])))
+    await client.domains.waitUntilGone(['a'])
+    expect(server.to('GET /ocloud/v1/domain')).toHaveLength(2)
+    const stays = client.domains.waitUntilGone(['b'], { timeoutMs: 100 })
+    expect(await errorOf(stays)).toMatchObject({
+      code: 'ATP_VDI_TIMEOUT',
+      message: expect.stringContaining('vm-b is left'),
+    })
+  })
+
   it('numbers of states are assumptions', async () => {
     const { client } = await withVm(states(1, 9, 8, 4), { assumptions: { hibernatedStatus: 4, busyStatuses: [8, 9] } })
     expect((await client.domains.waitForStatus(['a'], 'hibernated'))[0]).toMatchObject({ status: 4 })
@@ -250,5 +293,25 @@ describe('desk pools', () => {
     server.on(POOLS, () => at('m', 0))
     const error = await errorOf(client.deskPools.waitForModel('p', 'n', { timeoutMs: 60 }))
     expect(error.message).toContain('it uses m, status 0')
+  })
+})
+
+describe('waiting for an event', () => {
+  it('ends with its verdict, and a failure has the reason of the platform', async () => {
+    const { client, server } = await withVm(states(0))
+    server.on(EVENT, then(unknown, event({}), event({ isSuccess: 0 })))
+    await client.events.waitFor('e1')
+    expect(server.to(EVENT)).toHaveLength(3)
+    server.on(EVENT, () => event({ isSuccess: 1, errorReason: '存储不足' }))
+    expect(await errorOf(client.events.waitFor('e1', 'a snapshot to be taken'))).toMatchObject({
+      code: 'ATP_VDI_STATE',
+      message: 'waited for a snapshot to be taken, but 存储不足',
+    })
+    server.on(EVENT, () => event({ isSuccess: 1 }))
+    expect((await errorOf(client.events.waitFor('e1'))).message).toContain('without a reason')
+    server.on(EVENT, () => event({}))
+    expect(await errorOf(client.events.waitFor('e1', undefined, { timeoutMs: 100 }))).toMatchObject({
+      code: 'ATP_VDI_TIMEOUT',
+    })
   })
 })
