@@ -7,6 +7,13 @@ export interface VmOptions {
   domain?: string
   /** Machine profile of the provider. */
   profile?: string
+  /** Template of the VDI platform; where it has none of this name, or there is no platform, a machine profile. */
+  template?: string
+  /**
+   * `true`: the VDI platform makes it, of its default template if none is named; `false`: it does not. Left out, it
+   * does where it has the template, and where there is no lab.
+   */
+  platform?: boolean
   /** Host labels that must all match. */
   labels?: string[]
   /** Exactly this host. */
@@ -20,8 +27,6 @@ export interface VmOptions {
 export interface PoolOptions extends Omit<VmOptions, 'domain' | 'profile'> {
   /** Roles, one machine each. */
   vms: string[]
-  /** Machine profile of all of them. */
-  template?: string
 }
 
 /** Several machines of one test, by role. */

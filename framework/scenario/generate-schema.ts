@@ -110,6 +110,8 @@ export function scenarioSchema(registry: StepRegistry): JsonSchema {
 function shared(): Record<string, JsonSchema> {
   const wish = {
     profile: text('Machine profile'),
+    template: text('Template of the VDI platform; where it has none of this name, a machine profile'),
+    platform: { type: 'boolean', description: 'Whether the VDI platform makes it; default where it has the template' },
     labels: oneOrMore('Host labels that must all match'),
     host: text('Exactly this host'),
     ownership: { enum: ['pristine', 'shared', 'attached'] },
@@ -169,7 +171,7 @@ function shared(): Record<string, JsonSchema> {
         pool: {
           type: 'object',
           additionalProperties: false,
-          properties: { template: text('Machine profile'), vms, ...wish },
+          properties: { vms, ...wish },
         },
       },
     },

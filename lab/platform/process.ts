@@ -44,8 +44,6 @@ export interface PlatformProcessOptions extends CallOptions {
 const PROGRAM = 'platform/serve-main'
 const START_TIMEOUT_MS = 600_000
 const END_TIMEOUT_MS = 90_000
-/** The zone that clients assume of a platform, unless told otherwise. */
-const ZONE = 'Asia/Shanghai'
 
 const recordFile = () => join(labPaths().home, 'platform', 'kept.json')
 
@@ -163,7 +161,7 @@ function launch(config: LabConfig, stdio: ('ignore' | 'pipe' | 'inherit' | numbe
     // Ctrl-C at the terminal is for its owner.
     detached: true,
     stdio: stdio as 'pipe'[],
-    env: { ...env, TZ: ZONE },
+    env,
   })
 }
 

@@ -66,6 +66,65 @@ describe('a run with vdi: "lab"', () => {
     expect(nothingLeft()).toBe(true)
   })
 
+  it('gives a test the one VM it asks for, of the platform or of the lab', { timeout: TIMEOUT_MS }, async () => {
+    const body = `
+describe('of a template', () => {
+  test.override('vmOptions', { template: 'ps2' })
+  test('is a pool of one', async ({ vm, vdi, keyboard }) => {
+    const { name, status, desktopPoolId } = await vdi.domains.get(vm.uuid)
+    expect([name, status]).toEqual([vm.name, 1])
+    expect(await vdi.deskPools.domains(desktopPoolId)).toHaveLength(1)
+    expect(await keyboard.type('one', { verify: 'require' })).toBeDelivered()
+  })
+})
+describe('of the default template', () => {
+  test.override('vmOptions', { platform: true })
+  test('knows its name', async ({ vm, guest }) => {
+    expect(vm.name).toMatch(/^atp-/)
+    expect((await guest.shell('hostname')).stdoutText.trim()).toBe(vm.name)
+  })
+})
+describe('of the lab', () => {
+  test.override('vmOptions', { template: 'ps2', platform: false })
+  test('is leased', async ({ vm }) => expect([vm.name, vm.profile]).toEqual([expect.stringMatching(/^vm-/), 'ps2']))
+})
+describe('with a place', () => {
+  test.override('vmOptions', { template: 'ps2', host: 'lab-1' })
+  test('is refused', async ({ vm }) => void vm)
+})
+`
+    const yaml = `name: 两个角色，一个在平台
+use: { vms: { alice: { template: ps2 }, bob: {} } }
+steps:
+  - { action: command.exec, on: alice, command: hostname, expect: { stdout: { matches: ^atp- } } }
+  - { action: command.exec, on: bob, command: hostname, expect: { stdout: { matches: ^vm- } } }
+`
+    const one = `name: 一台
+use: { template: ps2 }
+steps:
+  - { action: keyboard.type, text: "echo typed > /tmp/typed\\n", verify: true }
+  - { action: expect.file, path: /tmp/typed, equals: typed }
+`
+    const files = { 'specs/a.spec.ts': spec(body), 'specs/b.spec.yaml': yaml, 'specs/c.spec.yaml': one }
+    const run = project(files, CONFIG)
+    const outcome = await run.run(['test'], env)
+    expect(outcome.code, outcome.stdout + outcome.stderr).toBe(1)
+    const reports = run
+      .report()
+      .reports.toSorted((a, b) => a.file.localeCompare(b.file) || (a.line ?? 0) - (b.line ?? 0))
+    expect(reports.map(({ passed, errors }) => (passed ? 'passed' : errors[0]?.code))).toEqual([
+      'passed',
+      'passed',
+      'passed',
+      'ATP_VDI_POOL_OPTIONS',
+      'passed',
+      'passed',
+    ])
+    // The reports know VMs of the platform as they know leased ones.
+    expect(reports[5]?.vms).toMatchObject([{ name: expect.stringMatching(/^atp-/), host: 'lab-1', profile: 'ps2' }])
+    expect(nothingLeft()).toBe(true)
+  })
+
   it('ends its stand-in and the VMs when it is killed', { timeout: TIMEOUT_MS }, async () => {
     const body = `
 test.override('poolOptions', { vms: ['alice', 'bob'], template: 'ps2' })

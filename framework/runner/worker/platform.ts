@@ -1,5 +1,6 @@
 import { isAtpError } from '../../core/index.ts'
 import type { DesktopVm } from '../../desktop/index.ts'
+import type { VmRecord } from '../../evidence/events.ts'
 import type { HostInfo, TransportManager } from '../../hosts/index.ts'
 import type { BrokerClient } from '../../leases/index.ts'
 import {
@@ -7,6 +8,7 @@ import {
   destroyPool,
   destroyVm,
   Locator,
+  type LocatedVm,
   type MadeOnPlatform,
   newPoolName,
   type PoolRemoval,
@@ -85,6 +87,8 @@ export class WorkerPlatform {
   async provision(scope: TestScope, wish: { count: number; template: string | undefined }): Promise<DesktopVm[]> {
     const name = newPoolName(this.#worker.context.run)
     const template = wish.template ?? this.template
+    const since = performance.now()
+    scope.record({ type: 'lease', time: Date.now(), state: 'waiting', vms: [] })
     const pool = await this.ownedPool(scope, name, (signal) =>
       createPool({
         client: this.client,
@@ -96,11 +100,8 @@ export class WorkerPlatform {
         timeoutMs: this.#worker.context.timeouts.lease,
       }),
     )
-    return Promise.all(
-      pool.vms.map(({ vm, domain, host }) =>
-        this.#worker.openProvisioned(scope, { name: vm.name, uuid: domain.uuid, host }),
-      ),
-    )
+    this.#report(scope, pool.vms, { profile: pool.template.name, waitMs: performance.now() - since })
+    return Promise.all(pool.vms.map((vm) => this.#open(scope, vm)))
   }
 
   /**
@@ -145,7 +146,22 @@ export class WorkerPlatform {
 
   /** Opens a VM of the platform on its hypervisor. @throws as `VmLocator.locate` */
   async open(scope: TestScope, vm: DomainVO, signal: AbortSignal): Promise<DesktopVm> {
-    const { domain, host } = await this.#locator.locate(vm, { signal })
+    const located = await this.#locator.locate(vm, { signal })
+    this.#report(scope, [located])
+    return this.#open(scope, located)
+  }
+
+  #open(scope: TestScope, { vm, domain, host }: LocatedVm): Promise<DesktopVm> {
     return this.#worker.openProvisioned(scope, { name: vm.name, uuid: domain.uuid, host })
+  }
+
+  /** For the reports these are VMs of the test as those of a lease are. */
+  #report(scope: TestScope, located: readonly LocatedVm[], of: { profile?: string; waitMs?: number } = {}): void {
+    const { waitMs, ...profile } = of
+    const vms = located.map(({ vm, domain, host }): VmRecord => {
+      return { name: vm.name, uuid: domain.uuid, host: host.id, ownership: 'pristine', ...profile }
+    })
+    const waited = waitMs === undefined ? {} : { waitMs }
+    scope.record({ type: 'lease', time: Date.now(), state: 'granted', vms, ...waited })
   }
 }

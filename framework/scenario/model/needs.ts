@@ -15,7 +15,7 @@ export interface ScenarioNeeds {
   platform?: true
 }
 /** A VM a scenario needs. Steps call it by its role, else by its name, else not at all. */
-export interface NeededVm extends VmRequest {
+export interface NeededVm extends VmRequest, VmWish {
   role?: string
 }
 
@@ -72,9 +72,9 @@ export function targetProblems(scenario: Scenario, catalog: StepCatalog): Proble
   return [...found.values()]
 }
 
-function pick({ profile, labels, host, ownership }: VmWish): VmWish {
+function pick({ profile, template, platform, labels, host, ownership }: VmWish): VmWish {
   return Object.fromEntries(
-    Object.entries({ profile, labels, host, ownership }).filter(([, value]) => value !== undefined),
+    Object.entries({ profile, template, platform, labels, host, ownership }).filter(([, value]) => value !== undefined),
   )
 }
 

@@ -42,6 +42,10 @@ export interface Use extends VmWish {
 }
 export interface VmWish {
   profile?: string
+  /** Of the VDI platform, else a profile. */
+  template?: string
+  /** Whether the VDI platform makes it. */
+  platform?: boolean
   labels?: string[]
   host?: string
   ownership?: Ownership

@@ -3,7 +3,7 @@ import { badValue, readText, readTexts, unknownKey, type Reading } from './readi
 import type { Scenario, Use, VmWish } from './scenario.ts'
 import { isTemplate } from './template.ts'
 
-const WISH_KEYS = ['profile', 'labels', 'host', 'ownership'] as const
+const WISH_KEYS = ['profile', 'template', 'platform', 'labels', 'host', 'ownership'] as const
 const OWNERSHIPS = ['pristine', 'shared', 'attached']
 
 /** Reads `use`: `{ vms: [alice, bob], profile }`, `{ vms: { alice: { profile } } }` or `{ pool: { template, vms } }`. */
@@ -30,8 +30,8 @@ function readPool(reading: Reading, use: Use, value: unknown, pointer: string): 
   for (const [key, inner] of Object.entries(value)) {
     const at = `${pointer}/${key}`
     if (key === 'vms') use.vms = readVms(reading, inner, at)
-    else if (!readWish(reading, use, key === 'template' ? 'profile' : key, inner, at)) {
-      unknownKey(reading, key, at, ['template', 'vms', ...WISH_KEYS], 'use.pool')
+    else if (!readWish(reading, use, key, inner, at)) {
+      unknownKey(reading, key, at, ['vms', ...WISH_KEYS], 'use.pool')
     }
   }
 }
@@ -60,8 +60,12 @@ function readVms(reading: Reading, value: unknown, pointer: string): NonNullable
 
 function readWish(reading: Reading, wish: VmWish, key: string, value: unknown, pointer: string): boolean {
   if (key === 'labels') wish.labels = readTexts(reading, value, pointer, 'a label') ?? []
-  else if (key === 'profile' || key === 'host') Object.assign(wish, { [key]: readText(reading, value, pointer, key) })
-  else if (key === 'ownership') {
+  else if (key === 'profile' || key === 'template' || key === 'host')
+    Object.assign(wish, { [key]: readText(reading, value, pointer, key) })
+  else if (key === 'platform') {
+    if (typeof value === 'boolean') wish.platform = value
+    else badValue(reading, pointer, `platform is ${JSON.stringify(value)}; it must be true or false`)
+  } else if (key === 'ownership') {
     if (OWNERSHIPS.includes(value as string) || isTemplate(value)) Object.assign(wish, { ownership: value })
     else badValue(reading, pointer, `ownership is ${JSON.stringify(value)}; it must be ${OWNERSHIPS.join(', ')}`)
   } else return false

@@ -327,6 +327,21 @@ teardown: [{ action: screen.screenshot, on: alice }]
     expect(again.scenario.steps.every((step) => step.dialect === 'C')).toBe(true)
   })
 
+  it('of VMs of the platform reads back, and of each role', async () => {
+    const steps = 'steps: [{ action: vm.connect, on: [alice, bob] }]'
+    const text = `name: n\nuse: { template: win11, vms: { alice: { platform: true }, bob: { template: "" } } }\n${steps}`
+    await expect(load(text, { checkNeeds: false })).rejects.toThrow(/template must be text/)
+    const odd = text.replace('""', 'win10').replace('true', '"yes"')
+    await expect(load(odd, { checkNeeds: false })).rejects.toThrow(/platform is "yes"; it must be true or false/)
+    const { scenario } = await load(text.replace('""', 'win10'), { checkNeeds: false })
+    expect(scenario.use).toEqual({
+      template: 'win11',
+      vms: { alice: { platform: true }, bob: { template: 'win10' } },
+    })
+    const again = await load(printScenario(scenario), { checkNeeds: false })
+    expect(again.scenario.use).toEqual(scenario.use)
+  })
+
   it('keeps any text', async () => {
     await fc.assert(
       fc.asyncProperty(fc.string({ unit: 'grapheme', minLength: 1 }), async (text) => {

@@ -1,0 +1,81 @@
+import { configError } from '../../core/index.ts'
+import type { Checkpoint, DesktopVm } from '../../desktop/index.ts'
+import type { VmRequest } from '../../leases/index.ts'
+import { neededVdi } from '../configured-vdi.ts'
+import { unsupportedCheckpoint, withCheckpoints } from './checkpoint.ts'
+import { workerRuntime } from './runtime.ts'
+import type { TestScope } from './test-scope.ts'
+
+/** One VM that a test wants, wherever it comes from. */
+export interface DesktopWish extends Omit<VmRequest, 'checkpoint'> {
+  /** A template of the platform, else a machine profile. */
+  template?: string
+  /** Whether the platform makes it. Left out, it does where it has the template, or where no lab could. */
+  platform?: boolean
+  /** What it is restored from. */
+  checkpoint?: Checkpoint
+}
+
+/**
+ * Gives a test VMs, in the order of its wishes: those of the platform as one desk pool for each template, all others
+ * in one lease. The test gets every one or fails; all end with its scope.
+ *
+ * @throws `ATP_VDI_POOL_OPTIONS`, `ATP_VDI_UNCONFIGURED`, `ATP_CHECKPOINT_*`, what a lease and the platform throw
+ */
+export async function openDesktops(
+  scope: TestScope,
+  wishes: readonly DesktopWish[],
+  locks: string[] = [],
+): Promise<DesktopVm[]> {
+  const runtime = workerRuntime()
+  const ofPlatform = await Promise.all(wishes.map((wish) => isOfPlatform(scope, wish)))
+  const pools = new Map<string | undefined, number[]>()
+  const leased: number[] = []
+  for (const [index, wish] of wishes.entries()) {
+    if (!ofPlatform[index]) leased.push(index)
+    else {
+      refusePlace(wish)
+      const template = wish.template ?? wish.profile
+      pools.set(template, [...(pools.get(template) ?? []), index])
+    }
+  }
+  const vms: DesktopVm[] = []
+  const put = (indexes: number[], made: DesktopVm[]) =>
+    indexes.forEach((to, from) => (vms[to] = made[from] as DesktopVm))
+  if (leased.length > 0 || locks.length > 0) {
+    const requests = leased.map((index) => {
+      const wish = wishes[index] as DesktopWish
+      return { request: requestOf(wish), checkpoint: wish.checkpoint }
+    })
+    put(leased, await runtime.lease(scope, await withCheckpoints(scope, requests), locks))
+  }
+  const provision = async ([template, indexes]: [string | undefined, number[]]) =>
+    put(indexes, await (await runtime.platform()).provision(scope, { count: indexes.length, template }))
+  await Promise.all([...pools].map(provision))
+  return vms
+}
+
+/** Templates of the platform go before profiles of the lab; without a lab it makes every VM that is not named. */
+async function isOfPlatform({ signal }: TestScope, wish: DesktopWish): Promise<boolean> {
+  const { template, platform, name, ownership } = wish
+  const runtime = workerRuntime()
+  const { vdi, lab, configFile } = runtime.context
+  if (platform !== undefined) return platform && neededVdi(vdi, configFile) !== undefined
+  if (!vdi || name !== undefined || ownership === 'attached') return false
+  return !lab || (template !== undefined && (await (await runtime.platform()).hasTemplate(template, signal)))
+}
+
+function refusePlace({ name, host, labels, ownership, checkpoint }: DesktopWish): void {
+  if (checkpoint) {
+    throw unsupportedCheckpoint(checkpoint.name, 'the platform restores no desktop from the memory of another')
+  }
+  if (name === undefined && host === undefined && labels === undefined && ownership === undefined) return
+  throw configError('ATP_VDI_POOL_OPTIONS', 'the platform chooses names and hosts of its desktops, and owns them', {
+    remedy: 'leave name (domain), host, labels and ownership out, or say platform: false',
+  })
+}
+
+function requestOf({ template, platform: _, checkpoint: _checkpoint, ...request }: DesktopWish): VmRequest {
+  const profile = request.profile ?? template
+  return { ...request, ...(profile === undefined ? {} : { profile }) }
+}
