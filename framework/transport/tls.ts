@@ -1,6 +1,13 @@
 import { X509Certificate } from 'node:crypto'
 import { isIP, type OnReadOpts } from 'node:net'
-import { checkServerIdentity, connect, createSecureContext, type ConnectionOptions, type SecureContext } from 'node:tls'
+import {
+  checkServerIdentity,
+  connect,
+  createSecureContext,
+  type ConnectionOptions,
+  type SecureContext,
+  type TLSSocket,
+} from 'node:tls'
 import { configError, messageOf, type CallOptions } from '../core/index.ts'
 import type { ByteStream } from '../wire/byte-stream.ts'
 import { connectSocket } from './socket-stream.ts'
@@ -55,12 +62,23 @@ export async function connectTls(address: TlsAddress, options: CallOptions = {})
       peer,
       confidential: verify,
       ready: 'secureConnect',
-      connect: (onread) => prompt(connect(settings(onread))),
+      connect: (onread) => unbatched(prompt(connect(settings(onread)))),
       refused: (error) => refusedTls(error, identity),
       lost: (error) => brokenTls(error, identity),
     },
     options,
   )
+}
+
+/**
+ * Has each write travel in records of its own. Node would put those that wait for one another into one record; libvirt's
+ * daemon takes one message out of it and leaves the others in its TLS library until something else arrives, which may
+ * be the keepalive five seconds later.
+ */
+function unbatched(socket: TLSSocket): TLSSocket {
+  const batching: { _writev?: unknown } = socket
+  batching._writev = null
+  return socket
 }
 
 function contextOf(peer: string, { ca, crl, cert, key }: TlsCredentials): SecureContext {

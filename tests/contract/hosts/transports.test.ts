@@ -77,6 +77,14 @@ describe.skipIf(missing)('the same daemon over', () => {
       await expect(client.monitorCommand(vm, '{')).rejects.toMatchObject({ code: 'ATP_LIBVIRT_REMOTE' })
     })
 
+    it('answers calls made in one moment in one moment', async () => {
+      const startedMs = performance.now()
+      for (let round = 0; round < 20; round++)
+        await Promise.all(Array.from({ length: 8 }, () => client.getState(round % 2 ? vm : echo)))
+      // What the daemon overlooks waits for the next sign of life, seconds later.
+      expect(performance.now() - startedMs).toBeLessThan(4000)
+    })
+
     it('delivers events once and in order', async () => {
       const lifecycle: string[] = []
       const monitor: string[] = []

@@ -226,6 +226,27 @@ describe('connectTls', () => {
     })
   })
 
+  it('sends each write in a record of its own, also those that wait for others', async () => {
+    const chunks: string[] = []
+    const ended = Promise.withResolvers<void>()
+    // Node's own server is told of one record at a time.
+    const listener = createServer(read(server), (socket) => {
+      socket
+        .on('error', () => {})
+        .on('data', (chunk: Buffer) => {
+          chunks.push(chunk.toString())
+          if (chunks.join('').endsWith('end')) ended.resolve()
+        })
+    })
+    const stream = await connectTls({ host: '127.0.0.1', port: await listen(listener), ca }, { timeoutMs: 5000 })
+    stream.start({ onData: () => {}, onClose: () => {} })
+    const words = ['一', 'two', 'three', 'four', 'end']
+    await Promise.all(words.map((word) => stream.write(Buffer.from(word))))
+    await ended.promise
+    stream.destroy()
+    expect(chunks).toEqual(words)
+  })
+
   it('tells who reads that the connection broke', async () => {
     const behind = await serve(read(server))
     let near: Socket | undefined
