@@ -141,5 +141,7 @@ export function encodeQuic(type: number, width: number, height: number, data: Ui
     alpha?.row(of(row, [24], 0) as number[][], of(above, [24], 0))
     above = row
   }
+  // Decoders that read a word ahead want one more.
+  bits.put(0, 32)
   return bits.finish()
 }
