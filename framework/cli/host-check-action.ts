@@ -9,14 +9,17 @@ import type { HostReport } from './host-check/report.ts'
 import { allHosts, type KnownHost } from './known-hosts.ts'
 
 /** Examines hosts, all at the same time, and prints a block for each in the order they were asked for. */
-export async function check(ids: string[], options: { config?: string; json?: boolean }): Promise<void> {
+export async function check(
+  ids: string[],
+  options: { config?: string; json?: boolean; timeout?: number },
+): Promise<void> {
   const config = await loadConfig(process.cwd(), options.config)
   const hosts = chosen(await allHosts(config), ids, config.file ?? config.hostsFile)
   let done = 0
   const progress = (text: string) => void process.stderr.write(`host: ${text}\n`)
   progress(`examining ${hosts.map(({ id }) => id).join(', ')}`)
   const reports = hosts.map(async (host) => {
-    const report = await checkHost(host)
+    const report = await checkHost(host, { timeoutMs: options.timeout })
     progress(`${host.id}: ${report.state} (${++done} of ${hosts.length})`)
     return report
   })

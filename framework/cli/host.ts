@@ -1,4 +1,18 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
+import { parseDuration } from '../core/duration.ts'
+
+/** Longest time a timer can hold. */
+const LONGEST_MS = 2_147_483_647
+
+function duration(text: string): number {
+  try {
+    const ms = parseDuration(text, 's')
+    if (ms > 0 && ms <= LONGEST_MS) return ms
+  } catch {
+    // Said in the words of the command line.
+  }
+  throw new InvalidArgumentError('give a time such as 5s or 1m30s.')
+}
 
 function count(text: string): number {
   if (!/^[1-9]\d*$/.test(text)) throw new InvalidArgumentError('give a whole number from 1.')
@@ -59,6 +73,7 @@ must be allowed are written into the file by hand; comments in it stay.`,
     .argument('[ids...]', "which ones (default: all that are configured or stored, and the lab's that are up)")
     .option('-c, --config <file>', 'configuration file')
     .option('--json', 'print JSON')
+    .option('--timeout <time>', 'longest time for each host, such as 5s; whoever takes longer is bad', duration)
     .addHelpText(
       'after',
       `

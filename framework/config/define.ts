@@ -15,6 +15,11 @@ export interface HostConnectionSettings {
   connectTimeout?: DurationSetting
   /** Pause between two checks that the host still answers; 0 turns them off. Default 30s. */
   heartbeat?: DurationSetting
+  /**
+   * Pause between two of libvirt's own keepalive questions; a host that leaves three unanswered is lost. 0 turns them
+   * off. Default 5s.
+   */
+  keepalive?: DurationSetting
   /** Connect again when a connection is lost. Default true. */
   autoReconnect?: boolean
   /** Attempts before a lost connection is given up. Default: no limit. */

@@ -45,7 +45,9 @@ function edit(path: string, change: (document: Document.Parsed) => void): void {
   const before = existsSync(path) ? readHostsText(path) : undefined
   const { document } = parseHosts(before ?? '', path)
   change(document)
-  const after = textOf(document, path)
+  const text = textOf(document, path)
+  // As the file's first line ends, all lines end.
+  const after = before !== undefined && /^[^\n]*\r\n/.test(before) ? text.replaceAll(/\r?\n/g, '\r\n') : text
   // Never leaves behind what the next command would refuse.
   parseHosts(after, path)
   try {

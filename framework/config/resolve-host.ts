@@ -19,6 +19,8 @@ export interface ResolvedHost {
     connectTimeoutMs: number
     /** 0: none. */
     heartbeatIntervalMs: number
+    /** 0: none. */
+    keepaliveIntervalMs: number
     autoReconnect: boolean
     maxAttempts: number | undefined
     pool: {
@@ -84,6 +86,7 @@ export function resolveHost(
       connections: connection.connections ?? 'separate',
       connectTimeoutMs,
       heartbeatIntervalMs: ms('heartbeat', connection.heartbeat, 30_000),
+      keepaliveIntervalMs: ms('keepalive', connection.keepalive, 5_000),
       autoReconnect: connection.autoReconnect ?? true,
       maxAttempts: connection.maxAttempts,
       pool: { min, max, strategy, idleTimeoutMs: ms('pool.idleTimeout', idleTimeout, 300_000) },

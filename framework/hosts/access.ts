@@ -19,5 +19,7 @@ export interface HostInfo {
   readonly id: string
   /** libvirt URI. Where the user gave only an address it is `qemu+ssh://<address>/system`. */
   readonly uri: string
+  /** What its owner says of it: `gpu`, `rack-2`. For choosing hosts; it has no effect on connections. */
+  readonly labels?: readonly string[]
   readonly access?: HostAccess
 }

@@ -9,6 +9,7 @@ export interface HostDeclaration {
   host?: string
   /** libvirt URI. Goes before `host`. */
   uri?: string
+  labels?: readonly string[]
   access?: HostAccess
 }
 
@@ -17,7 +18,7 @@ export interface HostDeclaration {
  *
  * @throws `ATP_HOST_INVALID` without an id or an address, `ATP_LIBVIRT_URI` for a URI that cannot be used.
  */
-export function hostInfo({ id, host, uri, access }: HostDeclaration): HostInfo {
+export function hostInfo({ id, host, uri, labels, access }: HostDeclaration): HostInfo {
   if (!id) throw configError('ATP_HOST_INVALID', 'a host has no id', { remedy: 'give it a short name: id: kvm-1' })
   if (!uri && !host) {
     throw configError('ATP_HOST_INVALID', `the host "${id}" has no address`, {
@@ -27,6 +28,7 @@ export function hostInfo({ id, host, uri, access }: HostDeclaration): HostInfo {
   return Object.freeze({
     id,
     uri: uri || uriForHost(host as string),
+    ...(labels === undefined ? {} : { labels: Object.freeze([...labels]) }),
     ...(access === undefined ? {} : { access: frozenAccess(access) }),
   })
 }

@@ -31,12 +31,12 @@ export function checkedHost({ pool, connection, ...host }: HostSettings): HostSe
   })
 }
 
-/** Whether both are reached and kept in the same way. */
+/** Whether both are reached and kept in the same way, whatever their labels are. */
 export function sameHost(a: HostSettings, b: HostSettings): boolean {
   return isDeepStrictEqual(comparable(a), comparable(b))
 }
 
-function comparable({ access, ...rest }: HostSettings): unknown {
+function comparable({ access, labels: _labels, ...rest }: HostSettings): unknown {
   const { sasl, ...others } = access ?? {}
   // A setting that is there but undefined is the same as none; secrets show their value to nobody else.
   const plain: unknown = JSON.parse(JSON.stringify([rest, others]))

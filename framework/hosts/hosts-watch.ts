@@ -1,4 +1,6 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { readFile } from 'node:fs/promises'
+import { logger, messageOf } from '../core/index.ts'
 
 export interface HostsWatchOptions<T> {
   /** The file whose content is watched. */
@@ -28,6 +30,10 @@ export class HostsWatch<T> {
   #seen: string
   #timer: NodeJS.Timeout | undefined
   #looking: Promise<void> = Promise.resolve()
+  /** On behalf of which look code runs. */
+  readonly #context = new AsyncLocalStorage<object>()
+  /** The last look, or the one under way. */
+  #look: object = {}
   #closed = false
 
   private constructor(options: HostsWatchOptions<T>, content: string) {
@@ -45,21 +51,33 @@ export class HostsWatch<T> {
     return new HostsWatch(options, content)
   }
 
-  /** Ends the watch. Nothing is applied after this has resolved. Idempotent. */
+  /**
+   * Ends the watch. Nothing is applied after this has resolved, but for what calls this from within `load` or `apply`:
+   * that would wait for itself. Idempotent.
+   */
   async close(): Promise<void> {
     this.#closed = true
     clearTimeout(this.#timer)
-    await this.#looking
+    if (this.#context.getStore() !== this.#look) await this.#looking
   }
 
   #schedule(): void {
     if (this.#closed) return
     this.#timer = setTimeout(() => {
-      this.#looking = this.#look().finally(() => this.#schedule())
+      this.#look = {}
+      this.#looking = this.#context.run(this.#look, () => this.#lookAtFile()).finally(() => this.#schedule())
     }, this.#intervalMs).unref()
   }
 
-  async #look(): Promise<void> {
+  #tell(onError: (error: unknown) => void, error: unknown): void {
+    try {
+      onError(error)
+    } catch (also) {
+      logger('hosts').error(`the watch of ${this.#options.path}: its handler of errors threw: ${messageOf(also)}`)
+    }
+  }
+
+  async #lookAtFile(): Promise<void> {
     const { path, load, apply, onError } = this.#options
     const content = await contentOf(path)
     const settled = content === this.#seen
@@ -70,7 +88,7 @@ export class HostsWatch<T> {
       const loaded = await load()
       if (!this.#closed) await apply(loaded)
     } catch (error) {
-      onError(error)
+      this.#tell(onError, error)
     }
   }
 }

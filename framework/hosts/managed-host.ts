@@ -21,7 +21,8 @@ export interface ManagedHostOptions {
 
 /** One host of a manager: its pool and what is counted about it. */
 export class ManagedHost {
-  readonly settings: HostSettings
+  /** Another object only with what `sameHost` calls the same. */
+  settings: HostSettings
   readonly pool: ConnectionPool
   readonly tasks = new TaskStatistics()
   readonly calls = new CallStatistics()
@@ -46,7 +47,7 @@ export class ManagedHost {
       host: settings.id,
       observe,
       maxRetries: autoReconnect === false ? 0 : maxAttempts,
-      create: () => create(settings, options),
+      create: () => create(this.settings, options),
     })
   }
 

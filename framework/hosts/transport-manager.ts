@@ -49,6 +49,7 @@ export class TransportManager {
   readonly #draining = new Set<ManagedHost>()
   #closed = false
 
+  /** @throws `ATP_USAGE` for a `concurrency` that is no whole number from 1. */
   constructor(options: TransportManagerOptions = {}) {
     this.#options = {
       pool: {},
@@ -57,6 +58,7 @@ export class TransportManager {
       create: (host, connection) => HostConnection.create(host, connection),
       ...options,
     }
+    checkConcurrency(this.#options.concurrency)
   }
 
   /**
@@ -122,6 +124,7 @@ export class TransportManager {
       changed: leaving.map(idOf).filter((id) => wanted.has(id)),
       unchanged,
     }
+    for (const id of unchanged) this.#host(id).settings = wanted.get(id) as HostSettings
     for (const host of leaving) this.#hosts.delete(idOf(host))
     for (const host of coming) this.#add(host)
     const drained = Promise.all(leaving.map((host) => this.#drain(host, this.#options.drainTimeoutMs)))
@@ -147,14 +150,17 @@ export class TransportManager {
   }
 
   /**
-   * Runs a task on several hosts at once. Never rejects: what became of each is told in the order of `ids`.
-   * `timeoutMs` bounds each host's task from its own beginning.
+   * Runs a task on several hosts at once. What became of each is told in the order of `ids`; a host's failure is no
+   * rejection. `timeoutMs` bounds each host's task from its own beginning.
+   *
+   * @throws `ATP_USAGE` for a `concurrency` that is no whole number from 1.
    */
-  executeOnHosts<T>(
+  async executeOnHosts<T>(
     ids: readonly string[],
     task: HostTask<T>,
     { concurrency = this.#options.concurrency, ...options }: UseOptions & { concurrency?: number } = {},
   ): Promise<HostOutcome<T>[]> {
+    checkConcurrency(concurrency)
     return pLimit(concurrency).map(ids, async (host): Promise<HostOutcome<T>> => {
       try {
         return { host, status: 'fulfilled', value: await this.executeOnHost(host, task, options) }
@@ -256,6 +262,13 @@ export class TransportManager {
 
 function idOf({ settings }: ManagedHost): string {
   return settings.id
+}
+
+function checkConcurrency(concurrency: number): void {
+  if ((Number.isInteger(concurrency) && concurrency >= 1) || concurrency === Infinity) return
+  throw configError('ATP_USAGE', `tasks on several hosts: concurrency is ${concurrency}, not a whole number from 1`, {
+    remedy: 'give the number of hosts to work on at once; without it there are 16',
+  })
 }
 
 function duplicate(id: string): Error {

@@ -18,15 +18,16 @@ export function uriOf({ id, host, uri }: ResolvedHost): string {
  * @throws `ATP_SECRET_MISSING`
  */
 export function hostInfoOf(configured: ResolvedHost): HostInfo {
-  const { id, tls, sasl, allow } = configured
+  const { id, labels, tls, sasl, allow } = configured
   return hostInfo({
     id,
     uri: uriOf(configured),
+    labels,
     access: {
       allow,
       ...(tls && { tls }),
       ...(sasl && {
-        sasl: { user: sasl.user, password: readSecret(`SASL password of host "${id}"`, sasl.password) },
+        sasl: { user: sasl.user, password: readSecret(`SASL password of host ${id}`, sasl.password) },
       }),
     },
   })

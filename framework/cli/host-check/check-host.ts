@@ -1,4 +1,4 @@
-import { withDeadline, type CallOptions } from '../../core/index.ts'
+import { isAtpError, withDeadline, type CallOptions } from '../../core/index.ts'
 import { dial, type HostInfo } from '../../hosts/index.ts'
 import { LibvirtClient, parseLibvirtUri, type LibvirtUri } from '../../protocols/libvirt/index.ts'
 import { worst, type Finding } from '../finding.ts'
@@ -28,20 +28,23 @@ const REACH_TIMEOUT_MS = 10_000
 const EXAMINE_TIMEOUT_MS = 60_000
 
 /**
- * Examines one host as far as it can be reached. Never rejects except when `signal` aborts: what does not work is a
- * finding.
+ * Examines one host as far as it can be reached, within `timeoutMs`. Never rejects except when `signal` aborts: what
+ * does not work is a finding.
  */
-export async function checkHost(host: CheckedHost, { signal }: CallOptions = {}): Promise<HostReport> {
+export async function checkHost(host: CheckedHost, bounds: CallOptions = {}): Promise<HostReport> {
   const { id, origin } = host
   const report: HostReport = { id, uri: host.uri, origin, state: 'ok', findings: [] }
+  const failures: Finding[] = []
   try {
-    await examine(host, report, { signal })
+    await withDeadline(`examining host "${id}"`, bounds, (signal) => examine(host, report, { signal }))
   } catch (error) {
-    if (signal?.aborted) throw error
-    report.findings.push(explain('host', error, undefined))
+    if (bounds.signal?.aborted) throw error
+    const remedy = isAtpError(error, 'ATP_TIMEOUT') && 'see whether the host is overloaded, or give it more time'
+    failures.push({ ...explain('host', error, undefined), ...(remedy && { remedy }) })
   }
-  report.state = worst(report.findings)
-  return report
+  // A copy: what is late has no say any more.
+  const findings = [...report.findings, ...failures]
+  return { ...report, findings, state: worst(findings) }
 }
 
 async function examine(host: CheckedHost, report: HostReport, bounds: CallOptions): Promise<void> {

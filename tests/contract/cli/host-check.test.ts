@@ -246,6 +246,29 @@ describe.skipIf(missing)('a host on which something is wrong', () => {
     })
   })
 
+  it('a host that takes longer than it may, with what was found until then', async () => {
+    const silent = createServer((socket) => socket.resume()).listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const { port } = silent.address() as AddressInfo
+    const uri = `qemu+tcp://127.0.0.1:${port}/system`
+    const startedMs = performance.now()
+    const host = { id: 'a', uri, origin: '', info: () => ({ id: 'a', uri }), connectTimeoutMs: 60_000 }
+    const report = await checkHost(host, { timeoutMs: 500 })
+    silent.close()
+    expect(performance.now() - startedMs).toBeLessThan(5000)
+    expect(report).toMatchObject({
+      state: 'bad',
+      findings: [
+        { state: 'ok', what: 'address' },
+        { state: 'ok', what: 'connection' },
+        { state: 'bad', what: 'host', code: 'ATP_TIMEOUT', remedy: expect.stringContaining('more time') },
+      ],
+    })
+    const found = report.findings.length
+    await once(silent, 'close')
+    expect(report.findings).toHaveLength(found)
+  })
+
   it('a daemon without its QEMU driver', async () => {
     const daemon = PrivateDaemon.prepare()
     const drivers = { LIBVIRT_DRIVER_DIR: daemon.folder('no-drivers') }

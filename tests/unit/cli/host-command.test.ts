@@ -62,6 +62,8 @@ describe('atp host', () => {
     [['host', 'add', '..', '--host', 'a'], /hosts\[0\]\.id: must match pattern/],
     [['host', 'remove', 'own'], /not in the hosts file but in .*atp\.config\.mjs/],
     [['host', 'remove', 'nobody'], /no host "nobody"[\s\S]*ATP_HOST_UNKNOWN/],
+    [['host', 'check', '--timeout', 'soon'], /give a time such as 5s/],
+    [['host', 'check', '--timeout', '0'], /give a time such as 5s/],
     [['host', 'check', 'onw'], /no host "onw"[\s\S]*did you mean "own"/],
     [['host', 'chekc'], /unknown command 'chekc'[\s\S]*check/],
   ])('2: %j', { timeout: 30_000 }, async (args, message) => {

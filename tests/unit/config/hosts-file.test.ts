@@ -171,7 +171,7 @@ describe('hosts of configuration and file', () => {
     tls: { ca: pki/ca.pem }
     sasl: { user: atp, password: { secret: pw } }
     allow: [no_verify]
-    connection: { connectTimeout: 5s, heartbeat: 0, autoReconnect: false, maxAttempts: 3, pool: { min: 2, idleTimeout: 1m } }
+    connection: { connectTimeout: 5s, heartbeat: 0, keepalive: 2s, autoReconnect: false, maxAttempts: 3, pool: { min: 2, idleTimeout: 1m } }
 `)
     const { hosts, lab } = await loadConfig(dir)
     expect(lab).toBeUndefined()
@@ -186,6 +186,7 @@ describe('hosts of configuration and file', () => {
           connections: 'separate',
           connectTimeoutMs: 30_000,
           heartbeatIntervalMs: 30_000,
+          keepaliveIntervalMs: 5_000,
           autoReconnect: true,
           maxAttempts: undefined,
           pool: { min: 1, max: 10, strategy: 'least-connections', idleTimeoutMs: 300_000 },
@@ -202,6 +203,7 @@ describe('hosts of configuration and file', () => {
         connection: {
           connectTimeoutMs: 5_000,
           heartbeatIntervalMs: 0,
+          keepaliveIntervalMs: 2_000,
           autoReconnect: false,
           maxAttempts: 3,
           pool: { min: 2, max: 10, idleTimeoutMs: 60_000 },
@@ -267,6 +269,17 @@ describe('editing hosts.yaml', () => {
     removeHost(file, 'a')
     addHost(file, { id: 'b', host: 'kvm' })
     expect(readFileSync(file, 'utf8')).toBe('# only a comment\n\nhosts:\n  - id: b\n    host: kvm\n')
+  })
+
+  it('keeps the line ends of the file', () => {
+    const windows = SEED.replaceAll('\n', '\r\n')
+    write(windows)
+    addHost(file, { id: 'host4', uri: 'qemu:///system' })
+    const added = readFileSync(file, 'utf8')
+    expect(added.match(/(?<!\r)\n/)).toBeNull()
+    expect(added).toContain('\r\n  - id: host4\r\n    uri: qemu:///system\r\n')
+    removeHost(file, 'host4')
+    expect(readFileSync(file, 'utf8')).toBe(windows)
   })
 
   it('changes nothing where the result would be invalid', () => {

@@ -49,11 +49,13 @@ describe('a host as a value', () => {
   it('never changes', () => {
     const allow = ['netcat' as const]
     const access = { allow, tls: { ca: '/ca' }, sasl: { user: 'u', password: new Secret('p', 'geheim') } }
-    const info = hostInfo({ id: 'a', host: 'x', access })
-    for (const part of [info, info.access, info.access?.allow, info.access?.tls, info.access?.sasl])
+    const labels = ['gpu', '三号机架']
+    const info = hostInfo({ id: 'a', host: 'x', labels, access })
+    for (const part of [info, info.labels, info.access, info.access?.allow, info.access?.tls, info.access?.sasl])
       expect(Object.isFrozen(part)).toBe(true)
     expect(Object.isFrozen(allow), 'what was given stays the giver’s').toBe(false)
-    expect(info.access).toEqual(access)
+    labels.pop()
+    expect(info).toEqual({ id: 'a', uri: 'qemu+ssh://x/system', labels: ['gpu', '三号机架'], access })
   })
 
   it.each([
@@ -229,6 +231,17 @@ describe('a new list of hosts', () => {
     await target.close()
   })
 
+  it('takes over other labels without another connection', async () => {
+    const { target, of, given } = manager()
+    target.addHost({ ...host('a'), labels: ['old'] })
+    await settle()
+    expect(target.apply([{ ...host('a'), labels: ['新'] }])).toMatchObject({ changed: [], unchanged: ['a'] })
+    expect(target.hosts()).toEqual([{ ...host('a'), labels: ['新'] }])
+    expect(of('a')).toMatchObject([{ state: 'connected', closed: false }])
+    expect(given).toHaveLength(1)
+    await target.close()
+  })
+
   it('lets tasks of a changed host finish where they began', async () => {
     const { target, of } = manager()
     target.addHost(host('a'))
@@ -307,6 +320,19 @@ describe('a task on several hosts', () => {
     await vi.advanceTimersByTimeAsync(10)
     await wide
     expect(most).toBe(10)
+    await target.close()
+  })
+
+  it.each([0, -1, 1.5, Number.NaN])('on %d hosts at once is refused, not begun', async (concurrency) => {
+    const { target } = manager()
+    target.addHost(host('a'))
+    const task = vi.fn()
+    const refusal = { code: 'ATP_USAGE', message: expect.stringContaining(`concurrency is ${concurrency}`) }
+    await expect(target.executeOnHosts(['a'], task, { concurrency })).rejects.toMatchObject(refusal)
+    expect(() => manager({ concurrency })).toThrow(expect.objectContaining(refusal))
+    expect(task).not.toHaveBeenCalled()
+    await settle()
+    expect(await target.executeOnHosts(['a'], () => 1, { concurrency: Infinity })).toMatchObject([{ value: 1 }])
     await target.close()
   })
 

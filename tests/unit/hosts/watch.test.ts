@@ -169,4 +169,87 @@ describe('a file of hosts that is watched', () => {
     expect([applied, errors, loading]).toEqual([['one'], [], 2])
     await watch.close()
   })
+
+  it.each(['load', 'apply', 'onError'] as const)('may be closed from within %s', async (place) => {
+    let closing: Promise<void> | undefined
+    let watch: HostsWatch<string> | undefined
+    const at = (here: string) => (here === place && watch ? (closing = watch.close()) : undefined)
+    watch = await HostsWatch.start({
+      path: file,
+      load: async () => {
+        await at('load')
+        return load()
+      },
+      apply: async (text) => {
+        await at('apply')
+        applied.push(text)
+      },
+      onError: (error) => {
+        errors.push((error as Error).message)
+        void at('onError')
+      },
+      intervalMs: INTERVAL_MS,
+    })
+    watches.push(watch)
+    writeFileSync(file, place === 'onError' ? 'bad' : 'two')
+    await until(() => closing !== undefined)
+    await closing
+    // From outside, what is under way is waited for.
+    await watch.close()
+    const after = { load: ['one'], apply: ['one', 'two'], onError: ['one'] }
+    expect([applied, errors.length]).toEqual([after[place], place === 'onError' ? 1 : 0])
+    writeFileSync(file, 'three')
+    await looks()
+    expect(applied).toEqual(after[place])
+  })
+
+  it('closed by what began in an earlier look, waits for the present one', async () => {
+    const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    let later: Promise<void> | undefined
+    let applying = ''
+    const watch = await HostsWatch.start({
+      path: file,
+      load,
+      apply: async (text) => {
+        applying = text
+        if (text === 'two') later = (gates[0] as (typeof gates)[0]).promise.then(() => watch.close())
+        if (text === 'three') await gates[1]?.promise
+        applied.push(text)
+      },
+      onError: (error) => void errors.push((error as Error).message),
+      intervalMs: INTERVAL_MS,
+    })
+    watches.push(watch)
+    writeFileSync(file, 'two')
+    await until(() => applied.length === 2)
+    writeFileSync(file, 'three')
+    await until(() => applying === 'three')
+    let closed = false
+    gates[0]?.resolve()
+    void later?.then(() => (closed = true))
+    await looks()
+    expect(closed).toBe(false)
+    gates[1]?.resolve()
+    await later
+    expect(applied).toEqual(['one', 'two', 'three'])
+  })
+
+  it('goes on after a handler of errors that throws', async () => {
+    const watch = await HostsWatch.start({
+      path: file,
+      load,
+      apply: (text) => void applied.push(text),
+      onError: (error) => {
+        errors.push((error as Error).message)
+        throw new Error('a bad handler')
+      },
+      intervalMs: INTERVAL_MS,
+    })
+    watches.push(watch)
+    writeFileSync(file, 'bad')
+    await until(() => errors.length === 1)
+    writeFileSync(file, 'good')
+    await until(() => applied.length === 2)
+    expect(applied).toEqual(['one', 'good'])
+  })
 })
