@@ -91,7 +91,7 @@ async function destroyAll(host: LabHost, bounds: CallOptions): Promise<number> {
   try {
     const domains = await client.listDomains(bounds)
     await Promise.all(domains.map((domain) => removeDomain(client, domain, bounds)))
-    await rm(join(host.folder, 'v'), { recursive: true, force: true })
+    for (const folder of ['v', 'p']) await rm(join(host.folder, folder), { recursive: true, force: true })
     return domains.length
   } finally {
     await client.close()

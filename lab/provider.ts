@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism, totalmem } from 'node:os'
 import { configError, isAtpError, withDeadline, type CallOptions } from '../framework/core/index.ts'
 import { HostConnection, type HostRole } from '../framework/hosts/index.ts'
-import type { HostDescription, OwnerTag, VmProvider } from '../framework/leases/api.ts'
+import type { CheckpointStore, HostDescription, OwnerTag, VmProvider } from '../framework/leases/api.ts'
 import {
   OWNER_NAMESPACE,
   OWNER_PREFIX,
@@ -11,6 +11,7 @@ import {
   type Domain,
   type LibvirtClient,
 } from '../framework/protocols/libvirt/index.ts'
+import { checkpointsOf, loadCheckpoint, removeCheckpoint, saveCheckpoint } from './checkpoint.ts'
 import { destroyClone, resetClone, startClone } from './clone.ts'
 import { daemonUser, type DaemonUser } from './daemon-user.ts'
 import { hostInUse, knownHosts, labHost, startHost, type LabHost } from './hosts.ts'
@@ -104,16 +105,18 @@ export class LabProvider implements VmProvider {
   }
 
   async create(
-    request: { host: string; name: string; profile?: string; owner: OwnerTag },
+    request: { host: string; name: string; profile?: string; checkpoint?: string; owner: OwnerTag },
     options: CallOptions = {},
   ): Promise<{ uuid: string }> {
     const host = this.#host(request.host)
     const bounds = { timeoutMs: CREATE_TIMEOUT_MS, ...options }
-    const { name, owner, profile = this.#config.profile } = request
+    const { name, owner, checkpoint, profile = this.#config.profile } = request
     const [client, user, snapshot] = await Promise.all([
       this.#client(host, 'calls', bounds),
       this.#user(),
-      withDeadline(`the snapshot for "${name}"`, bounds, () => this.#snapshot(host, profile)),
+      withDeadline(`the snapshot for "${name}"`, bounds, (signal) =>
+        checkpoint === undefined ? this.#snapshot(host, profile) : this.#checkpoint(host, checkpoint, { signal }),
+      ),
     ])
     // A standby serves many leases; a VM made for one is not worth keeping the state of.
     const resettable = owner.run === 'standby'
@@ -165,6 +168,20 @@ export class LabProvider implements VmProvider {
     // A platform answers for its own VMs while it lives, whoever else asks.
     const own = await Promise.all(found.flat().map(async (vm) => ((await isLivePlatform(vm.owner.run)) ? [] : [vm])))
     return own.flat()
+  }
+
+  readonly checkpoints: CheckpointStore = {
+    save: async ({ host: hostId, uuid }, checkpoint, options = {}) => {
+      const host = this.#host(hostId)
+      const [client, user] = await Promise.all([this.#client(host, 'calls', options), this.#user()])
+      const domain = await client.lookupByUuid(uuid, options)
+      return saveCheckpoint(host, domain, checkpoint, { client, user }, options)
+    },
+    remove: async (id) => removeCheckpoint(await knownHosts(this.#paths), id),
+    list: async () => {
+      const kept = (await Promise.all((await knownHosts(this.#paths)).map(checkpointsOf))).flat()
+      return [...new Map(kept.map((one) => [one.id, one])).values()]
+    },
   }
 
   /** A host with its connection, for those who make VMs that are not leased. @throws `ATP_LAB_HOST`. */
@@ -254,6 +271,11 @@ export class LabProvider implements VmProvider {
       const options = { signal, onProgress: this.#onProgress }
       return await ensureSnapshot(host, { profile, ...ground }, { client, user, others }, options)
     })
+  }
+
+  async #checkpoint(host: LabHost, id: string, options: CallOptions): Promise<Snapshot> {
+    const others = (await knownHosts(this.#paths)).filter((other) => other.id !== host.id)
+    return loadCheckpoint(host, id, { user: await this.#user(), others }, options)
   }
 
   #tag(client: LibvirtClient, domain: Domain, owner: OwnerTag): Promise<void> {

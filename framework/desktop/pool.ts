@@ -21,6 +21,25 @@ export interface VmOptions {
   ownership?: Ownership
   /** Named locks held together with the VM. */
   locks?: string[]
+  /** A prepared state that the VM is restored in. */
+  checkpoint?: Checkpoint
+}
+
+/**
+ * A state of a machine that is prepared once in a run and restored for each test that names it: a user who is logged
+ * in, a program that is open. Another name, profile or text of the preparation is another checkpoint.
+ */
+export interface Checkpoint {
+  name: string
+  /** Brings a pristine machine into that state. What it finds outside of the machine must not matter. */
+  prepare(machine: Preparation): Promise<void> | void
+}
+
+/** What a preparation works with. */
+export interface Preparation {
+  readonly vm: DesktopVm
+  /** A named part of it in the report, as in a test. */
+  step<T>(title: string, body: () => Promise<T> | T, options?: { timeoutMs?: number }): Promise<T>
 }
 
 /** Which machines a test of several wants. They are granted together or not at all. */

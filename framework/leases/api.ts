@@ -26,6 +26,8 @@ export interface VmRequest {
   /** Exactly this host. */
   host?: string
   ownership?: Ownership
+  /** Restored from this checkpoint of the run, which was made of the same profile. Not for attached VMs. */
+  checkpoint?: string
 }
 
 /** A VM as a lease hands it out: enough to connect, nothing more. */
@@ -77,6 +79,24 @@ export interface OwnerTag {
   expires: number
 }
 
+/** Keeps the state of whole machines, for its hosts to make VMs of. */
+export interface CheckpointStore {
+  /**
+   * Saves a running VM, which is gone afterwards. Nothing is kept when it rejects, and the VM is in no known state.
+   *
+   * @returns its size in bytes.
+   */
+  save(
+    vm: { host: string; uuid: string },
+    checkpoint: { id: string; owner: OwnerTag },
+    options?: CallOptions,
+  ): Promise<number>
+  /** One that is not there is fine. */
+  remove(id: string): Promise<void>
+  /** Everything that is kept, half of it included. */
+  list(): Promise<{ id: string; owner: OwnerTag }[]>
+}
+
 /** Makes and destroys VMs on its hosts. The lab is one; a VDI platform will be another. */
 export interface VmProvider {
   /** `lab` */
@@ -89,9 +109,11 @@ export interface VmProvider {
   nameOf(index: number): string
   /** A pristine, running VM with an answering guest agent. Half-made VMs are removed before it rejects. */
   create(
-    request: { host: string; name: string; profile?: string; owner: OwnerTag },
+    request: { host: string; name: string; profile?: string; checkpoint?: string; owner: OwnerTag },
     options?: CallOptions,
   ): Promise<{ uuid: string }>
+  /** Absent where the state of machines cannot be kept. */
+  readonly checkpoints?: CheckpointStore
   /** Changes whose the VM is (a standby is handed out). */
   own(vm: { host: string; uuid: string }, owner: OwnerTag): Promise<void>
   /**

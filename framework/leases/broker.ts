@@ -5,18 +5,20 @@ import {
   interruptedError,
   logger,
   messageOf,
+  stateError,
   timeoutError,
   withDeadline,
   type CallOptions,
 } from '../core/index.ts'
 import type { HostDescription, Lease, LeasedVm, LeaseRequest, VmProvider } from './api.ts'
+import { Checkpoints } from './checkpoints.ts'
 import { Fleet, STANDBY_RUN } from './fleet.ts'
 import type { Journal } from './journal.ts'
 import { LeaseBook, type LeaseEntry, type Session } from './lease-book.ts'
 import { Scheduler, type GrantedVm, type Slot } from './scheduler.ts'
 import type { BrokerStatus } from './status.ts'
 import { statusOf } from './status.ts'
-import { sweep, type SweepResult, type TaggedVm } from './sweep.ts'
+import { sweep, sweepCheckpoints, type SweepResult, type TaggedVm } from './sweep.ts'
 import { Wills } from './wills.ts'
 
 export interface BrokerOptions {
@@ -49,6 +51,8 @@ export class Broker {
   readonly #book = new LeaseBook()
   /** What is cleaned up for clients that vanish, besides their VMs. */
   readonly wills = new Wills(() => this.#checkIdle())
+  /** Machines that runs keep the state of. */
+  readonly checkpoints: Checkpoints
   readonly #startedAtMs = Date.now()
   readonly #closing = new AbortController()
   #swept: SweepResult
@@ -58,6 +62,7 @@ export class Broker {
   private constructor(options: BrokerOptions, hosts: HostDescription[], fleet: Fleet, swept: SweepResult) {
     const { provider } = options
     this.#options = options
+    this.checkpoints = new Checkpoints(provider)
     this.#fleet = fleet
     this.#swept = swept
     this.#scheduler = new Scheduler({
@@ -79,6 +84,7 @@ export class Broker {
     const { provider, journal } = options
     const hosts = await provider.hosts(signal && { signal })
     const left = await sweep(provider, { journal, knows: () => false })
+    await sweepCheckpoints(provider, () => false)
     for (const { name } of left.removed) journal.note({ event: 'destroyed', name })
     const tagged = new Set(left.failed.map((vm) => vm.name))
     for (const name of journal.vms.keys()) if (!tagged.has(name)) journal.note({ event: 'destroyed', name })
@@ -107,7 +113,13 @@ export class Broker {
   /** No lease, will, VM or wanted standby. */
   get unused(): boolean {
     const { size } = this.#fleet.vms
-    return this.#book.empty && this.wills.empty && size === 0 && Object.keys(this.#standbys).length === 0
+    return (
+      this.#book.empty &&
+      this.wills.empty &&
+      this.checkpoints.empty &&
+      size === 0 &&
+      Object.keys(this.#standbys).length === 0
+    )
   }
 
   join(session: Session): void {
@@ -125,7 +137,10 @@ export class Broker {
       this.#finish(entry, wholeRun ? 'its run is gone' : 'its client is gone', gone(entry, 'its run is gone'))
     }
     this.wills.execute((owner) => owner === session || (wholeRun && owner.run === session.run))
+    this.checkpoints.leave(session)
     this.#book.leave(session)
+    const runIsOver = wholeRun || ![...this.#book.sessions].some(({ run }) => run === session.run)
+    if (runIsOver) void this.#forget(session.run)
     this.#checkIdle()
   }
 
@@ -145,7 +160,8 @@ export class Broker {
         )
       }
       const ticket = ++this.#tickets
-      this.#scheduler.submit(ticket, request)
+      const vms = Array.isArray(request.vms) ? this.checkpoints.resolve(session.run, request.vms) : request.vms
+      this.#scheduler.submit(ticket, { ...request, vms })
       const entry: LeaseEntry = {
         id: `lease-${this.#startedAtMs.toString(36)}-${ticket}`,
         ticket,
@@ -190,6 +206,26 @@ export class Broker {
   }
 
   /**
+   * Saves the VM of a lease as the checkpoint of a claim. The VM is gone then; the lease stays the client's.
+   *
+   * @returns its size in bytes.
+   * @throws `ATP_CHECKPOINT_MISSING`, `ATP_LEASE_VM_GONE`, what the provider throws.
+   */
+  async keep(session: Session, claim: number, lease: string): Promise<number> {
+    const [entry] = this.#book.of((one) => one.id === lease && one.session === session && one.state === 'held')
+    const [vm, ...more] = entry?.granted ?? []
+    const slot = vm?.slot
+    if (!slot || more.length > 0) {
+      throw stateError('ATP_CHECKPOINT_MISSING', `the lease ${lease} is not one of a single VM`)
+    }
+    return this.checkpoints.keep(session, claim, async (store, id) => {
+      // Whatever becomes of it, it is no VM that anybody can use again.
+      slot.checkpoint = id
+      return this.#fleet.save(slot.name, store, id)
+    })
+  }
+
+  /**
    * Takes away what a run still holds; resolves when none of its VMs exist any more.
    *
    * @returns how many VMs, and other things with a last will, the run had not given back itself.
@@ -201,6 +237,7 @@ export class Broker {
       this.#finish(entry, 'its run is drained', gone(entry, 'its run is drained'))
     }
     await this.#fleet.whenNone((vm) => vm.owner.run === run, options)
+    await this.#forget(run)
     await this.wills.settled((one) => one === run)
     const left = await this.#sweep((vm) => vm.owner.run === run)
     return leaked + left.removed.length + left.failed.length
@@ -209,6 +246,7 @@ export class Broker {
   /** Removes tagged VMs nobody answers for, including what the broker's start removed and nobody asked for yet. */
   async sweep(): Promise<SweepResult> {
     const now = await this.#sweep()
+    await sweepCheckpoints(this.#options.provider, (id) => this.checkpoints.knows(id))
     const atStart = this.#swept
     this.#swept = { removed: [], failed: [] }
     // What failed is being tried again; some of it may have worked meanwhile.
@@ -265,11 +303,17 @@ export class Broker {
     this.wills.execute(() => true)
     await withDeadline('destroying all VMs', { timeoutMs: CLOSE_TIMEOUT_MS }, async (signal) => {
       await this.#fleet.whenNone(() => true, { signal })
+      await this.checkpoints.forget()
       await this.wills.settled(() => true)
     }).catch((error: unknown) => log.error(messageOf(error)))
     this.#fleet.close()
     await this.#options.provider.close()
     return [...this.#fleet.vms.keys()]
+  }
+
+  async #forget(run: string): Promise<void> {
+    await this.checkpoints.forget(run)
+    this.#checkIdle()
   }
 
   #pump(): void {

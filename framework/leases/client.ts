@@ -8,6 +8,7 @@ import {
   sleep,
   stateError,
   withDeadline,
+  type AtpError,
   type CallOptions,
   packageVersion,
 } from '../core/index.ts'
@@ -17,6 +18,7 @@ import {
   encodeLine,
   fromWireError,
   LineDecoder,
+  toWireError,
   type Call,
   type ClientKind,
   type LeaseNotice,
@@ -166,6 +168,40 @@ export class BrokerClient {
     }
   }
 
+  /**
+   * Asks for a checkpoint of this run, and waits while somebody makes it. `ready`: VMs can be leased from it.
+   * Otherwise this caller makes it, and says so with {@link keepCheckpoint} or {@link giveUpCheckpoint}; if it
+   * vanishes, the next one does.
+   *
+   * @throws `ATP_CHECKPOINT_UNSUPPORTED`, `ATP_CHECKPOINT_LIMIT`, `ATP_INTERRUPTED`, `ATP_TIMEOUT`; why it could not
+   * be made, if it was tried already.
+   */
+  async checkpoint(key: string, bounds: CallOptions = {}): Promise<{ ready: true } | { ready: false; claim: number }> {
+    let claim = 0
+    const call: Call = { verb: 'checkpoint', key }
+    const { ready } = (await this.#call(
+      call,
+      { timeoutMs: undefined, ...bounds },
+      (id) => this.giveUpCheckpoint(id).catch(() => {}),
+      (id) => (claim = id),
+    )) as { ready: boolean }
+    return ready ? { ready } : { ready, claim }
+  }
+
+  /**
+   * Saves the only VM of a lease as the checkpoint of a claim; the VM is gone then. Returns the size in bytes.
+   *
+   * @throws `ATP_CHECKPOINT_MISSING`, and what the provider throws: the claim is not given up then.
+   */
+  async keepCheckpoint(claim: number, lease: string, options: CallOptions = {}): Promise<number> {
+    return (await this.#call({ verb: 'keep', claim, lease }, { timeoutMs: undefined, ...options })) as number
+  }
+
+  /** Ends a claim. With an error all who need the checkpoint are told it; without one, somebody else may try. */
+  async giveUpCheckpoint(claim: number, error?: AtpError): Promise<void> {
+    await this.#call({ verb: 'give-up', claim, ...(error && { error: toWireError(error) }) })
+  }
+
   /** Says that the run is over in order: closing this connection then takes nothing away from the run's workers. */
   async end(): Promise<void> {
     await this.#call({ verb: 'end' })
@@ -235,12 +271,14 @@ export class BrokerClient {
     call: Call,
     { signal, timeoutMs }: CallOptions = { timeoutMs: ANSWER_TIMEOUT_MS },
     onGivenUp?: (id: number) => unknown,
+    onSent?: (id: number) => unknown,
   ): Promise<unknown> {
     const what = `"${call.verb}" at the lease broker`
     if (this.#closed) throw this.#closed
     if (signal?.aborted) throw interrupted(what, signal)
     const id = ++this.#lastCall
     this.#socket.write(encodeLine({ id, ...call }))
+    onSent?.(id)
     try {
       return await withDeadline(
         what,

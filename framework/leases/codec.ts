@@ -17,7 +17,7 @@ import {
 import type { LastWill, LeasedVm, LeaseRequest } from './api.ts'
 
 /** Raised with every incompatible change of the messages below. */
-export const BROKER_PROTOCOL = 2
+export const BROKER_PROTOCOL = 3
 export const MAX_MESSAGE_BYTES = 1024 * 1024
 
 /** `run`: the process a run belongs to; when it vanishes the whole run is over. `worker`: works for a run. `cli`: asks. */
@@ -38,6 +38,12 @@ export type Call =
   | { verb: 'standbys'; perHost: Record<string, number> }
   | { verb: 'will'; will: LastWill }
   | { verb: 'withdraw'; will: number }
+  /** Asks for a checkpoint; `claim` below is the id of this call. */
+  | { verb: 'checkpoint'; key: string }
+  /** Saves the only VM of a lease as the checkpoint. */
+  | { verb: 'keep'; claim: number; lease: string }
+  /** It could not be made; without an error somebody else may try. */
+  | { verb: 'give-up'; claim: number; error?: unknown }
 type Verb = Call['verb']
 export type CallMessage = Call & { id: number }
 
@@ -86,6 +92,9 @@ const VERBS: readonly string[] = [
   'standbys',
   'will',
   'withdraw',
+  'checkpoint',
+  'keep',
+  'give-up',
 ] satisfies Verb[]
 const KINDS: readonly unknown[] = ['run', 'worker', 'cli'] satisfies ClientKind[]
 const BRANCHES: readonly string[] = ERROR_BRANCHES
@@ -195,6 +204,16 @@ export function toCall(message: Record<string, unknown>): CallMessage {
     }
     case 'withdraw':
       integer('will')
+      break
+    case 'checkpoint':
+      text('key')
+      break
+    case 'keep':
+      integer('claim')
+      text('lease')
+      break
+    case 'give-up':
+      integer('claim')
       break
     default:
   }

@@ -11,6 +11,8 @@ export interface WantedVm {
   ownership: Ownership
   /** Hosts it may be on; never empty. */
   hosts: readonly string[]
+  /** Stored checkpoint it is made of. */
+  checkpoint?: string
 }
 
 /** A checked request in the scheduler's terms. */
@@ -53,6 +55,7 @@ export function toDemand(request: LeaseRequest, stock: Stock): Demand {
         profile,
         ownership: vm.ownership ?? 'pristine',
         hosts: hostsOf(vm, stock, request.holder),
+        ...(vm.checkpoint === undefined ? {} : { checkpoint: vm.checkpoint }),
       })
     }
   }
@@ -119,12 +122,13 @@ function checkShape(request: LeaseRequest): void {
     check(typeof value === 'object' && value !== null, 'lists a VM that is not an object')
     const vm = value as Record<keyof VmRequest, unknown>
     check(OWNERSHIPS.includes(vm.ownership), `has an unknown ownership ${JSON.stringify(vm.ownership)}`)
-    for (const key of ['name', 'profile', 'host'] as const) {
+    for (const key of ['name', 'profile', 'host', 'checkpoint'] as const) {
       check(vm[key] === undefined || (typeof vm[key] === 'string' && vm[key] !== ''), `has a ${key} that is not a text`)
     }
     check(vm.labels === undefined || isTexts(vm.labels), 'has `labels` that are not a list of texts')
     if (vm.ownership === 'attached') {
       check(vm.name !== undefined && vm.host !== undefined, 'asks for an attached VM without its name and host')
+      check(vm.checkpoint === undefined, 'asks for an attached VM from a checkpoint')
     } else {
       check(
         vm.name === undefined || NAME.test(vm.name as string),

@@ -1,6 +1,6 @@
 import pLimit, { type LimitFunction } from 'p-limit'
 import { interrupted, logger, messageOf, remoteError, sleep, type CallOptions } from '../core/index.ts'
-import type { OwnerTag, VmProvider } from './api.ts'
+import type { CheckpointStore, OwnerTag, VmProvider } from './api.ts'
 import type { Journal } from './journal.ts'
 import type { TaggedVm } from './sweep.ts'
 
@@ -36,6 +36,7 @@ export interface FleetOptions {
 
 const DESTROYS_PER_HOST = 4
 const RECYCLE_TIMEOUT_MS = 30_000
+const SAVE_TIMEOUT_MS = 120_000
 const FIRST_RETRY_MS = 250
 const LONGEST_RETRY_MS = 10_000
 const log = logger('leases')
@@ -75,12 +76,12 @@ export class Fleet {
    * @throws `ATP_LEASE_CREATE` (infrastructure); nothing is left of the VM then.
    */
   async make(
-    place: { name: string; host: string; profile: string | undefined },
+    place: { name: string; host: string; profile: string | undefined; checkpoint: string | undefined },
     owner: Owner,
     signal: AbortSignal,
   ): Promise<void> {
     const { provider, journal, createTimeoutMs, createsPerHost } = this.#options
-    const { name, host, profile } = place
+    const { name, host, profile, checkpoint } = place
     await limitOf(
       this.#creates,
       host,
@@ -93,7 +94,7 @@ export class Fleet {
         journal.write({ event: 'intent', name, host, ...profiled, ...owner })
         this.#vms.set(name, vm)
         const { uuid } = await provider.create(
-          { host, name, ...profiled, owner: this.#tag(owner) },
+          { host, name, ...profiled, ...(checkpoint === undefined ? {} : { checkpoint }), owner: this.#tag(owner) },
           { signal, timeoutMs: createTimeoutMs },
         )
         vm.uuid = uuid
@@ -128,6 +129,16 @@ export class Fleet {
       { timeoutMs: RECYCLE_TIMEOUT_MS },
     )
     this.#nowOf(vm, owner)
+  }
+
+  /**
+   * Saves a VM as a checkpoint; it is gone then, and still to be destroyed for its name to be free.
+   *
+   * @throws `ATP_LEASE_VM_GONE`, what the provider throws.
+   */
+  async save(name: string, store: CheckpointStore, id: string): Promise<number> {
+    const { host, uuid, owner } = this.#existing(name)
+    return store.save({ host, uuid }, { id, owner: this.#tag(owner) }, { timeoutMs: SAVE_TIMEOUT_MS })
   }
 
   /** Destroys a VM; tries again until it is gone or `signal` aborts. Never rejects for the provider's errors. */

@@ -29,6 +29,8 @@ export interface Slot {
   state: SlotState
   /** Came out of the standbys. */
   pooled: boolean
+  /** Stored checkpoint it is made of: it never becomes a standby. */
+  checkpoint: string | undefined
   /** Ticket of the lease that holds it. */
   ticket?: number
   /** Hosts it may be made on. */
@@ -93,6 +95,7 @@ interface Refusal {
   evict: Slot[]
 }
 
+const FRESH = { pooled: false, checkpoint: undefined }
 const READYING: readonly SlotState[] = ['standby', 'filling', 'recycling']
 
 export class Scheduler {
@@ -199,7 +202,12 @@ export class Scheduler {
   /** Whether a `dying` VM is wanted as a standby. If so it is `recycling` from now on. */
   recycle(slot: Slot): boolean {
     const wanted = slot.profile === undefined ? 0 : (this.#standbys[slot.profile] ?? 0)
-    if (!this.#options.recycles || slot.state !== 'dying' || this.#readying(slot.host, slot.profile) >= wanted)
+    if (
+      !this.#options.recycles ||
+      slot.checkpoint !== undefined ||
+      slot.state !== 'dying' ||
+      this.#readying(slot.host, slot.profile) >= wanted
+    )
       return false
     slot.state = 'recycling'
     return true
@@ -242,7 +250,7 @@ export class Scheduler {
 
   /** Accounts for a VM of an earlier broker that could not be destroyed yet. */
   inherit(vm: { name: string; host: string }): Slot {
-    const slot: Slot = { ...vm, profile: undefined, state: 'dying', pooled: false, eligible: [vm.host] }
+    const slot: Slot = { ...vm, profile: undefined, ...FRESH, state: 'dying', eligible: [vm.host] }
     this.#slots.set(vm.name, slot)
     return slot
   }
@@ -312,7 +320,7 @@ export class Scheduler {
         return { reason: `waits for ${name}, which is ${why}`, shortage: 0, evict: [] }
       }
       if (!slot) continue
-      if (slot.profile !== profile || !hosts.includes(slot.host)) {
+      if (slot.profile !== profile || wish.vm.checkpoint !== undefined || !hosts.includes(slot.host)) {
         return { reason: `waits for ${name}, a standby of another kind`, shortage: 0, evict: [slot] }
       }
       if (!wish.open.includes(slot.host)) {
@@ -325,7 +333,7 @@ export class Scheduler {
 
   #placeStandbys(wishes: readonly Wish[], reserved: Reserved): void {
     for (const wish of wishes) {
-      if (wish.place !== undefined || wish.vm.name !== undefined) continue
+      if (wish.place !== undefined || mustBeMade(wish)) continue
       const standbys = this.#suitable('standby', wish, reserved).filter(
         (slot) => !wishes.some(({ place }) => place === slot),
       )
@@ -338,7 +346,7 @@ export class Scheduler {
   #awaitRecycled(wishes: readonly Wish[], reserved: Reserved): Refusal | undefined {
     const awaited: string[] = []
     for (const wish of wishes) {
-      if (wish.place !== undefined || wish.vm.name !== undefined) continue
+      if (wish.place !== undefined || mustBeMade(wish)) continue
       const slot = this.#suitable('recycling', wish, reserved).find((one) => !reserved.slots.has(one))
       if (!slot) continue
       reserved.slots.add(slot)
@@ -384,7 +392,7 @@ export class Scheduler {
     for (const { index, name, host } of demand.attached) {
       vms[index] = { name, host, profile: undefined, ownership: 'attached', standby: false, slot: undefined }
     }
-    for (const [at, { index, name, profile, hosts, ownership }] of demand.vms.entries()) {
+    for (const [at, { index, name, profile, hosts, ownership, checkpoint }] of demand.vms.entries()) {
       const place = places[at] as Place
       const standby = typeof place !== 'string'
       const slot: Slot = standby
@@ -395,6 +403,7 @@ export class Scheduler {
             profile,
             state: 'leased',
             pooled: false,
+            checkpoint,
             eligible: hosts,
           }
       slot.state = 'leased'
@@ -451,7 +460,7 @@ export class Scheduler {
         }
         if (have >= wanted || this.#room(host) <= 0) continue
         const name = this.#freeName()
-        const slot: Slot = { name, host, profile, state: 'filling', pooled: false, eligible: [host] }
+        const slot: Slot = { name, host, profile, ...FRESH, state: 'filling', eligible: [host] }
         this.#slots.set(name, slot)
         fill.push(slot)
         break
@@ -459,6 +468,11 @@ export class Scheduler {
     }
     return fill
   }
+}
+
+/** No standby will do: it is asked for by name, or is made of something else. */
+function mustBeMade({ vm }: Wish): boolean {
+  return vm.name !== undefined || vm.checkpoint !== undefined
 }
 
 /** Standbys already chosen, per host. */

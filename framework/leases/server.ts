@@ -4,7 +4,15 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { connectError, internalError, isAtpError, logger, messageOf, stateError } from '../core/index.ts'
 import type { HostDescription } from './api.ts'
 import type { Broker } from './broker.ts'
-import { BROKER_PROTOCOL, encodeLine, LineDecoder, toCall, toWireError, type CallMessage } from './codec.ts'
+import {
+  BROKER_PROTOCOL,
+  encodeLine,
+  fromWireError,
+  LineDecoder,
+  toCall,
+  toWireError,
+  type CallMessage,
+} from './codec.ts'
 import { configJsonOf, servesOf } from './launch.ts'
 import type { Session } from './lease-book.ts'
 
@@ -186,6 +194,14 @@ class Connection {
         return broker.wills.add(session, call.will)
       case 'withdraw':
         return broker.wills.withdraw(session, call.will)
+      case 'checkpoint':
+        return broker.checkpoints.claim(session, call.id, call.key)
+      case 'keep':
+        return broker.keep(session, call.claim, call.lease)
+      case 'give-up': {
+        const error = call.error === undefined ? undefined : fromWireError(call.error)
+        return broker.checkpoints.failed(session, call.claim, error)
+      }
       case 'standbys':
         broker.setStandbys(call.perHost)
         return this.#options.onSetting(broker.standbys)

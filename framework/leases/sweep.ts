@@ -63,6 +63,23 @@ export async function sweep(provider: VmProvider, options: SweepOptions = {}): P
   return result
 }
 
+/**
+ * Removes the checkpoints nobody answers for: those of dead brokers, and of this one that it does not know.
+ *
+ * @throws what the provider throws.
+ */
+export async function sweepCheckpoints(
+  { checkpoints }: VmProvider,
+  knows: (id: string) => boolean,
+  isAlive: (pid: number) => boolean = isBrokerAlive,
+): Promise<string[]> {
+  if (!checkpoints) return []
+  const kept = await checkpoints.list()
+  const lost = kept.filter(({ id, owner }) => (owner.pid === process.pid ? !knows(id) : !isAlive(owner.pid)))
+  await Promise.all(lost.map(({ id }) => checkpoints.remove(id)))
+  return lost.map(({ id }) => id)
+}
+
 function reasonToRemove(
   vm: TaggedVm,
   { journal, isAlive = isBrokerAlive, knows, nowMs = Date.now() }: SweepOptions,

@@ -29,6 +29,11 @@ export function runningScope(): TestScope | undefined {
   return scopes.getStore()
 }
 
+/** Runs what belongs to a test before its body: live expectations know whose they are. */
+export function inScope<T>(scope: TestScope, work: () => Promise<T>): Promise<T> {
+  return scopes.run(scope, work)
+}
+
 /** The time left over for Vitest itself when all budgets of a test are used up. */
 const MARGIN_MS = 2_000
 

@@ -10,6 +10,9 @@ import { workerObserver } from './metrics.ts'
 import type { WorkerPlatform } from './platform.ts'
 import type { TestScope } from './test-scope.ts'
 
+/** What a lease needs of whom it is for. */
+export type LeaseScope = Pick<TestScope, 'holder' | 'signal' | 'use' | 'defer' | 'record' | 'lose' | 'addEvidence'>
+
 /**
  * What a worker process keeps across tests: one broker connection, and connections to the hypervisor hosts it has
  * come to use. Both end with the process; leases end with the test that took them.
@@ -113,7 +116,16 @@ class WorkerRuntime {
   }
 
   /** Leases VMs for a test and opens them. Everything ends with the scope. */
-  async lease(scope: TestScope, requests: VmRequest[], locks: string[] = []): Promise<DesktopVm[]> {
+  async lease(scope: LeaseScope, requests: VmRequest[], locks: string[] = []): Promise<DesktopVm[]> {
+    return (await this.take(scope, requests, locks)).vms
+  }
+
+  /** The same, with the lease's id. */
+  async take(
+    scope: LeaseScope,
+    requests: VmRequest[],
+    locks: string[] = [],
+  ): Promise<{ id: string; vms: DesktopVm[] }> {
     const broker = await this.broker()
     const { requests: complete, attached } = await this.#complete(requests, scope.signal)
     const request: LeaseRequest = { holder: scope.holder, vms: complete, locks }
@@ -130,12 +142,13 @@ class WorkerRuntime {
     scope.defer('lease record', () =>
       scope.record({ type: 'lease', time: Date.now(), state: 'released', vms: vmRecords(lease) }),
     )
-    return Promise.all(
+    const vms = await Promise.all(
       lease.vms.map((leased, index) => {
         const place = attached.get(index)
         return this.#open(scope, place ? { ...leased, uuid: place.uuid, host: place.host } : leased)
       }),
     )
+    return { id: lease.id, vms }
   }
 
   /** Existing VMs are found on their hosts first; without a lab a named VM is an existing one. */
@@ -157,7 +170,7 @@ class WorkerRuntime {
     return { requests: complete, attached }
   }
 
-  async #open(scope: TestScope, leased: Lease['vms'][number]): Promise<DesktopVm> {
+  async #open(scope: LeaseScope, leased: Lease['vms'][number]): Promise<DesktopVm> {
     this.#know(leased.host)
     const lease = await scope.use(
       `connection to host ${leased.host.id}`,

@@ -15,7 +15,7 @@ export interface ScenarioNeeds {
   platform?: true
 }
 /** A VM a scenario needs. Steps call it by its role, else by its name, else not at all. */
-export interface NeededVm extends VmRequest, VmWish {
+export interface NeededVm extends Omit<VmRequest, 'checkpoint'>, VmWish {
   role?: string
 }
 
