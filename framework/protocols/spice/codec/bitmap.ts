@@ -42,6 +42,11 @@ export interface Bitmap extends Size {
   data: Uint8Array
 }
 
+/** A bitmap whose bytes are a buffer of its own. */
+export interface OwnedBitmap extends Bitmap {
+  data: Uint8Array<ArrayBuffer>
+}
+
 /**
  * Decodes an uncompressed bitmap: 1, 4, 8 (by palette), 16, 24, 32 bits and RGBA.
  *
@@ -75,13 +80,8 @@ export function decodeBitmap(bitmap: Bitmap, palette: Uint32Array = new Uint32Ar
   return { width, height, data: out, hasAlpha: format === BITMAP_FORMAT.rgba }
 }
 
-/**
- * The picture in an array of pixels of four bytes, which becomes the picture's own.
- *
- * @param bytes rows without gaps, `width * height * 4`.
- */
-export function adoptBitmap32(bitmap: Bitmap, bytes: Uint8Array<ArrayBuffer>): Pixels {
-  const { format, width, height, topDown } = bitmap
+/** A bitmap of four bytes a pixel without gaps, whose bytes become the picture's. */
+export function adoptBitmap32({ format, width, height, topDown, data: bytes }: OwnedBitmap): Pixels {
   if (!topDown) flipRows(bytes, width * 4)
   const data = new Uint32Array(bytes.buffer)
   if (format === BITMAP_FORMAT.bit32) makeOpaque(data)

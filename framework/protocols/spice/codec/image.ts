@@ -5,7 +5,7 @@ import type { GlzWindow } from './glz-window.ts'
 import { decodeGlz, decodeZlibGlz } from './glz.ts'
 import { decodeJpeg, decodeJpegAlpha } from './jpeg.ts'
 import { decodeLz, decodeLzAlpha, decodeLzPalette } from './lz.ts'
-import { decodeLz4 } from './lz4.ts'
+import { decodeLz4, decodeLz4Alpha } from './lz4.ts'
 import { imageError, pixelCount, type Mask, type Pixels } from './pixels.ts'
 import { decodeQuic } from './quic.ts'
 
@@ -86,7 +86,7 @@ export function decodeImage(descriptor: ImageDescriptor, reader: SpiceReader, co
 }
 
 /**
- * Decodes an image that is a mask: a bitmap of 1 bit, A8, or A8 behind LZ.
+ * Decodes an image that is a mask: a bitmap of 1 bit, or A8, also behind LZ and LZ4.
  *
  * @param reader of the message's body, just behind the descriptor.
  * @throws `ATP_SPICE_IMAGE`, `ATP_SPICE_PROTOCOL`
@@ -95,6 +95,7 @@ export function decodeMask(descriptor: ImageDescriptor, reader: SpiceReader, con
   pixelCount('descriptor', descriptor)
   if (descriptor.type === IMAGE_TYPE.bitmap) return decodeBitmapMask(readBitmap(descriptor, reader, context).bitmap)
   if (descriptor.type === IMAGE_TYPE.lzRgb) return decodeLzAlpha(sized(reader), descriptor)
+  if (descriptor.type === IMAGE_TYPE.lz4) return decodeLz4Alpha(sized(reader), descriptor)
   throw imageError('mask', `images of type ${descriptor.type} are no masks`)
 }
 

@@ -1,30 +1,55 @@
 import { copyBytesBack } from './lz-stream.ts'
-import { adoptBitmap32, decodeBitmap, PIXEL_BYTES } from './bitmap.ts'
-import { imageError, pixelCount, type Pixels, type Size } from './pixels.ts'
+import {
+  adoptBitmap32,
+  BITMAP_FORMAT,
+  decodeBitmap,
+  decodeBitmapMask,
+  PIXEL_BYTES,
+  type OwnedBitmap,
+} from './bitmap.ts'
+import { imageError, pixelCount, type Mask, type Pixels, type Size } from './pixels.ts'
 
+const HEADER_BYTES = 2
 /** No byte of a block makes more bytes than this. */
 const MOST_BYTES_A_BYTE = 255
 
 /**
- * Decodes an LZ4 image: `top_down u8`, `format u8`, then blocks behind their big-endian length, each of which may refer
- * to what came before it.
+ * Decodes an LZ4 image of colours: `top_down u8`, `format u8`, then blocks behind their big-endian length, each of which
+ * may refer to what came before it.
  *
  * @throws `ATP_SPICE_IMAGE`
  */
 export function decodeLz4(bytes: Uint8Array, expected: Size): Pixels {
-  pixelCount('lz4', expected)
-  if (bytes.length < 2) throw imageError('lz4', `${bytes.length} bytes are no header`)
-  const topDown = bytes[0] !== 0
-  const format = bytes[1] as number
+  const format = lz4Format(bytes)
   const pixelBytes = PIXEL_BYTES[format]
-  if (pixelBytes === undefined) throw imageError('lz4', `bitmaps of format ${format} are not packed with LZ4`)
-  const strideBytes = expected.width * pixelBytes
-  const sizeBytes = strideBytes * expected.height
+  if (pixelBytes === undefined) throw imageError('lz4', `bitmaps of format ${format} have no colours there`)
+  const bitmap = unpackLz4(bytes, expected, pixelBytes)
+  return pixelBytes === 4 ? adoptBitmap32(bitmap) : decodeBitmap(bitmap)
+}
+
+/**
+ * Decodes an LZ4 image of alpha alone.
+ *
+ * @throws `ATP_SPICE_IMAGE`
+ */
+export function decodeLz4Alpha(bytes: Uint8Array, expected: Size): Mask {
+  const format = lz4Format(bytes)
+  if (format !== BITMAP_FORMAT.a8) throw imageError('lz4', `bitmaps of format ${format} are not alpha alone`)
+  return decodeBitmapMask(unpackLz4(bytes, expected, 1))
+}
+
+function lz4Format(bytes: Uint8Array): number {
+  if (bytes.length < HEADER_BYTES) throw imageError('lz4', `${bytes.length} bytes are no header`)
+  return bytes[1] as number
+}
+
+function unpackLz4(bytes: Uint8Array, { width, height }: Size, pixelBytes: number): OwnedBitmap {
+  const sizeBytes = pixelCount('lz4', { width, height }) * pixelBytes
   if (sizeBytes > bytes.length * MOST_BYTES_A_BYTE) {
     throw imageError('lz4', `${sizeBytes} bytes cannot come from ${bytes.length}`)
   }
-  const out = new Uint8Array(sizeBytes)
-  let at = 2
+  const data = new Uint8Array(sizeBytes)
+  let at = HEADER_BYTES
   let to = 0
   while (at < bytes.length) {
     if (bytes.length - at < 4) throw imageError('lz4', `the length at byte ${at} is cut off`)
@@ -33,12 +58,11 @@ export function decodeLz4(bytes: Uint8Array, expected: Size): Pixels {
     if (blockBytes === 0 || blockBytes > bytes.length - at) {
       throw imageError('lz4', `a block of ${blockBytes} bytes at byte ${at} of ${bytes.length}`)
     }
-    to = unpackBlock(bytes, at, at + blockBytes, out, to)
+    to = unpackBlock(bytes, at, at + blockBytes, data, to)
     at += blockBytes
   }
   if (to < sizeBytes) throw imageError('lz4', `the picture ends after ${to} of ${sizeBytes} bytes`)
-  const bitmap = { ...expected, format, strideBytes, topDown, data: out }
-  return pixelBytes === 4 ? adoptBitmap32(bitmap, out) : decodeBitmap(bitmap)
+  return { width, height, format: bytes[1] as number, strideBytes: width * pixelBytes, topDown: bytes[0] !== 0, data }
 }
 
 /** Unpacks the LZ4 block between `start` and `end` behind what `out` has already; returns the end of its output. */
