@@ -18,6 +18,7 @@ export { FREEZE_TYPE } from './apis/domains.ts'
 export type { DomainFilter, DomainsApi } from './apis/domains.ts'
 export type { ConsolePorts, ConsolesApi, SpiceAccess } from './apis/consoles.ts'
 export type { DisksApi } from './apis/disks.ts'
+export type { RecycleBinApi } from './apis/recycle-bin.ts'
 export type { SnapshotsApi } from './apis/snapshots.ts'
 export type { EventsApi } from './apis/events.ts'
 export type { HostFilter, HostsApi } from './apis/hosts.ts'
@@ -27,7 +28,7 @@ export type { UsbPoolsApi } from './apis/usb-pools.ts'
 export type { SerialsApi } from './apis/serials.ts'
 export type { DomainPortVO } from './operations/consoles.ts'
 export type { DeskPoolCreateDto, DesktopPoolVO, DeskPoolUpdateDto } from './operations/desk-pools.ts'
-export type { StorageVolumeCreateDto, StorageVolumeVO } from './operations/disks.ts'
+export type { PoolVolumeVO, StorageVolumeCreateDto, StorageVolumeVO } from './operations/disks.ts'
 export type {
   DomainCloneDto,
   DomainCreateDto,
@@ -36,8 +37,16 @@ export type {
   DomainVO,
 } from './operations/domains.ts'
 export type { EventVO } from './operations/events.ts'
-export type { HostDetailVO, HostHardwareVO, HostPerformanceVO, HostVO } from './operations/hosts.ts'
+export type {
+  HostDetailVO,
+  HostHardwareVO,
+  HostPerformanceVO,
+  HostVersionVO,
+  HostVO,
+  RunningHostPerformanceVO,
+} from './operations/hosts.ts'
 export type { ModelCloneDto } from './operations/models.ts'
+export type { RecycleDomainVO } from './operations/recycle-bin.ts'
 export type { DomainSerialAddDto, DomainSerialDeviceVO, ServerSerialVO } from './operations/serials.ts'
 export type { DomainSnapshotVO } from './operations/snapshots.ts'
 export type { UsbInfoVO, UsbPassThroughDto, UsbRedirectDto } from './operations/usb-pools.ts'

@@ -141,6 +141,20 @@ export class DeskPoolsApi {
     return this.#caller.call(deskPools.removeDomains, { body: { id, domainIdList: domainIds } }, options)
   }
 
+  /** Lets organisational units (`ou=x,ou=y`) into a pool. @throws `ATP_VDI_STATE` with those that the platform refused */
+  async addGroups(id: string, groups: string[], options?: CallOptions): Promise<void> {
+    const refused = await this.#caller.call(deskPools.addGroups, { body: { id, groupNameList: groups } }, options)
+    if (refused.length === 0) return
+    throw remoteError('ATP_VDI_STATE', `deskPools.addGroups: the platform did not link ${refused.join(', ')}`, {
+      context: { pool: id, refused },
+    })
+  }
+
+  /** Keeps organisational units out of a pool again. */
+  removeGroups(id: string, groups: string[], options?: CallOptions): Promise<void> {
+    return this.#caller.call(deskPools.removeGroups, { body: { id, groupNameList: groups } }, options)
+  }
+
   /**
    * Waits until the pool with a name has exactly `amount` desktops and none of them is busy.
    *

@@ -1,6 +1,7 @@
 import type { CallOptions } from '../../core/index.ts'
 import type { Caller } from '../caller.ts'
-import { disks, type StorageVolumeCreateDto, type StorageVolumeVO } from '../operations/disks.ts'
+import { disks, type PoolVolumeVO, type StorageVolumeCreateDto, type StorageVolumeVO } from '../operations/disks.ts'
+import { allPages } from '../pages.ts'
 
 /** Disks of VMs. */
 export class DisksApi {
@@ -13,6 +14,22 @@ export class DisksApi {
   /** Disks of a VM. */
   list(domainId: string, options?: CallOptions): Promise<StorageVolumeVO[]> {
     return this.#caller.call(disks.list, { path: { id: domainId } }, options)
+  }
+
+  /** Disks of all VMs and of none, page by page as they are needed; `free` are those of none. */
+  volumes(
+    { free, ...filter }: { keyword?: string; storagePoolId?: string; free?: boolean } = {},
+    options?: CallOptions,
+  ): AsyncGenerator<PoolVolumeVO, void, undefined> {
+    const query = { ...filter, ...(free === undefined ? {} : { isFree: free ? (1 as const) : (0 as const) }) }
+    return allPages(this.#caller.assumptions.pageRows, (page) =>
+      this.#caller.call(disks.volumes, { query: { ...query, ...page } }, options),
+    )
+  }
+
+  /** Deletes a disk that no VM has. */
+  deleteVolume(volumeId: string, options?: CallOptions): Promise<void> {
+    return this.#caller.call(disks.deleteVolume, { path: { volumeId } }, options)
   }
 
   /** Makes a disk that no VM has; answers its id. */

@@ -17,6 +17,7 @@ import type { WaitOptions } from '../until.ts'
 import { waitForStatus, type WaitForStatusOptions, waitUntil, waitUntilGone } from '../wait-for-vms.ts'
 import { ConsolesApi } from './consoles.ts'
 import { DisksApi } from './disks.ts'
+import { RecycleBinApi } from './recycle-bin.ts'
 import { SnapshotsApi } from './snapshots.ts'
 
 /** Which VMs to list. Several values are alternatives. */
@@ -48,6 +49,7 @@ export class DomainsApi {
   readonly disks: DisksApi
   readonly snapshots: SnapshotsApi
   readonly consoles: ConsolesApi
+  readonly recycleBin: RecycleBinApi
   readonly #caller: Caller
 
   constructor(caller: Caller) {
@@ -55,6 +57,7 @@ export class DomainsApi {
     this.disks = new DisksApi(caller)
     this.snapshots = new SnapshotsApi(caller)
     this.consoles = new ConsolesApi(caller)
+    this.recycleBin = new RecycleBinApi(caller)
   }
 
   /** Makes a VM; answers its id. */
@@ -165,7 +168,7 @@ export class DomainsApi {
     return this.#caller.call(domains.update, { path: { id }, body: changes }, options)
   }
 
-  /** Deletes VMs for good, or moves them to the recycle bin. */
+  /** Deletes VMs for good, or with `recycle` moves them to the recycle bin. */
   delete(ids: string[], options: CallOptions & { recycle?: boolean } = {}): Promise<void> {
     const { recycleValue } = this.#caller.assumptions
     const isRecycle = options.recycle ? recycleValue : recycleValue === 1 ? 0 : 1
@@ -186,6 +189,11 @@ export class DomainsApi {
   /** Lets the platform read a VM's status from its hypervisor again. */
   syncStatus(id: string, options?: CallOptions): Promise<void> {
     return this.#caller.call(domains.syncStatus, { path: { id }, body: { syncType: 1 } }, options)
+  }
+
+  /** Linked clones of a VM or template. */
+  children(id: string, options?: CallOptions): Promise<DomainVO[]> {
+    return this.#caller.call(domains.children, { path: { id } }, options)
   }
 
   /** Network cards of a VM, with the guest's addresses. */

@@ -5,7 +5,9 @@ import {
   type HostHardwareVO,
   type HostPerformanceVO,
   hosts,
+  type HostVersionVO,
   type HostVO,
+  type RunningHostPerformanceVO,
 } from '../operations/hosts.ts'
 import { allPages, collected } from '../pages.ts'
 import { HOST_STATUS, type HostState } from '../statuses.ts'
@@ -57,6 +59,26 @@ export class HostsApi {
     return (Object.keys(HOST_STATUS) as HostState[]).find((state) => HOST_STATUS[state] === status)
   }
 
+  /** Puts a host into maintenance, in which it takes no VM, or enables it again. */
+  setStatus(id: string, state: 'enabled' | 'maintenance', options?: CallOptions): Promise<void> {
+    return this.#caller.call(hosts.setStatus, { path: { id }, body: { status: HOST_STATUS[state] } }, options)
+  }
+
+  /** Lets the platform read the states of a host and its VMs again. */
+  syncStatus(id: string, options?: CallOptions): Promise<void> {
+    return this.#caller.call(hosts.syncStatus, { path: { id } }, options)
+  }
+
+  /** Changes how many VMs may run on a host. */
+  setDomainLimit(id: string, limit: number, options?: CallOptions): Promise<void> {
+    return this.#caller.call(hosts.setDomainLimit, { path: { id }, body: { limit } }, options)
+  }
+
+  /** Versions of the host's agent and of SPICE on it. */
+  version(id: string, options?: CallOptions): Promise<HostVersionVO> {
+    return this.#caller.call(hosts.version, { path: { id } }, options)
+  }
+
   /** Uptime as the platform gives it; its unit is not documented. */
   async uptime(id: string, options?: CallOptions): Promise<number> {
     return (await this.#caller.call(hosts.uptime, { path: { id } }, options)).uptime
@@ -64,11 +86,24 @@ export class HostsApi {
 
   /** Samples of a host's memory and CPU between two times. */
   performance(id: string, from: Date, to: Date, options?: CallOptions): Promise<HostPerformanceVO[]> {
+    return this.#caller.call(hosts.performance, { path: { id }, query: this.#range(from, to) }, options)
+  }
+
+  /** The same of all hosts; `uuid` of a sample is its host. */
+  performanceOfAll(from: Date, to: Date, options?: CallOptions): Promise<HostPerformanceVO[]> {
+    return this.#caller.call(hosts.performanceOfAll, { query: this.#range(from, to) }, options)
+  }
+
+  /** Memory and CPU now, summed over the hosts that are enabled. */
+  performanceNow(options?: CallOptions): Promise<RunningHostPerformanceVO> {
+    return this.#caller.call(hosts.performanceNow, {}, options)
+  }
+
+  #range(from: Date, to: Date): { beginTime: string; endTime: string } {
     const { timestampZone, rangeTimeForm } = this.#caller.assumptions
-    const query = {
+    return {
       beginTime: rangeTime(from, timestampZone, rangeTimeForm),
       endTime: rangeTime(to, timestampZone, rangeTimeForm),
     }
-    return this.#caller.call(hosts.performance, { path: { id }, query }, options)
   }
 }

@@ -78,6 +78,21 @@ export class UsersApi {
     )
   }
 
+  /** Shuts down all VMs of users that run. The platform tells of no event to follow. */
+  closeDomains(sAMAccountNames: string[], options?: CallOptions): Promise<void> {
+    return this.#caller.call(users.closeDomains, { body: { usernameList: sAMAccountNames } }, options)
+  }
+
+  /** Makes an organisational unit `name` below another one (`ou=x,ou=y`), or below the root. */
+  createGroup(name: string, base?: string, options?: CallOptions): Promise<void> {
+    return this.#caller.call(users.createGroup, { body: { group: name, base } }, options)
+  }
+
+  /** Deletes an organisational unit (`ou=x,ou=y`) that is empty. */
+  deleteGroup(group: string, options?: CallOptions): Promise<void> {
+    return this.#caller.call(users.deleteGroup, { body: { group } }, options)
+  }
+
   /**
    * Logs an end user in, as a client does. The session is the user's own; this client keeps that of its administrator.
    *

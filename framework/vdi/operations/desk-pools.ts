@@ -31,6 +31,8 @@ export type DeskPoolUpdateDto = Infer<typeof DeskPoolUpdateDto>
 const EventIdVO = record({ eventId: text })
 const DeskPoolRemoveDomainDto = body({ id: text, domainIdList: someOf(text) })
 
+const DeskPoolBindGroupDto = body({ id: text, groupNameList: someOf(text) })
+
 /** Operations of desk pools. */
 export const deskPools = {
   list: operation({
@@ -91,6 +93,19 @@ export const deskPools = {
     path: '/ocloud/v1/desk-pool/domain',
     body: DeskPoolRemoveDomainDto,
     answer: listOf(text),
+  }),
+  addGroups: operation({
+    name: 'deskPools.addGroups',
+    method: 'POST',
+    path: '/ocloud/v1/desk-pool/group',
+    body: DeskPoolBindGroupDto,
+    answer: listOf(text),
+  }),
+  removeGroups: operation({
+    name: 'deskPools.removeGroups',
+    method: 'DELETE',
+    path: '/ocloud/v1/desk-pool/group',
+    body: DeskPoolBindGroupDto,
   }),
   removeDomains: operation({
     name: 'deskPools.removeDomains',

@@ -1,5 +1,5 @@
 import { operation } from '../operation.ts'
-import { body, each, type Infer, int, listOf, oneOf, record, someOf, text, wireTime } from '../schema.ts'
+import { body, each, type Infer, int, listOf, oneOf, pageOf, record, someOf, text, wireTime } from '../schema.ts'
 
 const StorageVolumeVO = record(
   { id: text },
@@ -22,6 +22,16 @@ const StorageVolumeCreateDto = body({
 /** A disk to make. `size` is in GB. */
 export type StorageVolumeCreateDto = Infer<typeof StorageVolumeCreateDto>
 
+const PoolVolumeVO = record(
+  { id: text },
+  {
+    ...each(text, 'busType', 'domainId', 'domainName', 'domains', 'name', 'poolPath', 'storagePoolId'),
+    ...each(int, 'isModel', 'isStartDisk', 'size'),
+  },
+)
+/** A disk of a storage pool, whoever has it. `size` is in GB. */
+export type PoolVolumeVO = Infer<typeof PoolVolumeVO>
+
 /** Operations of VMs' disks. */
 export const disks = {
   list: operation({
@@ -29,6 +39,25 @@ export const disks = {
     method: 'GET',
     path: '/ocloud/v1/domain/{id}/disk',
     answer: listOf(StorageVolumeVO),
+  }),
+  volumes: operation({
+    name: 'disks.volumes',
+    method: 'GET',
+    path: '/ocloud/v1/storage-volume',
+    query: body(
+      {},
+      {
+        ...each(oneOf(0, 1), 'isFree', 'isStartDisk', 'snapshotFree'),
+        ...each(text, 'keyword', 'poolId', 'storagePoolId'),
+        ...each(int, 'pageNum', 'pageSize'),
+      },
+    ),
+    answer: pageOf(PoolVolumeVO),
+  }),
+  deleteVolume: operation({
+    name: 'disks.deleteVolume',
+    method: 'DELETE',
+    path: '/ocloud/v1/storage-volume/{volumeId}',
   }),
   create: operation({
     name: 'disks.create',

@@ -13,16 +13,18 @@ export const vmFields = {
   ...each(wireTime, 'connectTime', 'createTime', 'disconnectTime', 'lastFreezeTime', 'updateTime'),
 }
 
+/** Fields that administrators see of a VM, and cannot do without. */
+export const domainFields = { id: text, name: text, status: int }
+/** The other fields that administrators see of a VM. */
+export const shownFields = {
+  ...vmFields,
+  ...each(text, 'hostName', 'ip', 'motherName', 'mouseMode', 'poolName', 'syncTemplate'),
+  ...each(int, 'childCount', 'hasSnapshot'),
+  ...each(bool, 'hideId', 'isInner'),
+}
+
 /** A VM. `ip` is that of its host; `status` is in `VM_STATUS`. */
-export const DomainVO = record(
-  { id: text, name: text, status: int },
-  {
-    ...vmFields,
-    ...each(text, 'hostName', 'ip', 'motherName', 'mouseMode', 'poolName', 'syncTemplate'),
-    ...each(int, 'childCount', 'hasSnapshot'),
-    ...each(bool, 'hideId', 'isInner'),
-  },
-)
+export const DomainVO = record(domainFields, shownFields)
 /** A VM. */
 export type DomainVO = Infer<typeof DomainVO>
 
@@ -208,6 +210,12 @@ export const domains = {
     path: '/ocloud/v1/domain/{id}/sync-status',
     body: body({}, { syncType: oneOf(0, 1) }),
     idempotent: true,
+  }),
+  children: operation({
+    name: 'domains.children',
+    method: 'GET',
+    path: '/ocloud/v1/domain/{id}/child',
+    answer: listOf(DomainVO),
   }),
   nics: operation({
     name: 'domains.nics',

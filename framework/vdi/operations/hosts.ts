@@ -1,5 +1,5 @@
 import { operation } from '../operation.ts'
-import { body, decimal, each, type Infer, int, listOf, long, pageOf, record, text, wireTime } from '../schema.ts'
+import { body, decimal, each, type Infer, int, listOf, long, oneOf, pageOf, record, text, wireTime } from '../schema.ts'
 
 const hostFields = {
   ...each(text, 'arch', 'cpu', 'extranetIp', 'extranetIpV6', 'ipV6', 'manufacturer', 'model', 'poolId', 'vmcId'),
@@ -33,6 +33,17 @@ const HostPerformanceVO = record(
 /** One sample of a host's memory and CPU. The units are not documented. */
 export type HostPerformanceVO = Infer<typeof HostPerformanceVO>
 
+const HostVersionVO = record({}, each(text, 'agentVersion', 'spiceVersion'))
+/** Versions of what runs on a host. */
+export type HostVersionVO = Infer<typeof HostVersionVO>
+
+const RunningHostPerformanceVO = record(
+  {},
+  each(long, 'buffers', 'cached', 'free', 'idle', 'iowait', 'kernel', 'total', 'user'),
+)
+/** Memory and CPU now, summed over the hosts that are enabled. The units are not documented. */
+export type RunningHostPerformanceVO = Infer<typeof RunningHostPerformanceVO>
+
 const filters = each(text, 'arch', 'name', 'poolId', 'status')
 
 /** Operations of hosts. */
@@ -63,5 +74,44 @@ export const hosts = {
     path: '/ocloud/v1/panel/host/{id}/performance',
     query: body(each(text, 'beginTime', 'endTime')),
     answer: listOf(HostPerformanceVO),
+  }),
+  performanceOfAll: operation({
+    name: 'hosts.performanceOfAll',
+    method: 'GET',
+    path: '/ocloud/v1/panel/host/performance',
+    query: body(each(text, 'beginTime', 'endTime')),
+    answer: listOf(HostPerformanceVO),
+  }),
+  performanceNow: operation({
+    name: 'hosts.performanceNow',
+    method: 'GET',
+    path: '/ocloud/v1/panel/host/running/performance',
+    answer: RunningHostPerformanceVO,
+  }),
+  version: operation({
+    name: 'hosts.version',
+    method: 'GET',
+    path: '/ocloud/v1/host/{id}/version',
+    answer: HostVersionVO,
+  }),
+  setStatus: operation({
+    name: 'hosts.setStatus',
+    method: 'PATCH',
+    path: '/ocloud/v1/host/{id}/status',
+    body: body({ status: oneOf(0, 1) }),
+    idempotent: true,
+  }),
+  syncStatus: operation({
+    name: 'hosts.syncStatus',
+    method: 'POST',
+    path: '/ocloud/v1/host/{id}/sync-status',
+    idempotent: true,
+  }),
+  setDomainLimit: operation({
+    name: 'hosts.setDomainLimit',
+    method: 'PATCH',
+    path: '/ocloud/v1/host/{id}/domain-limit',
+    body: body({ limit: int }),
+    idempotent: true,
   }),
 }

@@ -11,6 +11,7 @@ import {
   oneOf,
   pageOf,
   record,
+  someOf,
   text,
   wireTime,
 } from '../schema.ts'
@@ -138,6 +139,24 @@ export const users = {
     path: '/ocloud/v1/user/password',
     body: body({ sAMAccountName: text, password: text }, { group: text }),
     idempotent: true,
+  }),
+  closeDomains: operation({
+    name: 'users.closeDomains',
+    method: 'POST',
+    path: '/ocloud/v1/user/close-domain',
+    body: body({ usernameList: someOf(text) }),
+  }),
+  createGroup: operation({
+    name: 'users.createGroup',
+    method: 'POST',
+    path: '/ocloud/v1/group',
+    body: body({ group: text }, { base: text }),
+  }),
+  deleteGroup: operation({
+    name: 'users.deleteGroup',
+    method: 'POST',
+    path: '/ocloud/v1/group/delete',
+    body: body({ group: text }),
   }),
   domains: operation({
     name: 'users.domains',

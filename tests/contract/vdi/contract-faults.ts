@@ -1,6 +1,4 @@
 import { describe, expect, type TestContext } from 'vitest'
-import { operation } from '../../../framework/vdi/operation.ts'
-import { body, oneOf } from '../../../framework/vdi/schema.ts'
 import type { ContractFault, Rig, Undo } from './rig.ts'
 
 const LIST = 'GET /ocloud/v1/domain'
@@ -8,13 +6,6 @@ const START = 'POST /ocloud/v1/domain/start'
 const CREATE_POOL = 'POST /ocloud/v1/desk-pool'
 const CALLS = 50
 const REASON = '存储不足: no space is left'
-
-const setHostStatus = operation({
-  name: 'contract.setHostStatus',
-  method: 'PATCH',
-  path: '/ocloud/v1/host/{id}/status',
-  body: body({ status: oneOf(0, 1) }),
-})
 
 /** What goes wrong on the way, on the platform and on its hosts. */
 export function faultsContract(rig: Rig): void {
@@ -214,11 +205,11 @@ export function faultsContract(rig: Rig): void {
       const { client } = rig
       const { id, name } = await rig.newVm(undo)
       const enabled = (await client.hosts.listAll({ status: [1] })).map((host) => host.id)
-      const setAll = async (status: 0 | 1) => {
-        for (const hostId of enabled) await client.call(setHostStatus, { path: { id: hostId }, body: { status } })
+      const setAll = async (state: 'enabled' | 'maintenance') => {
+        for (const hostId of enabled) await client.hosts.setStatus(hostId, state)
       }
-      undo.push(() => setAll(1))
-      await setAll(0)
+      undo.push(() => setAll('enabled'))
+      await setAll('maintenance')
       expect(await client.hosts.status(enabled[0] ?? '')).toBe('maintenance')
       await expect(client.domains.start([id])).rejects.toMatchObject({
         code: 'ATP_VDI_PARTIAL',

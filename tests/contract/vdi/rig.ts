@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto'
 import { expect, it, type TestContext } from 'vitest'
 import type { Secret } from '../../../framework/core/index.ts'
+import { destroyPool } from '../../../framework/provision/index.ts'
 import {
   type DesktopPoolVO,
   type DomainCreateDto,
@@ -11,8 +12,6 @@ import {
   VdiClient,
   type VdiExchange,
 } from '../../../framework/vdi/index.ts'
-import { operation } from '../../../framework/vdi/operation.ts'
-import { anything, body, int, pageOf } from '../../../framework/vdi/schema.ts'
 
 /** Something that goes wrong on purpose. */
 export interface ContractFault {
@@ -56,6 +55,8 @@ export interface ContractPlatform {
   group: string
   /** Storage pool in which disks may be made. */
   storagePoolId(client: VdiClient): Promise<string>
+  /** Operations that its hypervisors cannot do. */
+  unsupported?: readonly string[]
   /** The VMs of the hypervisors behind it, as these see them; absent where they cannot be asked. */
   machines?(): Promise<unknown>
   /** Absent where nothing can be made to fail. */
@@ -73,14 +74,6 @@ export interface ContractPlatform {
 /** Steps that put back what a test changed; carried out last first, after failures as well. */
 export type Undo = (() => Promise<unknown>)[]
 
-const volumes = operation({
-  name: 'contract.volumes',
-  method: 'GET',
-  path: '/ocloud/v1/storage-volume',
-  query: body({}, { pageSize: int }),
-  answer: pageOf(anything),
-})
-
 /** All rows of a paged list. */
 export async function all<T>(rows: AsyncIterable<T>): Promise<T[]> {
   const collected: T[] = []
@@ -93,9 +86,15 @@ const PREFIX = '合同-atp'
 
 export class Rig {
   readonly exchanges: VdiExchange[] = []
+  readonly #timeoutMs: number | undefined
   #platform: ContractPlatform | undefined
   #client: VdiClient | undefined
   readonly #others: VdiClient[] = []
+
+  /** @param timeoutMs milliseconds that one scenario may take; default Vitest's */
+  constructor(timeoutMs?: number) {
+    this.#timeoutMs = timeoutMs
+  }
 
   async open(platform: ContractPlatform): Promise<void> {
     this.#platform = platform
@@ -144,7 +143,7 @@ export class Rig {
 
   /** A test that leaves both worlds as they were. */
   scenario(name: string, work: (undo: Undo, context: TestContext) => Promise<void>): void {
-    it(name, async (context) => {
+    it(name, { timeout: this.#timeoutMs }, async (context) => {
       const before = await this.worlds()
       const undo: Undo = []
       try {
@@ -167,7 +166,8 @@ export class Rig {
       models: of(await client.models.listAll(), 'id', 'name'),
       hosts: of(await client.hosts.listAll(), 'id', 'name', 'status'),
       users: of(await all(client.users.list({ group: this.platform.group })), 'sAMAccountName'),
-      volumes: (await client.call(volumes, { query: { pageSize: 1 } })).total,
+      volumes: of(await all(client.domains.disks.volumes()), 'name', 'size', 'domainId'),
+      recycled: of(await all(client.domains.recycleBin.list()), 'id', 'name'),
       machines: await this.platform.machines?.(),
     }
   }
@@ -215,11 +215,8 @@ export class Rig {
   }
 
   async deletePool(name: string): Promise<void> {
-    const { deskPools } = this.client
-    const pool = await deskPools.find(name)
-    if (!pool) return
-    await this.switchOff(await deskPools.domains(pool.id))
-    await deskPools.delete(pool.id)
+    // Its desktops may be in the making still.
+    await destroyPool({ client: this.client, pool: { name } })
   }
 
   async deleteVms(ids: string[]): Promise<void> {

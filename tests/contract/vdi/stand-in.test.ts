@@ -1,58 +1,19 @@
 /** Client and stand-in together, with remembered hypervisors instead of real ones. */
 import { expect, it, onTestFinished } from 'vitest'
 import { type VdiAssumptions, VdiClient } from '../../../framework/vdi/index.ts'
-import { operation } from '../../../framework/vdi/operation.ts'
-import { body, listOf, record, text } from '../../../framework/vdi/schema.ts'
-import {
-  DEFAULT_BEHAVIOUR,
-  MemoryWorld,
-  PLATFORM_OPERATIONS,
-  type PlatformBehaviour,
-  startPlatform,
-} from '../../../lab/platform/index.ts'
+import { MemoryWorld, type PlatformBehaviour, startPlatform } from '../../../lab/platform/index.ts'
 import { vdiContract } from './contract.ts'
 import type { ContractPlatform } from './rig.ts'
-
-const ROOT_GROUP = 'ou=ocloud'
-const NAMES = new Map(PLATFORM_OPERATIONS.map(({ method, path, name }) => [`${method} ${path}`, name]))
-
-const commonStoragePools = operation({
-  name: 'contract.commonStoragePools',
-  method: 'GET',
-  path: '/ocloud/v1/domain/common-storage-pool',
-  query: body({}, { idList: listOf(text) }),
-  answer: listOf(
-    record({ id: text }, { name: text, poolId: text, poolName: text, poolType: text, status: { json: {} } }),
-  ),
-})
+import { contractPlatform } from './stand-in.ts'
 
 async function standIn(
   behaviour: Partial<PlatformBehaviour>,
   assumptions: Partial<VdiAssumptions>,
 ): Promise<ContractPlatform> {
   const world = new MemoryWorld()
-  const platform = await startPlatform({ world, behaviour: { ...DEFAULT_BEHAVIOUR, busyMs: 20, ...behaviour } })
-  return {
-    baseUrl: platform.url,
-    username: platform.adminUser,
-    password: platform.adminPassword,
-    assumptions,
-    pace: { firstMs: 10, longestMs: 100 },
-    group: ROOT_GROUP,
-    storagePoolId: async (client) => (await client.call(commonStoragePools, { query: {} }))[0]?.id ?? '',
-    machines: async () => world.list(),
-    faults: {
-      set({ operation: of, ...fault }) {
-        const name = NAMES.get(of)
-        if (name === undefined) throw new Error(`the stand-in has no ${of}`)
-        const id = platform.faults.add({ ...fault, operation: name })
-        return () => void platform.faults.remove(id)
-      },
-      expireTokens: () => platform.expireTokens(),
-      logins: () => platform.logins,
-    },
-    close: () => platform.close(),
-  }
+  const platform = await startPlatform({ world, behaviour: { busyMs: 20, ...behaviour } })
+  const pace = { firstMs: 10, longestMs: 100 }
+  return contractPlatform(platform, { assumptions, pace, machines: async () => world.list() })
 }
 
 vdiContract('a stand-in as it is', () => standIn({}, {}))

@@ -37,6 +37,9 @@ const INSISTS_ON = {
     'HostDetailVO.name',
     'HostVO.id',
     'HostVO.name',
+    'PoolVolumeVO.id',
+    'RecycleDomainVO.id',
+    'RecycleDomainVO.name',
     'StorageVolumeVO.id',
     'UserDetailVo.sAMAccountName',
     'UserListVo.sAMAccountName',
@@ -44,6 +47,7 @@ const INSISTS_ON = {
   'paging ends by these': ['PageResult.list', 'PageResult.total'],
   'waits and the search for the libvirt host rest on these': [
     'DomainVO.status',
+    'RecycleDomainVO.status',
     'HostDetailVO.ip',
     'HostDetailVO.status',
     'HostVO.ip',

@@ -77,8 +77,8 @@ describe('waiting for VMs', () => {
     const [bound] = await client.domains.waitUntil(['a'], 'bound to alice', ({ userId }) => userId === 'alice')
     expect(bound).toMatchObject({ id: 'a', userId: 'alice' })
     server.on(VM, () => free)
-    const never = client.domains.waitUntil(['a'], 'bound', ({ userId }) => Boolean(userId), { timeoutMs: 100 })
-    expect((await errorOf(never)).message).toContain('waited 100 ms for VM a to be bound: not so is vm-a')
+    const never = client.domains.waitUntil(['a'], 'bound', ({ userId }) => Boolean(userId), { timeoutMs: 1000 })
+    expect((await errorOf(never)).message).toContain('waited 1000 ms for VM a to be bound: not so is vm-a')
     expect(await errorOf(client.domains.waitUntil([], 'bound', () => true))).toMatchObject({ code: 'ATP_VDI_REQUEST' })
   })
 
@@ -87,7 +87,7 @@ describe('waiting for VMs', () => {
     server.on('GET /ocloud/v1/domain', then(page([vm('a', 0), vm('b', 0)]), page([vm('b', 0)])))
     await client.domains.waitUntilGone(['a'])
     expect(server.to('GET /ocloud/v1/domain')).toHaveLength(2)
-    const stays = client.domains.waitUntilGone(['b'], { timeoutMs: 100 })
+    const stays = client.domains.waitUntilGone(['b'], { timeoutMs: 1000 })
     expect(await errorOf(stays)).toMatchObject({
       code: 'ATP_VDI_TIMEOUT',
       message: expect.stringContaining('vm-b is left'),
