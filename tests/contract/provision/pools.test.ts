@@ -1,12 +1,20 @@
 /** Pools of real VMs: made on the platform, found on the lab's hypervisors, gone from both. */
 import { mkdtemp, rm, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { TransportManager } from '../../../framework/hosts/index.ts'
-import { cleanUp, createAndConnect, createPool, destroyPool, Locator } from '../../../framework/provision/index.ts'
+import {
+  cleanUp,
+  createAndConnect,
+  createPool,
+  destroyPool,
+  destroyVm,
+  Locator,
+} from '../../../framework/provision/index.ts'
 import { VdiClient } from '../../../framework/vdi/index.ts'
 import { ensureImage } from '../../../lab/image/build.ts'
 import { labDown, labPaths } from '../../../lab/index.ts'
+import type { Fault } from '../../../lab/platform/faults.ts'
 import { LibvirtWorld, type Platform, startPlatform } from '../../../lab/platform/index.ts'
 import { project } from '../../lab/project.ts'
 
@@ -97,15 +105,103 @@ it('two VMs run, are found, answer, and are gone from both worlds', { timeout: T
   expect(await both.worlds()).toEqual(before)
 })
 
-it('a VM that cannot start leaves neither the pool nor a domain', { timeout: TIMEOUT_MS }, async () => {
-  const both = open()
-  const before = await both.worlds()
-  const id = platform.faults.add({ kind: 'fail', operation: 'domain.start', reason: '内存不足' })
-  onTestFinished(() => void platform.faults.remove(id))
-  const made = createPool({ ...both, template: TEMPLATE, count: 2, name: 'doomed', timeoutMs: TIMEOUT_MS })
-  await expect(made).rejects.toThrow('内存不足')
-  expect(await both.worlds()).toEqual(before)
+describe('what goes wrong leaves neither the pool nor a domain', { timeout: TIMEOUT_MS }, () => {
+  const reason = '资源不足'
+  const CREATE = 'deskPool.create'
+  const START = 'domain.start'
+
+  it.each<[string, Fault, string, object?]>([
+    [
+      'the creation is refused',
+      { kind: 'refuse', operation: CREATE, code: 9321, reason },
+      'ATP_VDI_REFUSED',
+      { code: 9321 },
+    ],
+    ['HTTP 500', { kind: 'http-500', operation: CREATE }, 'ATP_VDI_HTTP', { httpStatus: 500 }],
+    ['a page instead of JSON', { kind: 'html', operation: CREATE }, 'ATP_VDI_ANSWER'],
+    ['the connection is lost before the pool is made', { kind: 'drop', operation: CREATE }, 'ATP_VDI_CONNECT'],
+    ['half an answer comes after it was made', { kind: 'truncated', operation: CREATE }, 'ATP_VDI_CONNECT'],
+    [
+      'half an answer comes after the VMs were told to start',
+      { kind: 'truncated', operation: START },
+      'ATP_VDI_CONNECT',
+    ],
+    ['the list of its VMs is a page each time', { kind: 'html', operation: 'deskPool.domains' }, 'ATP_VDI_ANSWER'],
+    ['fewer VMs than asked', { kind: 'fewer', operation: CREATE, reason }, 'ATP_VDI_STATE'],
+    ['no VM at all', { kind: 'fail', operation: CREATE, reason }, 'ATP_VDI_STATE'],
+    ['a VM that is not accepted', { kind: 'refuse-vm', operation: START, reason }, 'ATP_VDI_PARTIAL'],
+    ['a VM that cannot start', { kind: 'fail', operation: START, reason }, 'ATP_VDI_STATE'],
+    ['a VM that stays busy', { kind: 'stuck', operation: START }, 'ATP_VDI_TIMEOUT'],
+    ['hosts that are not listed', { kind: 'refuse', operation: 'host.list', reason }, 'ATP_VDI_REFUSED'],
+  ])('%s', async (_, fault, code, context = {}) => {
+    const both = open()
+    const before = await both.worlds()
+    const id = platform.faults.add(fault)
+    onTestFinished(() => void platform.faults.remove(id))
+    // Only a VM that stays busy uses it up.
+    const timeoutMs = fault.kind === 'stuck' ? 30_000 : TIMEOUT_MS
+    const error = await createPool({ ...both, template: TEMPLATE, count: 2, name: 'doomed', timeoutMs }).then(
+      () => undefined,
+      (thrown: unknown) => thrown,
+    )
+    expect(error).toMatchObject({ code, context })
+    if (fault.reason) expect((error as Error).message).toContain(reason)
+    expect((error as { context: object }).context).not.toHaveProperty('cleanUp')
+    expect(await both.worlds()).toEqual(before)
+  })
+
+  it('hosts in maintenance', async () => {
+    const both = open()
+    const before = await both.worlds()
+    const setAll = async (status: 0 | 1) => {
+      for (const { id } of platform.hosts)
+        await both.client.hosts.setStatus(id, status === 1 ? 'enabled' : 'maintenance')
+    }
+    onTestFinished(() => setAll(1))
+    await setAll(0)
+    const made = createPool({ ...both, template: TEMPLATE, count: 2, name: 'nowhere', timeoutMs: TIMEOUT_MS })
+    await expect(made).rejects.toMatchObject({ code: 'ATP_VDI_STATE', message: expect.stringContaining('maintenance') })
+    expect(await both.worlds()).toEqual(before)
+  })
+
+  it('nothing, when the session ends in the middle: the pool is made once', async () => {
+    const both = open()
+    const before = await both.worlds()
+    const ids = (['deskPool.create', 'domain.start'] as const).map((operation) =>
+      platform.faults.add({ kind: 'expire-token', operation }),
+    )
+    onTestFinished(() => ids.forEach((id) => platform.faults.remove(id)))
+    const logins = platform.logins
+    const pool = await createPool({ ...both, template: TEMPLATE, count: 1, name: 'once', timeoutMs: TIMEOUT_MS })
+    expect(pool.vms.map(({ domain }) => domain.name)).toEqual(['once-1'])
+    // The first one, and one for each token that expired.
+    expect(platform.logins - logins).toBe(2)
+    await destroyPool({ ...both, pool })
+    expect(await both.worlds()).toEqual(before)
+  })
 })
+
+it(
+  'a single VM is destroyed whatever it does, and a last will does it for a process that is gone',
+  async () => {
+    const both = open()
+    const before = await both.worlds()
+    const { models, domains, events } = both.client
+    const template = (await models.listAll()).find(({ name }) => name === TEMPLATE)
+    await events.waitFor(await models.clone(template?.id ?? '', { name: '单机', amount: 1 }))
+    const [vm] = await domains.listAll({ keyword: '单机' })
+    const id = vm?.id ?? ''
+    const started = await domains.start([id])
+    await domains.waitForStatus([id], 'running', { events: started.events })
+    expect(await destroyVm({ ...both, vm: { id } })).toBe(true)
+    expect(await destroyVm({ ...both, vm: { id } })).toBe(false)
+    await events.waitFor(await models.clone(template?.id ?? '', { name: '单机', amount: 1 }))
+    const { url, adminUser: username, adminPassword } = platform
+    await cleanUp({ url, username, password: adminPassword.reveal(), vmName: '单机' })
+    expect(await both.worlds()).toEqual(before)
+  },
+  TIMEOUT_MS,
+)
 
 it('a last will removes the pool of a process that is gone', { timeout: TIMEOUT_MS }, async () => {
   const both = open()
