@@ -35,7 +35,9 @@ export function addRedaction(text: string): void {
   if (text.length < SHORTEST) return
   known.add(text)
   // The same secret also travels base64- and JSON-encoded in protocol transcripts.
-  known.add(Buffer.from(text, 'utf8').toString('base64').replace(/=+$/, ''))
+  // Without Buffer, which browsers do not have.
+  const binary = Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join('')
+  known.add(btoa(binary).replace(/=+$/, ''))
   const json = JSON.stringify(text).slice(1, -1)
   if (json !== text) known.add(json)
 }

@@ -1,12 +1,15 @@
 import type { CallOptions } from '../core/index.ts'
 import type { Domain, LibvirtClient } from '../protocols/libvirt/index.ts'
 import type { ConnectionEvent, MonitorEvent, ProtocolTarget } from '../protocols/protocol.ts'
+import type { HostInfo } from './access.ts'
 import type { ChannelLocks } from './channel-locks.ts'
+import { openConsole } from './console.ts'
 import type { HostRole } from './host-role.ts'
 import type { LinkChange } from './link.ts'
 
 /** What a target needs of its host's connection. */
 interface TargetHost {
+  readonly info: HostInfo
   client(role: HostRole, options?: CallOptions): Promise<LibvirtClient>
   onMonitorEvent(
     domain: Domain,
@@ -33,7 +36,9 @@ export function hostTarget(host: TargetHost, domain: Domain, channels: ChannelLo
   return {
     name: domain.name,
     uuid: domain.uuid,
-    xml: (bounds) => on('control', bounds, (client, rest) => client.getXml(domain, rest)),
+    xml: ({ secure, ...bounds } = {}) =>
+      on('control', bounds, (client, rest) => client.getXml(domain, { ...rest, secure })),
+    openConsole: (address, bounds) => openConsole(host.info, address, bounds),
     monitorCommand: (json, bounds) => on('calls', bounds, (client, rest) => client.monitorCommand(domain, json, rest)),
     humanMonitorCommand: (line, bounds) =>
       on('calls', bounds, (client, rest) => client.humanMonitorCommand(domain, line, rest)),

@@ -1,4 +1,5 @@
-import { interrupted, protocolError, withDeadline, type CallOptions } from '../core/index.ts'
+import { interrupted, withDeadline, type CallOptions } from '../core/deadline.ts'
+import { protocolError } from '../core/errors.ts'
 
 export interface MessageQueueOptions<T> {
   /** What the queue holds, for messages: `QMP events of vm-001`. */

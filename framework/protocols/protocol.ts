@@ -7,8 +7,8 @@ export type ProtocolType = 'qmp' | 'qga' | 'spice' | `virtio-serial:${string}` |
 export interface ProtocolTarget {
   name: string
   uuid: string
-  /** The live domain XML. */
-  xml(options?: CallOptions): Promise<string>
+  /** The live domain XML; with `secure` also the passwords of its consoles. */
+  xml(options?: CallOptions & { secure?: boolean }): Promise<string>
   /** One QMP command through libvirt's monitor; resolves to the reply's JSON text. */
   monitorCommand(json: string, options?: CallOptions): Promise<string>
   /** HMP text command through libvirt's monitor. */
@@ -23,11 +23,25 @@ export interface ProtocolTarget {
   /** A virtio-serial channel as a byte stream over libvirt. Rejects when another client holds it. */
   openChannel(name: string, options?: CallOptions): Promise<import('../wire/byte-stream.ts').ByteStream>
   /**
+   * A byte stream to where a console of the VM listens, by its XML. Absent where there is no way.
+   */
+  openConsole?(address: ConsoleAddress, options?: CallOptions): Promise<import('../wire/byte-stream.ts').ByteStream>
+  /**
    * Tells once when the connection to the host is lost, and once when it is restored and calls and events work again,
    * until the returned function is called. Absent where the way to the VM cannot be restored.
    */
   onConnection?(handler: (event: ConnectionEvent) => void): () => void
 }
+
+/** Where a console listens on its host. */
+export type ConsoleAddress =
+  | { socketPath: string }
+  | {
+      /** Address it listens on; `0.0.0.0` and `::` mean all of the host. */
+      host: string
+      port: number
+      tls: boolean
+    }
 
 /** What happened to the connection to a VM's host. Calls that were under way have rejected and are not repeated. */
 export interface ConnectionEvent {

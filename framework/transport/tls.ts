@@ -30,6 +30,11 @@ export interface TlsAddress extends TcpAddress, TlsCredentials {
   verify?: boolean
   /** The name or address that the peer's certificate must be for. Default `host`. */
   servername?: string
+  /**
+   * The subject that the peer's certificate must have instead of a name: `C=US,O=Example,CN=host`, in the order of
+   * the certificate.
+   */
+  subject?: string
 }
 
 /**
@@ -42,7 +47,7 @@ export interface TlsAddress extends TcpAddress, TlsCredentials {
  *   `ATP_TLS_FILE` for PEM texts that are none, else as `connectTcp`.
  */
 export async function connectTls(address: TlsAddress, options: CallOptions = {}): Promise<ByteStream> {
-  const { host, port, verify = true, servername = host } = address
+  const { host, port, verify = true, subject, servername = subject ?? host } = address
   const peer = `tls:${hostAndPort({ host, port })}`
   const secureContext = contextOf(peer, address)
   const identity = { peer, servername, presented: address.cert }
@@ -54,8 +59,9 @@ export async function connectTls(address: TlsAddress, options: CallOptions = {})
     secureContext,
     rejectUnauthorized: verify,
     // An address is nothing to ask a server for, and still what its certificate must be for.
-    servername: isIP(servername) ? undefined : servername,
-    checkServerIdentity: (_, certificate) => checkServerIdentity(servername, certificate),
+    servername: isIP(servername) || subject !== undefined ? undefined : servername,
+    checkServerIdentity: (_, certificate) =>
+      subject === undefined ? checkServerIdentity(servername, certificate) : checkSubject(subject, certificate.raw),
   })
   return connectSocket(
     {
@@ -79,6 +85,14 @@ function unbatched(socket: TLSSocket): TLSSocket {
   const batching: { _writev?: unknown } = socket
   batching._writev = null
   return socket
+}
+
+/** As Node's own check: the error instead of throwing it. */
+function checkSubject(wanted: string, certificate: Buffer): Error | undefined {
+  const subject = new X509Certificate(certificate).subject.split('\n').join(',')
+  if (subject === wanted) return undefined
+  const reason = `its subject is ${subject}`
+  return Object.assign(new Error(reason), { code: 'ERR_TLS_CERT_ALTNAME_INVALID', reason })
 }
 
 function contextOf(peer: string, { ca, crl, cert, key }: TlsCredentials): SecureContext {

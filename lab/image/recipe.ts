@@ -35,7 +35,9 @@ export const GUEST_PACKAGES: readonly PackageUse[] = [
   { name: 'libasound2', members: [`${LIB}/libasound.so.*`] },
   {
     name: 'libasound2-data',
-    members: ['alsa.conf', 'ctl/*', 'pcm/*', 'cards/aliases.conf', 'cards/ICH.conf'].map((file) => `./usr/share/alsa/${file}`),
+    members: ['alsa.conf', 'ctl/*', 'pcm/*', 'cards/aliases.conf', 'cards/ICH.conf'].map(
+      (file) => `./usr/share/alsa/${file}`,
+    ),
   },
   { name: 'liburing2', members: [`${LIB}/liburing.so.*`] },
 ]

@@ -295,9 +295,10 @@ export class LibvirtClient {
     )
   }
 
-  /** The live domain XML, as `virsh dumpxml` prints it. */
-  getXml(domain: Domain, options?: CallOptions): Promise<string> {
-    return this.#flagged('reading the XML of', REMOTE.DOMAIN_GET_XML_DESC, LOW, domain, 0, text, options)
+  /** The live domain XML, as `virsh dumpxml` prints it; with `secure` also the passwords of its consoles. */
+  getXml(domain: Domain, { secure = false, ...options }: CallOptions & { secure?: boolean } = {}): Promise<string> {
+    const flags = secure ? XML_SECURE : 0
+    return this.#flagged('reading the XML of', REMOTE.DOMAIN_GET_XML_DESC, LOW, domain, flags, text, options)
   }
 
   /** `reason` is libvirt's number for this state (`virDomainRunningReason` and so on). */
@@ -515,6 +516,8 @@ type CallOrder = Pick<CallSpec<unknown>, 'high' | 'lane' | 'bound'>
 /** Served by the daemon's priority workers. */
 const HIGH = { high: true }
 const LOW = {}
+/** `VIR_DOMAIN_XML_SECURE` */
+const XML_SECURE = 1
 const METADATA_ELEMENT = 2
 const AGENT_DEFAULT_TIMEOUT = -1
 

@@ -1,4 +1,5 @@
 import type { Element } from '@xmldom/xmldom'
+import { Secret } from '../../core/index.ts'
 import {
   attribute,
   child,
@@ -59,6 +60,8 @@ export interface DomainGraphics {
   tlsPort: number | undefined
   listen: string | undefined
   socketPath: string | undefined
+  /** Only in XML that was asked for with its secrets. */
+  password: Secret | undefined
 }
 
 /** @throws `ATP_LIBVIRT_XML` for text that is not well-formed or is no domain. */
@@ -114,12 +117,14 @@ function readGraphics(element: Element): DomainGraphics {
     return value === undefined || value < 0 ? undefined : value
   }
   const listen = child(element, 'listen')
+  const password = attribute(element, 'passwd')
   return {
     type: required(attribute(element, 'type'), 'graphics type'),
     port: port('port'),
     tlsPort: port('tlsPort'),
     listen: attribute(element, 'listen') ?? attribute(listen, 'address'),
     socketPath: attribute(element, 'socket') ?? attribute(listen, 'socket'),
+    password: password === undefined ? undefined : new Secret('the password of a console', password),
   }
 }
 

@@ -20,9 +20,7 @@ describe('machine profiles', () => {
     expect(xml.inputs).toEqual(profileOf(name).inputs)
     const ports = xml.channels.filter((channel) => channel.type === 'unix')
     expect(ports.map((channel) => channel.name)).toEqual([...GUEST_PORTS])
-    expect(ports.map((channel) => channel.sourcePath)).toEqual(
-      GUEST_PORTS.map((_, index) => `/h'1/v/vm-001/${index}`),
-    )
+    expect(ports.map((channel) => channel.sourcePath)).toEqual(GUEST_PORTS.map((_, index) => `/h'1/v/vm-001/${index}`))
     expect(xml.channels.at(-1)?.name).toBe('org.qemu.guest_agent.0')
   })
 

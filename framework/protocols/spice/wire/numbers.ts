@@ -21,6 +21,11 @@ export const CHANNEL = {
 /** Name of a channel type. */
 export type ChannelName = keyof typeof CHANNEL
 
+/** The type with this number, if this client knows it. */
+export function channelNameOf(number: number): ChannelName | undefined {
+  return (Object.keys(CHANNEL) as ChannelName[]).find((name) => CHANNEL[name] === number)
+}
+
 /** `SPICE_LINK_ERR_*` */
 export const LINK_ERROR = {
   ok: 0,
@@ -66,8 +71,6 @@ export const INPUTS_CAP = { keyScancode: 0 } as const
 export const PLAYBACK_CAP = { celt: 0, volume: 1, latency: 2, opus: 3 } as const
 /** Bits of `SPICE_RECORD_CAP_*`. */
 export const RECORD_CAP = { celt: 0, volume: 1, opus: 2 } as const
-/** Bits of `SPICE_SPICEVMC_CAP_*`. */
-export const SPICEVMC_CAP = { lz4: 0 } as const
 
 /** `SPICE_MSG_*`: what a server may send on every channel. */
 export const BASE_SERVER = {

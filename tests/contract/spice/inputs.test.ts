@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { SpiceVmConnection, type InputsChannel } from '../../../framework/protocols/spice/index.ts'
+import { ConsoleServer } from '../../support/spice-server/console-server.ts'
+
+let server: ConsoleServer
+let connection: SpiceVmConnection
+let inputs: InputsChannel
+
+beforeAll(async () => {
+  server = await ConsoleServer.start({ ticket: 'right' })
+  connection = new SpiceVmConnection('vm', { server: server.server({ password: 'right' }) })
+  await connection.connectMainChannel()
+  inputs = await connection.openChannel('inputs')
+})
+
+afterAll(async () => {
+  await connection?.disconnectAll()
+  await server?.[Symbol.asyncDispose]()
+})
+
+// The PS/2 controller of a machine without firmware hands on set 2 as the keyboard sends it.
+describe('keys over SPICE', () => {
+  it('arrive in the VM’s keyboard, down and up, with and without prefix', async () => {
+    await inputs.keyDown(0x1e)
+    expect(inputs.held).toEqual(new Set([0x1e]))
+    await inputs.keyUp(0x1e)
+    await inputs.keyDown(0xe04b)
+    await inputs.keyUp(0xe04b)
+    expect(inputs.held.size).toBe(0)
+    const bytes = await server.keyboardBytes(8)
+    expect(bytes).toEqual([0x1c, 0xf0, 0x1c, 0xe0, 0x6b, 0xe0, 0xf0, 0x6b])
+  })
+
+  it('may be raw scan codes', async () => {
+    await inputs.scancodes(Uint8Array.of(0x2a, 0x1e, 0x9e, 0xaa))
+    expect(await server.keyboardBytes(6)).toEqual([0x12, 0x1c, 0xf0, 0x1c, 0xf0, 0x12])
+  })
+
+  it('are not lost however many are sent at once', async () => {
+    const strokes = 300
+    const seen = server.keyboardBytes(strokes * 3, 20_000)
+    const sent = Array.from({ length: strokes }, () => [inputs.keyDown(0x1e), inputs.keyUp(0x1e)]).flat()
+    await Promise.all(sent)
+    expect((await seen).filter((byte) => byte === 0xf0)).toHaveLength(strokes)
+  })
+})
+
+describe('the mouse over SPICE', () => {
+  it('moves by distances in server mode, held back by the server’s acknowledgements', async () => {
+    expect(connection.mouseMode).toBe('server')
+    await Promise.all(Array.from({ length: 50 }, () => inputs.mouseMotion(3, -2)))
+    await inputs.mousePress('left')
+    await inputs.mouseRelease('left')
+    await inputs.wheel(-2)
+    expect(inputs.state).toBe('open')
+  })
+
+  it('refuses positions in server mode: the server would drop them', async () => {
+    await expect(inputs.mousePosition(10, 10)).rejects.toMatchObject({ code: 'ATP_SPICE_MOUSE_MODE' })
+  })
+})
+
+it('input after the channel was closed is an error', async () => {
+  await connection.closeChannel('inputs')
+  await expect(inputs.keyDown(0x1e)).rejects.toMatchObject({ code: 'ATP_SPICE_CLOSED' })
+  inputs = await connection.openChannel('inputs')
+  await inputs.keyDown(0x30)
+  await inputs.keyUp(0x30)
+  expect((await server.keyboardBytes(3)).at(-1)).toBe(0x32)
+})
