@@ -1,4 +1,5 @@
 import { SpiceWriter } from '../../../framework/protocols/spice/wire/writer.ts'
+import { IMAGE_TYPE } from '../../../framework/protocols/spice/wire/numbers.ts'
 import { QXL_COMMAND, type QxlDevice } from './qxl-device.ts'
 
 /** `QXL_DRAW_*` */
@@ -118,11 +119,34 @@ export async function draw(
   await card.command(QXL_COMMAND.draw, await card.put(drawable.finish()))
 }
 
+/** Puts an image into the card's memory that the guest's driver compressed itself, as QUIC. */
+export async function putQuic(
+  card: QxlDevice,
+  bytes: Uint8Array,
+  size: Pick<Area, 'width' | 'height'>,
+): Promise<bigint> {
+  const image = new SpiceWriter().u64(nextImageId()).u8(IMAGE_TYPE.quic).u8(0).u32(size.width).u32(size.height)
+  // A chunk of data in place, without others before and behind.
+  image.u32(bytes.length).u32(bytes.length).u64(0n).u64(0n).bytes(bytes)
+  return card.put(image.finish())
+}
+
+/** Copies an image to a place on the screen. */
+export async function drawImage(card: QxlDevice, image: bigint, area: Area): Promise<void> {
+  const copy = new SpiceWriter().u64(image)
+  // SPICE_ROPD_OP_PUT, scale mode 0, no mask.
+  rect(copy, { ...area, x: 0, y: 0 })
+    .u16(8)
+    .u8(0)
+    .u8(0)
+    .u32(0)
+    .u32(0)
+    .u64(0n)
+  await draw(card, QXL_DRAW.copy, area, copy.finish())
+}
+
 /** Copies a bitmap to a place on the screen. */
 export async function drawBitmap(card: QxlDevice, bitmap: Bitmap, x = 0, y = 0): Promise<void> {
   const { width, height } = bitmap
-  const copy = new SpiceWriter().u64(await putBitmap(card, bitmap))
-  // SPICE_ROPD_OP_PUT, scale mode 0, no mask.
-  rect(copy, { x: 0, y: 0, width, height }).u16(8).u8(0).u8(0).u32(0).u32(0).u64(0n)
-  await draw(card, QXL_DRAW.copy, { x, y, width, height }, copy.finish())
+  await drawImage(card, await putBitmap(card, bitmap), { x, y, width, height })
 }
