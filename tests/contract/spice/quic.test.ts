@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { pollUntil } from '../../../framework/core/index.ts'
+import { pollUntil, withDeadline } from '../../../framework/core/index.ts'
 import { spiceServer } from '../../../framework/hosts/spice-carriers.ts'
 import { DisplayState } from '../../../framework/protocols/spice/display/display-state.ts'
 import { SpiceVmConnection } from '../../../framework/protocols/spice/index.ts'
@@ -17,8 +17,6 @@ import { encodeQuic, QUIC_TYPE } from '../../unit/spice/quic/encode-quic.ts'
 let server: PictureServer
 let connection: SpiceVmConnection
 const display = new DisplayState()
-/** Draw operations that the test asked for. */
-let drawn = 0
 
 beforeAll(async () => {
   server = await PictureServer.start({ compression: 'quic' })
@@ -38,24 +36,29 @@ afterAll(async () => {
 /** A screen of its own for a test, black. */
 async function newScreen(width: number, height: number, format?: number): Promise<void> {
   if (display.primary) await server.card.destroyPrimary()
-  await pollUntil('the screen to go', { timeoutMs: 10_000 }, () => (display.primary ? undefined : true))
+  await pollUntil('the screen to go', { timeoutMs: 10_000 }, async () => (display.primary ? undefined : true))
   await server.card.createPrimary(width, height, format)
-  await pollUntil('a screen', { timeoutMs: 10_000 }, () => (display.isMarked ? true : undefined))
-  drawn = display.counters.draws['copy'] ?? 0
+  await pollUntil('a screen', { timeoutMs: 10_000 }, async () => (display.isMarked ? true : undefined))
 }
 
-/** Pixels of which the client's picture differs from QEMU's, when the client has all that was drawn. */
+/** Draws, and waits until the client has it: a server drops draws that others cover before they were sent. */
+async function shown(draw: () => Promise<void>): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>()
+  display.onDamage = () => resolve()
+  await draw()
+  await withDeadline('the draw to arrive', { timeoutMs: 20_000 }, () => promise)
+}
+
+/** Pixels of which the client's picture differs from QEMU's. */
 async function differingPixels(): Promise<number> {
-  await pollUntil('all draws', { timeoutMs: 20_000 }, () =>
-    (display.counters.draws['copy'] ?? 0) >= drawn ? true : undefined,
-  )
   const seen = display.screenshot()
   const there = await server.screendump()
   expect({ width: seen.width, height: seen.height }).toEqual({ width: there.width, height: there.height })
-  return seen.data.reduce(
-    (count, pixel, index) => count + ((pixel ^ (there.data[index] as number)) & 0xffffff ? 1 : 0),
-    0,
-  )
+  return seen.data.filter((pixel, index) => ((pixel ^ (there.data[index] as number)) & 0xffffff) !== 0).length
+}
+
+function quicImages(): number {
+  return display.counters.images['quic'] ?? 0
 }
 
 const SIZES = [
@@ -72,16 +75,15 @@ describe('a screen that a real server sends as QUIC', () => {
     ['rgb16', SURFACE_FORMAT.rgb555],
   ] as [ColourFormat, number][])('%s: no pixel differs from what QEMU shows', async (format, surface) => {
     await newScreen(1024, 800, surface)
-    const before = display.counters.images['quic'] ?? 0
+    const before = quicImages()
     for (const kind of PICTURE_KINDS) {
       for (const [width, height] of SIZES) {
-        await drawBitmap(server.card, toBitmap(samplePicture(kind, width, height), format), 7, 5)
-        drawn++
+        await shown(() => drawBitmap(server.card, toBitmap(samplePicture(kind, width, height), format), 7, 5))
       }
       expect(await differingPixels(), kind).toBe(0)
     }
     // The server leaves noise that would not get smaller uncompressed.
-    expect((display.counters.images['quic'] ?? 0) - before).toBeGreaterThanOrEqual(15)
+    expect(quicImages() - before).toBeGreaterThanOrEqual(15)
   })
 
   it.each([
@@ -89,8 +91,7 @@ describe('a screen that a real server sends as QUIC', () => {
     [800, 600],
   ])('a whole desktop of %i×%i', async (width, height) => {
     await newScreen(width, height)
-    await drawBitmap(server.card, toBitmap(samplePicture('desktop', width, height), 'rgb32'))
-    drawn++
+    await shown(() => drawBitmap(server.card, toBitmap(samplePicture('desktop', width, height), 'rgb32')))
     expect(await differingPixels()).toBe(0)
   })
 })
@@ -98,7 +99,7 @@ describe('a screen that a real server sends as QUIC', () => {
 describe('images that the guest’s driver made QUIC of', () => {
   it.each(['rgb32', 'rgb24', 'rgb16', 'rgba'] as const)('%s: rows and columns of one pixel, too', async (type) => {
     await newScreen(640, 480)
-    const before = display.counters.images['quic'] ?? 0
+    const before = quicImages()
     const sizes = [
       [1, 1],
       [1, 300],
@@ -111,11 +112,10 @@ describe('images that the guest’s driver made QUIC of', () => {
       for (const kind of ['noise', 'desktop', 'flat'] as const) {
         const bytes = encodeQuic(QUIC_TYPE[type], width, height, samplePicture(kind, width, height).data)
         const image = await putQuic(server.card, bytes, { width, height })
-        await drawImage(server.card, image, { x: 3, y: 9, width, height })
-        drawn++
+        await shown(() => drawImage(server.card, image, { x: 3, y: 9, width, height }))
         expect(await differingPixels(), `${kind} ${width}×${height}`).toBe(0)
       }
     }
-    expect((display.counters.images['quic'] ?? 0) - before).toBe(18)
+    expect(quicImages() - before).toBe(18)
   })
 })
