@@ -53,6 +53,8 @@ async function growByOne(state: PlatformState, pool: PoolRow, taken: Set<number>
   const template = state.template(pool.curModelId ?? '')
   const prefix = pool.domainPrefix ?? pool.name
   for (let index = 1; index <= MOST_NAMES; index += 1) {
+    // It may have been deleted while a taken name was found out.
+    state.pool(pool.id)
     const name = nameOf(state, prefix, index)
     if (taken.has(index) || state.vms.all().some((row) => row.name === name && row.isModel === 0)) continue
     taken.add(index)

@@ -76,9 +76,13 @@ function assertStoragePool(state: PlatformState, id: string | undefined): void {
   if (id !== undefined && id !== state.storagePoolId) throw refuse('noSuch', `there is no storage pool ${id}`)
 }
 
+function assertOff(row: VmRow): void {
+  if (row.status !== VM_STATUS.off) throw refuse('wrongState', `"${row.name}" must be off to change its disks`)
+}
+
 /** Changes the disks of a VM that is off: its hosts cannot do it while it runs. */
 async function changeDisks(state: PlatformState, row: VmRow, operation: string, change: () => void, undo: () => void) {
-  if (row.status !== VM_STATUS.off) throw refuse('wrongState', `"${row.name}" must be off to change its disks`)
+  assertOff(row)
   await state.machines.doNow(operation, row, VM_STATUS.off, async (signal) => {
     change()
     try {
@@ -160,7 +164,9 @@ export const DISK_OPERATIONS = [
       assertStoragePool(state, body.storagePoolId)
       const size = body.diskSize
       if (size === undefined) throw refuse('missingField', 'diskSize is missing')
-      for (const row of idsOf(body.domainIdList).map((id) => state.vm(id))) {
+      const rows = idsOf(body.domainIdList).map((id) => state.vm(id))
+      for (const row of rows) assertOff(row)
+      for (const row of rows) {
         let volume: VolumeRow | undefined
         const wanted = { name: `${row.name}-disk`, size, busType: body.busType ?? 'virtio' }
         const add = () => void (volume = addVolume(state, wanted, row.id))
@@ -215,10 +221,15 @@ export const DISK_OPERATIONS = [
     handle(call) {
       const { state } = call
       const { row, volume } = volumeOf(call as unknown as Call)
-      if (row.status !== VM_STATUS.off) throw refuse('wrongState', `"${row.name}" must be off to change its disks`)
+      assertOff(row)
       const { event } = state.machines.work('unmount', 'disk.unmount', row, VM_STATUS.off, async (signal) => {
         state.volumes.change(volume.id, { domainId: undefined })
-        await state.world.change(state.machines.worldVm(row), { signal })
+        try {
+          await state.world.change(state.machines.worldVm(row), { signal })
+        } catch (error) {
+          state.volumes.change(volume.id, { domainId: row.id })
+          throw error
+        }
       })
       return { eventId: event.id }
     },

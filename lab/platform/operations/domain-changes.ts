@@ -139,8 +139,16 @@ export const DOMAIN_CHANGE_OPERATIONS = [
         undefined,
         { signal },
       )
+      if (volumes.length === 0) return { uuid: row.id }
       for (const volume of volumes) state.volumes.change(volume.id, { domainId: row.id })
-      if (volumes.length > 0) await state.world.change(state.machines.worldVm(row), { signal })
+      try {
+        await state.machines.doNow('domain.create', row, VM_STATUS.off, (signal) =>
+          state.world.change(state.machines.worldVm(row), { signal }),
+        )
+      } catch (error) {
+        await state.machines.remove(row)
+        throw error
+      }
       return { uuid: row.id }
     },
   }),

@@ -94,8 +94,11 @@ export const DOMAIN_VERB_OPERATIONS = [
     answer: array(string),
     handle({ state, body }) {
       const rows = idsOf(body.idList).map((id) => state.vm(id))
-      const already = rows.filter((row) => row.freezeType !== 0)
+      const kept = new Set(state.snapshots.all().map(({ domainId }) => domainId))
+      const hasOne = (row: VmRow) => row.freezeType !== 0 || kept.has(row.id)
+      const already = rows.filter(hasOne)
       for (const row of rows) {
+        if (hasOne(row)) continue
         state.vms.change(row.id, { freezeType: body.freezeType, lastFreezeTime: state.clock.now() })
       }
       return already.map((row) => row.id)
