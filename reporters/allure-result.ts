@@ -169,7 +169,8 @@ function parameters(attempt: AttemptView): Parameter[] {
   if (attempt.vms.length > 0) {
     list.push(['vm', attempt.vms.map(({ name }) => name).join(', ')])
     list.push(['host', [...new Set(attempt.vms.map(({ host }) => host))].join(', ')])
-    list.push(['waited for VM', `${attempt.waitMs.toFixed(0)} ms`])
+    // Steps make VMs in the test's own time.
+    if (attempt.waitMs > 0) list.push(['waited for VM', `${attempt.waitMs.toFixed(0)} ms`])
   }
   if (attempt.attempt > 1) list.push(['attempt', String(attempt.attempt)])
   const evidence = allEvidence(attempt)

@@ -50,8 +50,13 @@ function fullTitle(test: TestView): string {
   return oneLine([test.file, titleOf(test)].filter(Boolean).join(' › '))
 }
 
-function vmsText(attempt: AttemptView): string {
-  return attempt.vms.map(({ name, host }) => `${name}@${host}`).join(' ')
+/** A test of fifty desktops is still a line. */
+const MOST_VMS = 4
+
+function vmsText({ vms }: AttemptView): string {
+  const shown = vms.slice(0, MOST_VMS).map(({ name, host }) => `${name}@${host}`)
+  const others = vms.length - shown.length
+  return [...shown, ...(others > 0 ? [`and ${others} more`] : [])].join(' ')
 }
 
 /** The line of an attempt that has ended. Failures get more: {@link failureLines}. */

@@ -70,7 +70,7 @@ export async function startSession(
   })
   return {
     hosts: [...broker.hosts, ...describeHosts(config)],
-    versions: { atp: packageVersion(), node: process.versions.node },
+    versions: { atp: packageVersion(), node: process.versions.node, ...platformName(config) },
     get lost() {
       return lost
     },
@@ -93,6 +93,12 @@ export async function startSession(
       }
     },
   }
+}
+
+/** Nobody should take a stand-in's desktops for those of a platform. */
+function platformName({ vdi }: ResolvedConfig): { vdi?: string } {
+  if (vdi === undefined) return {}
+  return { vdi: vdi === 'lab' ? "the lab's stand-in" : vdi.url }
 }
 
 async function openPlatform(

@@ -85,7 +85,8 @@ export class WorkerPlatform {
 
   /** Makes a pool whose VMs run, and opens them, in the order of their names. All of it ends with the scope. */
   async provision(scope: TestScope, wish: { count: number; template: string | undefined }): Promise<DesktopVm[]> {
-    const name = newPoolName(this.#worker.context.run)
+    // The run's own digits; reports cut long names, and all begin alike.
+    const name = newPoolName(this.#worker.context.run.split('-').at(-1) as string)
     const template = wish.template ?? this.template
     const since = performance.now()
     scope.record({ type: 'lease', time: Date.now(), state: 'waiting', vms: [] })

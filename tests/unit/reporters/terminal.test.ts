@@ -76,6 +76,20 @@ describe('TerminalReporter without a terminal', () => {
     expect(text.trimEnd().endsWith('Report  allure-report/index.html')).toBe(true)
   })
 
+  it('names a few of many VMs', async () => {
+    const events = recordedRun(directory).map((event) => {
+      if (event.type !== 'lease' || event.state !== 'granted') return event
+      const [vm] = event.vms as [(typeof event.vms)[0]]
+      return {
+        ...event,
+        vms: Array.from({ length: 50 }, (_, index) => ({ ...vm, name: `桌面-${index + 1}`, uuid: String(index) })),
+      }
+    })
+    expect(await run(new Terminal(false), events)).toContain(
+      '文本完整到达 qmp  1.24 s  桌面-1@lab-a 桌面-2@lab-a 桌面-3@lab-a 桌面-4@lab-a and 46 more\n',
+    )
+  })
+
   it('prints a failure when it happens, not at the end', () => {
     const stream = new Terminal(false)
     const reporter = new TerminalReporter({ stream })
