@@ -33,7 +33,11 @@ export class ChannelLocks {
       try {
         const { client, stream } = await open({ signal, timeoutMs: Math.max(1, Math.ceil(endMs - performance.now())) })
         this.#lostAtMs.delete(key)
-        void stream.released.then(() => client.ended && this.#lostAtMs.set(key, performance.now()))
+        void stream.released.then(() => {
+          if (!client.ended) return
+          this.#prune()
+          this.#lostAtMs.set(key, performance.now())
+        })
         return stream
       } catch (error) {
         this.#prune()

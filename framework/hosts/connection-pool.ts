@@ -25,6 +25,8 @@ interface Waiter<M extends PoolMember> {
   fail(error: Error): void
 }
 
+/** Longest time a timer can hold; it would fire at once for a longer one. */
+const TIMER_MAX_MS = 2_147_483_647
 /** Before one more connection is tried at a host that refused it for good but keeps others. */
 const HOPELESS_PAUSE_MS = 60_000
 /** A host that was never reached is not waited for longer than these attempts take: a third of a second if it refuses. */
@@ -184,7 +186,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   async #drained(timeoutMs: number): Promise<void> {
     if (this.#uses === 0) return
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs)
+      const timer = setTimeout(resolve, Math.min(timeoutMs, TIMER_MAX_MS))
       const others = this.#onUnused
       this.#onUnused = () => {
         clearTimeout(timer)
@@ -242,7 +244,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       }
       const onAbort = () => waiter.fail(interrupted(`waiting for a connection to host "${this.#host}"`, signal))
       const timer = Number.isFinite(timeoutMs)
-        ? setTimeout(() => waiter.fail(this.#unavailable(`within ${timeoutMs} ms`)), timeoutMs)
+        ? setTimeout(() => waiter.fail(this.#unavailable(`within ${timeoutMs} ms`)), Math.min(timeoutMs, TIMER_MAX_MS))
         : undefined
       signal?.addEventListener('abort', onAbort, { once: true })
       if (this.#waiters.size === 0) this.#failuresInARow = 0

@@ -1,6 +1,7 @@
 import { interrupted, protocolError, type CallOptions } from '../core/index.ts'
 import type { ByteSink, ByteStream } from '../wire/byte-stream.ts'
 import { lateError } from './stream-errors.ts'
+import { startLimit } from './time-limit.ts'
 
 /** What a peer sends before a protocol begins: a byte that admits us, a line that says a program runs. */
 export interface Prelude {
@@ -39,7 +40,7 @@ export function afterPrelude(
     const onAbort = () => fail(interrupted(`connecting to ${stream.peer}`, signal))
     const onTimeout = (limitMs: number) => fail(lateError(stream.peer, prelude.missing, limitMs))
     signal?.addEventListener('abort', onAbort, { once: true })
-    const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs, timeoutMs)
+    const timer = startLimit(timeoutMs, onTimeout)
     if (signal?.aborted) return onAbort()
 
     rest.start({

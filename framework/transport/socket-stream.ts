@@ -3,6 +3,7 @@ import { interrupted, type AtpError, type CallOptions } from '../core/index.ts'
 import type { ByteStream } from '../wire/byte-stream.ts'
 import { NodeStream } from './node-stream.ts'
 import { lateError, lostError, refusedError } from './stream-errors.ts'
+import { startLimit } from './time-limit.ts'
 
 const READ_BUFFER_BYTES = 65_536
 
@@ -52,7 +53,7 @@ export function connectSocket(kind: SocketKind, { signal, timeoutMs }: CallOptio
     const onTimeout = (limitMs: number) =>
       giveUp(lateError(peer, answered ? 'did not finish its handshake' : 'did not accept a connection', limitMs))
     signal?.addEventListener('abort', onAbort, { once: true })
-    const timer = timeoutMs === undefined ? undefined : setTimeout(onTimeout, timeoutMs, timeoutMs)
+    const timer = startLimit(timeoutMs, onTimeout)
 
     socket.once('connect', () => (answered = true))
     socket.once(kind.ready, () => {

@@ -16,6 +16,9 @@ export const SSH_READY = 'ocloudview-atp-ready'
 /** Exit code by which the remote command says that the host has no program to pass bytes on. */
 export const SSH_NO_PROGRAM = 96
 
+/** Longest time ssh can wait for: it counts milliseconds in an int. */
+const LONGEST_S = 2_147_483
+
 /** What a host's own start-up files may print before that line. */
 const CHATTER_MAX_BYTES = 65_536
 
@@ -91,7 +94,8 @@ function sshArguments(address: SshAddress, command: string, timeoutMs?: number):
     // A process that lost its network and its parent ends all the same.
     'ServerAliveInterval=15',
   ]
-  if (timeoutMs !== undefined) settings.push(`ConnectTimeout=${Math.max(1, Math.ceil(timeoutMs / 1000))}`)
+  const timeoutS = Math.max(1, Math.ceil((timeoutMs ?? Infinity) / 1000))
+  if (timeoutS <= LONGEST_S) settings.push(`ConnectTimeout=${timeoutS}`)
   if (keyfile !== undefined) settings.push('IdentitiesOnly=yes')
   if (hostKeys !== undefined) settings.push(`StrictHostKeyChecking=${STRICTNESS[hostKeys]}`)
   // Where anybody may answer, nothing is learnt from whoever did.

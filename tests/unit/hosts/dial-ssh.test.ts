@@ -84,6 +84,16 @@ describe('ssh is called', () => {
     expect(command).toMatch(/^sh -c '[^']*exec virt-ssh-helper qemu:\/\/\/system[^']*'$/)
   })
 
+  it.each([
+    [90_500, ' -o ConnectTimeout=91 '],
+    [Infinity, ' -o ServerAliveInterval=15 -- '],
+    [1e12, ' -o ServerAliveInterval=15 -- '],
+  ])('with a limit of %d ms as it can hold it', async (timeoutMs, expected) => {
+    const stream = await dialled('qemu+ssh://lab-host/system', environment(), timeoutMs)
+    stream.destroy()
+    expect(argv().join(' ')).toContain(expected)
+  })
+
   it('with what the URI says', async () => {
     await started(
       'qemu+ssh://qa%40lab@[2001:db8::1]:2222/session?keyfile=/k/密钥&known_hosts=/k/known&known_hosts_verify=auto',

@@ -548,10 +548,10 @@ describe('waiting for a connection', () => {
     const { made, pool: target } = await warm({ max: 1 }, false)
     made[0]!.arrive()
     made[0]!.become('reconnecting')
-    const waiting = target.acquire({ timeoutMs: Infinity })
+    const waiting = [target.acquire({ timeoutMs: Infinity }), target.acquire({ timeoutMs: 1e12 })]
     await vi.advanceTimersByTimeAsync(10_000_000)
     made[0]!.become('connected')
-    expect((await waiting).connection.name).toBe('a')
+    for (const lease of await Promise.all(waiting)) expect(lease.connection.name).toBe('a')
     await target.close()
   })
 
@@ -609,6 +609,16 @@ describe('the end of a pool', () => {
     lease.release()
     expect(await closing).toBe(0)
     expect(made[0]!.closed).toBe(true)
+  })
+
+  it.each([Infinity, 1e12])('waits for uses for as long as %d ms', async (drainTimeoutMs) => {
+    const { made, pool: target } = await warm({})
+    const lease = await target.acquire()
+    const closing = target.close({ drainTimeoutMs })
+    await vi.advanceTimersByTimeAsync(3_600_000)
+    expect(made[0]!.closed).toBe(false)
+    lease.release()
+    expect(await closing).toBe(0)
   })
 
   it('counts the uses it cut off', async () => {

@@ -28,6 +28,17 @@ describe('a prelude', () => {
     expect(stream.peer).toBe(near.peer)
   })
 
+  it.each([Infinity, 1e12])('is waited for without a limit where that is %d ms', async (timeoutMs) => {
+    const [near, far] = memoryPair()
+    const ready = afterPrelude(near, LINE, { timeoutMs })
+    // A timer that cannot hold its time is over after a millisecond.
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    await far.write(Buffer.from('hello\n'))
+    const stream = await ready
+    stream.destroy()
+    expect(stream.peer).toBe(near.peer)
+  })
+
   it('can be followed by a pause before what was kept is delivered', async () => {
     const [near, far] = memoryPair()
     const ready = afterPrelude(near, LINE, { timeoutMs: 5000 })

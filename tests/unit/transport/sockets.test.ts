@@ -117,4 +117,10 @@ describe.each([
     await stream.write(Buffer.from('still there'))
     stream.destroy()
   })
+
+  it.each([Infinity, 1e12])('has no limit where that is %d ms', async (timeoutMs) => {
+    const stream = await connect({ timeoutMs })
+    await stream.write(Buffer.from('there'))
+    stream.destroy()
+  })
 })
