@@ -1,19 +1,16 @@
 import { describe, expect, it } from 'vitest'
-import { cleanUp, createAndConnect, createPool, destroyPool, newPoolName } from '../../../framework/provision/index.ts'
-import { HOST_STATUS } from '../../../framework/vdi/index.ts'
-import { operation } from '../../../framework/vdi/operation.ts'
-import { body, int } from '../../../framework/vdi/schema.ts'
+import {
+  cleanUp,
+  createAndConnect,
+  createPool,
+  destroyPool,
+  destroyVm,
+  newPoolName,
+} from '../../../framework/provision/index.ts'
 import type { Fault } from '../../../lab/platform/faults.ts'
-import { contents, stranger, worlds } from './worlds.ts'
+import { contents, stranger, type Worlds, worlds } from './worlds.ts'
 
 const TEMPLATE = 'ps2'
-
-const setHostStatus = operation({
-  name: 'test.setHostStatus',
-  method: 'PATCH',
-  path: '/ocloud/v1/host/{id}/status',
-  body: body({ status: int }),
-})
 
 describe('a pool', () => {
   it('is made, runs, is found in the order of names, and is gone again', async () => {
@@ -91,8 +88,7 @@ describe('a pool', () => {
   it('leaves nothing when all hosts are in maintenance, and says so', async () => {
     const both = await worlds()
     const before = await contents(both)
-    for (const { id } of both.platform.hosts)
-      await both.client.call(setHostStatus, { path: { id }, body: { status: HOST_STATUS.maintenance } })
+    for (const { id } of both.platform.hosts) await both.client.hosts.setStatus(id, 'maintenance')
     const made = createPool({ ...both, template: TEMPLATE, count: 2, name: 'nowhere', timeoutMs: 30_000 })
     await expect(made).rejects.toMatchObject({ code: 'ATP_VDI_STATE', message: expect.stringContaining('host') })
     expect(await contents(both)).toEqual(before)
@@ -134,6 +130,23 @@ describe('a pool', () => {
     expect(await both.client.deskPools.listAll()).toEqual([])
   })
 
+  it('whose VMs are still being made is removed when they are, however long that takes', async () => {
+    const both = await worlds()
+    const before = await contents(both)
+    const made = Promise.withResolvers<void>()
+    both.world.making = made.promise
+    const [template] = await both.client.models.listAll()
+    const order = { name: 'slow', type: 0, amount: 2, modelId: template!.id, domainPrefix: 'slow' } as const
+    await both.client.deskPools.create(order)
+    const destroyed = destroyPool({ ...both, pool: { name: 'slow' } })
+    // More refusals than are believed where nothing is under way.
+    const closes = () => both.seen.filter(({ operation }) => operation === 'domains.close').length
+    await expect.poll(closes, { timeout: 30_000 }).toBeGreaterThan(5)
+    made.resolve()
+    expect(await destroyed).toBe(true)
+    expect(await contents(both)).toEqual(before)
+  }, 40_000)
+
   it('is removed whatever its VMs do', async () => {
     const both = await worlds()
     const before = await contents(both)
@@ -160,6 +173,56 @@ describe('createAndConnect', () => {
     await pool.destroy()
     await pool.destroy()
     expect(both.manager.statistics().hosts.map(({ connections: { uses } }) => uses)).toEqual([0, 0])
+    expect(await contents(both)).toEqual(before)
+  })
+})
+
+describe('a single VM', () => {
+  const make = async ({ client }: Worlds, name: string) => {
+    const [template] = await client.models.listAll()
+    await client.events.waitFor(await client.models.clone(template!.id, { name, amount: 1 }))
+    return (await client.domains.listAll({ keyword: name })).find((vm) => vm.name === name)!
+  }
+
+  it('is destroyed whatever it does, by id or name, once', async () => {
+    const both = await worlds()
+    const before = await contents(both)
+    const { id } = await make(both, 'one')
+    await both.client.domains.start([id])
+    await both.client.domains.waitForStatus([id], 'running')
+    await both.client.domains.sleep([id])
+    expect(await destroyVm({ ...both, vm: { id } })).toBe(true)
+    expect(await destroyVm({ ...both, vm: { id } })).toBe(false)
+    await make(both, 'two')
+    const near = await make(both, 'two-more')
+    expect(await destroyVm({ ...both, vm: { name: 'two' } })).toBe(true)
+    expect((await both.client.domains.listAll()).map(({ name }) => name)).toEqual(['two-more'])
+    await destroyVm({ ...both, vm: near })
+    expect(await contents(both)).toEqual(before)
+  })
+
+  it('is not believed to be gone while its hypervisor has it, and refusals end the work', async () => {
+    const both = await worlds()
+    const vm = await make(both, 'stays')
+    both.platform.faults.add({ kind: 'refuse', operation: 'domain.delete', reason: '没有权限', times: 0 })
+    await expect(destroyVm({ ...both, vm })).rejects.toMatchObject({
+      code: 'ATP_VDI_REFUSED',
+      message: expect.stringContaining('没有权限'),
+    })
+    both.platform.faults.clear()
+    both.edits.push((list) => [...list, stranger('stays')])
+    await expect(destroyVm({ ...both, vm, timeoutMs: 3000 })).rejects.toMatchObject({
+      code: 'ATP_PROVISION_LEFT',
+      message: expect.stringContaining('deleted VM stays'),
+    })
+  })
+
+  it('left by a process that is gone is removed by its will', async () => {
+    const both = await worlds()
+    const before = await contents(both)
+    await make(both, 'orphan')
+    const { url, adminUser: username, adminPassword } = both.platform
+    await cleanUp({ url, username, password: adminPassword.reveal(), vmName: 'orphan' })
     expect(await contents(both)).toEqual(before)
   })
 })

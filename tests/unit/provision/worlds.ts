@@ -5,7 +5,7 @@ import { remoteError } from '../../../framework/core/index.ts'
 import { type HostConnection, TransportManager } from '../../../framework/hosts/index.ts'
 import type { Domain, DomainState } from '../../../framework/protocols/libvirt/index.ts'
 import { type HostRules, Locator } from '../../../framework/provision/index.ts'
-import { VdiClient } from '../../../framework/vdi/index.ts'
+import { VdiClient, type VdiExchange } from '../../../framework/vdi/index.ts'
 import { MemoryWorld, type PlatformBehaviour, startPlatform } from '../../../lab/platform/index.ts'
 import type { WorldVm } from '../../../lab/platform/world.ts'
 import { FakeConnection } from '../hosts/fake-connection.ts'
@@ -27,9 +27,12 @@ class ListedWorld extends MemoryWorld {
   readonly hostOf = new Map<string, string>()
   /** Machines that stay when the platform removes them. */
   readonly keeps = new Set<string>()
+  /** What the making of a machine waits for. */
+  making: Promise<void> | undefined
 
   override async create(vm: WorldVm): Promise<void> {
     this.hostOf.set(vm.id, vm.hostId)
+    await this.making
     await super.create(vm)
   }
 
@@ -43,7 +46,9 @@ class ListedWorld extends MemoryWorld {
 export async function worlds(behaviour: Partial<PlatformBehaviour> = {}) {
   const world = new ListedWorld()
   const platform = await startPlatform({ world, behaviour: { busyMs: 10, ...behaviour } })
+  const seen: VdiExchange[] = []
   const client = new VdiClient({
+    observe: (exchange) => void seen.push(exchange),
     baseUrl: platform.url,
     username: platform.adminUser,
     password: platform.adminPassword,
@@ -86,7 +91,8 @@ export async function worlds(behaviour: Partial<PlatformBehaviour> = {}) {
     await client.close()
     await platform.close()
   })
-  return { world, platform, client, manager, rules, locator: new Locator({ client, manager, rules }), edits }
+  const locator = new Locator({ client, manager, rules })
+  return { world, platform, client, manager, rules, locator, edits, seen }
 }
 
 export type Worlds = Awaited<ReturnType<typeof worlds>>
