@@ -20,9 +20,16 @@ export interface ChannelHost {
   readonly server: SpiceServer
   /** Session to join; 0 while there is none. */
   readonly connectionId: number
+  /** Streams of closed channels that have not ended yet, by {@link channelKey}. */
+  readonly closing: Map<string, Promise<unknown>>
   /** Resolves when other channels have processed these messages. */
   waitFor(awaited: readonly AwaitedMessage[]): Promise<void>
   onNotify(channel: SpiceChannel, text: string): void
+}
+
+/** Names a channel within its session. */
+export function channelKey({ type, id }: ChannelId): string {
+  return `${type}:${id}`
 }
 
 export interface ChannelStateEvent {
@@ -48,6 +55,8 @@ export interface ChannelStatistics {
 interface Attempt {
   /** What the channel was before. */
   before: ChannelState
+  /** Settles with the work itself, which may go on after the try is over. */
+  work: Promise<void>
   result: Promise<void>
   over: boolean
   /** Ends the try for those who wait for it. */
@@ -152,9 +161,12 @@ export class SpiceChannel {
     this.#setState('closed')
   }
 
-  /** Ends the connection for this reason; the channel is lost. */
+  /** Ends the connection for this reason; the channel is lost. Does nothing without a connection. */
   lose(reason: Error): void {
-    this.#pump?.end(reason)
+    if (!this.#pump) return
+    if (this.#attempt) return this.#abandon(this.#attempt, reason)
+    this.#drop(reason)
+    this.#setState('lost', reason)
   }
 
   /** A lost channel will not be opened again. */
@@ -218,6 +230,7 @@ export class SpiceChannel {
     const stop = new AbortController()
     const attempt: Attempt = {
       before: this.#state,
+      work: abandoned.promise,
       result: abandoned.promise,
       over: false,
       abandon: (error) => {
@@ -227,7 +240,8 @@ export class SpiceChannel {
       },
     }
     this.#setState('connecting', this.#error)
-    attempt.result = Promise.race([this.#open(attempt, stop.signal), abandoned.promise])
+    attempt.work = this.#open(attempt, stop.signal)
+    attempt.result = Promise.race([attempt.work, abandoned.promise])
     attempt.result.catch(() => {})
     return attempt
   }
@@ -236,6 +250,7 @@ export class SpiceChannel {
     if (this.#attempt !== attempt) return
     this.#attempt = undefined
     attempt.abandon(error)
+    if (this.closesLate) this.#closes(attempt.work)
     this.#drop(error)
     this.#setState(attempt.before, error)
   }
@@ -247,6 +262,9 @@ export class SpiceChannel {
     const bounds = { timeoutMs: CONNECT_TIMEOUT_MS, ...(this.closesLate ? {} : { signal: stop }) }
     const { capabilities, greeting } = this
     const channel = { type: this.type, id: this.id }
+    // The server refuses a second channel of the same name.
+    await this.#host.closing.get(channelKey(this))
+    if (attempt.over) return
     const linked = await linkChannel(server, channel, { ...bounds, connectionId, capabilities })
     const linkedMs = performance.now()
     const becameReady = Promise.withResolvers<void>()
@@ -278,7 +296,10 @@ export class SpiceChannel {
     }
     pump.start()
     if (greeting) await pump.send(greeting.type, greeting.body)
-    if (attempt.over) return this.#closePump(pump)
+    if (attempt.over) {
+      this.#closePump(pump)
+      return await pump.over
+    }
     if (!this.ready) await becameReady.promise
     if (attempt.over) return
     if (this.#pump !== pump) throw channelLostError(this.place, this.#error)
@@ -323,8 +344,19 @@ export class SpiceChannel {
   }
 
   #closePump(pump: MessagePump): void {
-    if (this.closesLate) pump.endLate(LATE_MS)
-    else pump.end()
+    if (!this.closesLate) return pump.end()
+    pump.endLate(LATE_MS)
+    this.#closes(pump.over)
+  }
+
+  /** Notes that a stream of this channel has yet to end. */
+  #closes(over: Promise<unknown>): void {
+    const { closing } = this.#host
+    const key = channelKey(this)
+    const all = Promise.allSettled([closing.get(key), over]).then(() => {
+      if (closing.get(key) === all) closing.delete(key)
+    })
+    closing.set(key, all)
   }
 
   #setState(to: ChannelState, error?: Error): void {

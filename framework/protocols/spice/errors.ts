@@ -139,3 +139,12 @@ export function noChannelError(place: string, offered: readonly string[]): AtpEr
     remedy: `it has ${offered.join(', ') || 'none'}; channels belong to devices of the VM`,
   })
 }
+
+/** The server closed the session again and again as soon as it was restored: so it does for the sake of another client. */
+export function takenOverError(place: string, cause: Error): AtpError {
+  return remoteError('ATP_SPICE_TAKEN_OVER', `${place}: the server keeps ending the session; another client uses it`, {
+    cause,
+    context: { place },
+    remedy: 'close the other client: a VM has one SPICE session at a time',
+  })
+}

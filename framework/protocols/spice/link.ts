@@ -70,10 +70,8 @@ export function decodeLinkHeader(bytes: Uint8Array, place: string): number {
 export function decodeLinkReply(body: Uint8Array, place: string): LinkReply {
   const reader = new SpiceReader(body, `${place}, link reply`)
   const error = reader.u32()
-  // A refusal may be shorter than an admission.
-  if (error !== 0 && reader.remaining < PUBLIC_KEY_BYTES) {
-    return { error, publicKey: new Uint8Array(0), common: [], channel: [] }
-  }
+  // The rest of a refusal is zeros, or missing.
+  if (error !== 0) return { error, publicKey: new Uint8Array(0), common: [], channel: [] }
   const publicKey = reader.bytes(PUBLIC_KEY_BYTES)
   const [commonWords, channelWords, offset] = [reader.u32(), reader.u32(), reader.u32()]
   if (offset < REPLY_CAPS_OFFSET || commonWords > CAPABILITY_WORDS_MAX || channelWords > CAPABILITY_WORDS_MAX) {

@@ -54,7 +54,8 @@ export class MessagePump {
   #spoken = false
   #endsLate = false
   #waiting: { serial: bigint; resolve(): void }[] = []
-  #onClosed: () => void = () => {}
+  readonly #over = Promise.withResolvers<void>()
+  #lateTimer: ReturnType<typeof setTimeout> | undefined
   #closed = false
 
   constructor(options: PumpOptions, { stream, reply }: LinkedChannel) {
@@ -79,6 +80,11 @@ export class MessagePump {
   async processed(serial: bigint): Promise<void> {
     if (this.#serialIn >= serial || this.#ending) return
     await new Promise<void>((resolve) => this.#waiting.push({ serial, resolve }))
+  }
+
+  /** Resolves when the stream has ended. */
+  get over(): Promise<void> {
+    return this.#over.promise
   }
 
   /** Bytes received since the channel was opened. */
@@ -123,8 +129,7 @@ export class MessagePump {
   endLate(limitMs: number): void {
     if (this.#spoken || this.#ending) return this.end()
     this.#endsLate = true
-    const timer = setTimeout(() => this.end(), limitMs)
-    this.#onClosed = () => clearTimeout(timer)
+    this.#lateTimer = setTimeout(() => this.end(), limitMs)
   }
 
   #push(chunk: Uint8Array): void {
@@ -147,7 +152,8 @@ export class MessagePump {
     this.#closed = true
     const asked = this.#ending
     this.#ending = true
-    this.#onClosed()
+    clearTimeout(this.#lateTimer)
+    this.#over.resolve()
     for (const { resolve } of this.#waiting.splice(0)) resolve()
     const { place, onClose } = this.#options
     if (asked) onClose(this.#reason)

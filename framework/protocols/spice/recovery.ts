@@ -1,18 +1,23 @@
 import { sleep } from '../../core/deadline.ts'
 import { isAtpError } from '../../core/errors.ts'
 import type { SpiceChannel } from './channel.ts'
+import { takenOverError } from './errors.ts'
 import type { ChannelName } from './wire/numbers.ts'
 
 const FIRST_DELAY_MS = 50
 const MAX_DELAY_MS = 10_000
 /** A channel that is lost again sooner was not mended. */
 const MENDED_AFTER_MS = 5000
+/** How often a session may end, without an error, as soon as it is restored. */
+const TAKEN_OVER_MAX = 2
 /** The session first, then what a person would miss first. */
 const ORDER: readonly ChannelName[] = ['main', 'inputs', 'display', 'cursor']
 
 /**
  * Opens lost channels again: after 50 ms, then after twice as long each time up to ten seconds, until they are open
  * or an error shows that waiting will not help. With the main channel the whole session is lost; all begin anew then.
+ * A server ends a session without a word when another client begins one: two that both came back would do so for ever,
+ * so the one that was first gives way.
  */
 export class Recovery {
   readonly #channels = new Map<SpiceChannel, () => void>()
@@ -20,6 +25,7 @@ export class Recovery {
   #running = false
   #failures = 0
   #mendedAtMs = -Infinity
+  #takenOver = 0
 
   watch(channel: SpiceChannel): void {
     const unwatch = channel.onStateChange(({ to, error }) => {
@@ -39,13 +45,24 @@ export class Recovery {
     this.#stop = new AbortController()
     this.#running = false
     this.#failures = 0
+    this.#takenOver = 0
+    this.#mendedAtMs = -Infinity
   }
 
   #lost(channel: SpiceChannel, error: Error): void {
     const whole = channel.type === 'main' ? [...this.#channels.keys()] : [channel]
     for (const each of whole) if (each !== channel) each.lose(error)
-    if (isFinal(error)) for (const each of whole) each.fail(error)
+    const final = isFinal(error) ? error : channel.type === 'main' ? this.#takenOverBy(channel, error) : undefined
+    if (final) for (const each of whole) each.fail(final)
     else if (!this.#running) void this.#run(this.#stop.signal)
+  }
+
+  /** The error that ends the attempts when the session ended too often just after it was restored. */
+  #takenOverBy(main: SpiceChannel, error: Error): Error | undefined {
+    if (!isAtpError(error, 'ATP_SPICE_LOST') || error.cause !== undefined) return undefined
+    if (performance.now() - this.#mendedAtMs > MENDED_AFTER_MS) this.#takenOver = 0
+    else if (++this.#takenOver === TAKEN_OVER_MAX) return takenOverError(main.place, error)
+    return undefined
   }
 
   async #run(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,5 @@
 import { withDeadline, type CallOptions } from '../../core/deadline.ts'
-import { SpiceChannel } from './channel.ts'
+import { channelKey, SpiceChannel } from './channel.ts'
 import { DataChannel, PortChannel } from './channels/data.ts'
 import { DisplayChannel, type DisplayChannelOptions } from './channels/display.ts'
 import { InputsChannel, type InputsHost } from './channels/inputs.ts'
@@ -55,6 +55,7 @@ export class SpiceVmConnection implements InputsHost {
   readonly server: SpiceServer
   /** The first channel; it begins the session. */
   readonly main: MainChannel
+  readonly closing = new Map<string, Promise<unknown>>()
   readonly #options: SpiceConnectionOptions
   readonly #channels = new Map<string, SpiceChannel>()
   readonly #recovery: Recovery | undefined
@@ -65,7 +66,7 @@ export class SpiceVmConnection implements InputsHost {
     this.server = options.server
     this.#options = options
     this.main = new MainChannel(this)
-    this.#channels.set(keyOf(this.main), this.main)
+    this.#channels.set(channelKey(this.main), this.main)
     this.main.onStateChange(({ to }) => (to === 'open' ? this.#startHeartbeat() : this.#stopHeartbeat()))
     if (options.reconnect !== false) this.#recovery = new Recovery()
     this.#recovery?.watch(this.main)
@@ -108,7 +109,7 @@ export class SpiceVmConnection implements InputsHost {
     const known = this.getChannel(type, id)
     const channel = known ?? (this.#make({ type, id }) as ChannelClasses[T])
     if (type !== 'main') await this.#assertOffered({ type, id }, bounds)
-    this.#channels.set(keyOf(channel), channel)
+    this.#channels.set(channelKey(channel), channel)
     if (!known) this.#recovery?.watch(channel)
     try {
       await channel.connect(bounds)
@@ -121,7 +122,7 @@ export class SpiceVmConnection implements InputsHost {
 
   /** A channel that was opened and not closed. */
   getChannel<T extends ChannelName>(type: T, id = 0): ChannelClasses[T] | undefined {
-    return this.#channels.get(keyOf({ type, id })) as ChannelClasses[T] | undefined
+    return this.#channels.get(channelKey({ type, id })) as ChannelClasses[T] | undefined
   }
 
   /** Closes a channel. Closing the main channel ends the session. */
@@ -139,6 +140,8 @@ export class SpiceVmConnection implements InputsHost {
     const others = [...this.#channels.values()].filter((channel) => channel !== this.main)
     for (const channel of others) this.#forget(channel)
     await Promise.all(others.map((channel) => channel.disconnect()))
+    // With the main channel the server would end those at once.
+    await Promise.all(this.closing.values())
     await this.main.disconnect()
   }
 
@@ -157,7 +160,7 @@ export class SpiceVmConnection implements InputsHost {
   }
 
   #forget(channel: SpiceChannel): void {
-    this.#channels.delete(keyOf(channel))
+    this.#channels.delete(channelKey(channel))
     this.#recovery?.forget(channel)
   }
 
@@ -226,8 +229,4 @@ export class SpiceVmConnection implements InputsHost {
   #silent(error: Error): void {
     for (const channel of this.#channels.values()) channel.lose(error)
   }
-}
-
-function keyOf({ type, id }: ChannelId): string {
-  return `${type}:${id}`
 }
