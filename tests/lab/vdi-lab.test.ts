@@ -9,7 +9,7 @@ import { labDown, labPaths } from '../../lab/index.ts'
 import { project, spec } from './project.ts'
 
 const TIMEOUT_MS = 300_000
-const NESTED = resolve(import.meta.dirname, '../unit/scenario/dialects/nested.yaml')
+const NESTED = resolve(import.meta.dirname, '../../specs/seeds/nested.spec.yaml')
 const CONFIG = { lab: { hosts: 1 }, vdi: 'lab' }
 let home: string
 let env: Record<string, string>
@@ -54,8 +54,15 @@ const nothingLeft = () => processes('qemu-system').length === 0 && processes('se
 
 describe('a run with vdi: "lab"', () => {
   it('runs the nested seed verbatim, on two VMs, and leaves nothing', { timeout: TIMEOUT_MS }, async () => {
-    const run = project({ 'specs/nested.spec.yaml': readFileSync(NESTED, 'utf8') }, CONFIG)
-    const outcome = await run.run(['test'], env)
+    const after = `name: 种子场景之后
+steps:
+  - { action: scenario.run, file: nested.spec.yaml }
+  # Without "on": each VM that the seed has connected. This is the guest's own view of its screen.
+  - { action: expect.file, path: /dev/vcs1, contains: Hello from ATP! }
+`
+    const files = { 'specs/nested.spec.yaml': readFileSync(NESTED, 'utf8'), 'specs/after.spec.yaml': after }
+    const run = project(files, CONFIG)
+    const outcome = await run.run(['test', 'specs/nested'], env)
     expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code: 0 })
     const { deliveries } = run.report().reports[0] as { deliveries: { vm: string }[] }
     // Fifteen characters, five of them with Shift, seen by the kernel of each guest.
@@ -63,6 +70,9 @@ describe('a run with vdi: "lab"', () => {
       { vm: '测试桌面池-1', outcome: 'delivered', sent: 40, seen: 40, lost: 0 },
       { vm: '测试桌面池-2', outcome: 'delivered', sent: 40, seen: 40, lost: 0 },
     ])
+    const shown = await run.run(['test', 'specs/after'], env)
+    expect(shown, shown.stdout + shown.stderr).toMatchObject({ code: 0 })
+    expect(run.report().reports[0]?.steps.at(-1)?.output).toBe('测试桌面池-1: as expected; 测试桌面池-2: as expected')
     expect(nothingLeft()).toBe(true)
   })
 

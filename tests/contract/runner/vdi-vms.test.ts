@@ -14,7 +14,7 @@ import { project, spec } from '../../lab/project.ts'
 
 const TIMEOUT_MS = 300_000
 const SECRET = 'VDI_TEST_PASSWORD'
-const NESTED = resolve(import.meta.dirname, '../../unit/scenario/dialects/nested.yaml')
+const NESTED = resolve(import.meta.dirname, '../../../specs/seeds/nested.spec.yaml')
 
 let home: string
 let platform: Platform

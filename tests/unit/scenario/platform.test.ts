@@ -5,7 +5,7 @@ import { loadScenario, needsOf, ScenarioExecutor, stepRegistry } from '../../../
 import { memoryVm } from './memory-vm.ts'
 import { onPlatform, type OnPlatform } from './platform.ts'
 
-const nested = readFileSync('tests/unit/scenario/dialects/nested.yaml', 'utf8')
+const nested = readFileSync('specs/seeds/nested.spec.yaml', 'utf8')
 const scenario = (...lines: string[]) => `name: n\nsteps:\n${lines.map((line) => `  - { ${line} }`).join('\n')}\n`
 const CREATE = 'action: vdi.create_desk_pool, name: p, count: 2, template: ps2, capture: pool'
 const GET = 'action: vdi.get_desk_pool_domains, capture: domains'

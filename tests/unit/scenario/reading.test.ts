@@ -71,7 +71,7 @@ describe('seed dialects, byte for byte', () => {
   })
 
   it('reads the nested one, which needs a VDI platform', async () => {
-    const file = 'tests/unit/scenario/dialects/nested.yaml'
+    const file = 'specs/seeds/nested.spec.yaml'
     const { scenario } = await loadScenario(file)
     expect(scenario.steps.map(plain)).toEqual([
       { action: 'vdi.create_desk_pool', params: { name: '测试桌面池', count: 2 } },
@@ -318,7 +318,7 @@ teardown: [{ action: screen.screenshot, on: alice }]
     ['everything', full],
     ['the flat seed', readFileSync('specs/seeds/flat.spec.yaml', 'utf8')],
     ['the dotted seed', readFileSync('specs/seeds/dotted.spec.yaml', 'utf8')],
-    ['the nested seed', readFileSync('tests/unit/scenario/dialects/nested.yaml', 'utf8')],
+    ['the nested seed', readFileSync('specs/seeds/nested.spec.yaml', 'utf8')],
   ])('of %s reads back to the same records', async (_name, text) => {
     const first = await load(text, { checkNeeds: false })
     const again = await load(printScenario(first.scenario), { checkNeeds: false })
