@@ -115,6 +115,16 @@ function shared(): Record<string, JsonSchema> {
     labels: oneOrMore('Host labels that must all match'),
     host: text('Exactly this host'),
     ownership: { enum: ['pristine', 'shared', 'attached'] },
+    checkpoint: {
+      type: 'object',
+      additionalProperties: false,
+      required: ['name', 'prepare'],
+      description: 'A state that a machine is prepared into once in a run, and restored in for each test',
+      properties: {
+        name: { ...text('For reports; another name is another checkpoint'), minLength: 1 },
+        prepare: { type: 'array', minItems: 1, items: { $ref: '#/definitions/step' } },
+      },
+    },
   }
   const vms = {
     description: 'Roles, or a map from role to what that VM must be',

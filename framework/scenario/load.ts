@@ -5,6 +5,7 @@ import { codeFrame } from '../evidence/code-frame.ts'
 import { parseChord, textStrokes } from '../keys/index.ts'
 import { stepRegistry } from './default-registry.ts'
 import {
+  checkpointsOf,
   needsOf,
   combinationsOf,
   parseScenario,
@@ -88,7 +89,8 @@ async function include(
 ): Promise<string[]> {
   const includes: string[] = []
   if (!scenario) return includes
-  for (const step of walkSteps([...scenario.setup, ...scenario.steps, ...scenario.teardown])) {
+  const prepared = checkpointsOf(scenario).flatMap(({ prepare }) => prepare)
+  for (const step of walkSteps([...prepared, ...scenario.setup, ...scenario.steps, ...scenario.teardown])) {
     const name = step.action === 'scenario.run' ? step.params['file'] : undefined
     if (typeof name !== 'string') continue
     const at = step.keys['file'] ?? step.at

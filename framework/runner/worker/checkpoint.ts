@@ -7,12 +7,16 @@ import { inScope } from './base-test.ts'
 import { workerRuntime, type LeaseScope } from './runtime.ts'
 import type { EvidenceSource, TestScope } from './test-scope.ts'
 
-/** What is asked of a VM, and of the checkpoint that it is restored from. */
-export interface PreparedRequest {
-  request: VmRequest
-  checkpoint: Checkpoint | undefined
-  /** What the preparation is told apart by. Default: the text of its function. */
+/** A checkpoint, and what its preparation is told apart by. */
+export interface KeyedCheckpoint extends Checkpoint {
+  /** Default: the text of the function. */
   source?: string
+}
+
+/** What is asked of a VM, and of the checkpoint that it is restored from. */
+interface PreparedRequest {
+  request: VmRequest
+  checkpoint: KeyedCheckpoint | undefined
 }
 
 /**
@@ -34,9 +38,9 @@ export async function withCheckpoints(scope: TestScope, wishes: readonly Prepare
 /** The key of the checkpoint, once it exists. */
 async function ensure(
   scope: TestScope,
-  { request, checkpoint, source }: PreparedRequest & { checkpoint: Checkpoint },
+  { request, checkpoint }: PreparedRequest & { checkpoint: KeyedCheckpoint },
 ): Promise<string> {
-  const { name, prepare } = checkpoint
+  const { name, prepare, source } = checkpoint
   const runtime = workerRuntime()
   if (request.ownership === 'attached' || !runtime.context.lab) {
     throw unsupportedCheckpoint(name, 'only machines that are made for the run have any')

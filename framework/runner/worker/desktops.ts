@@ -1,8 +1,8 @@
 import { configError } from '../../core/index.ts'
-import type { Checkpoint, DesktopVm } from '../../desktop/index.ts'
+import type { DesktopVm } from '../../desktop/index.ts'
 import type { VmRequest } from '../../leases/index.ts'
 import { neededVdi } from '../configured-vdi.ts'
-import { unsupportedCheckpoint, withCheckpoints } from './checkpoint.ts'
+import { unsupportedCheckpoint, withCheckpoints, type KeyedCheckpoint } from './checkpoint.ts'
 import { workerRuntime } from './runtime.ts'
 import type { TestScope } from './test-scope.ts'
 
@@ -13,7 +13,7 @@ export interface DesktopWish extends Omit<VmRequest, 'checkpoint'> {
   /** Whether the platform makes it. Left out, it does where it has the template, or where no lab could. */
   platform?: boolean
   /** What it is restored from. */
-  checkpoint?: Checkpoint
+  checkpoint?: KeyedCheckpoint
 }
 
 /**

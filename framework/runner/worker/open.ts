@@ -1,8 +1,11 @@
-import type { DesktopVm, Pool, PoolOptions, VmOptions } from '../../desktop/index.ts'
+import type { CallOptions } from '../../core/index.ts'
+import type { DesktopVm, Pool, PoolOptions, Vm, VmOptions } from '../../desktop/index.ts'
+import type { TestScopedEvent } from '../../evidence/events.ts'
 import type { ScenarioFixtures, ScenarioTestMeta } from '../../scenario/index.ts'
 // Not from the index: it brings YAML, schemas and all step kinds, which TypeScript specs never need.
 import { keyOf } from '../../scenario/model/needs.ts'
 import { needsVdi } from '../../scenario/platform-context.ts'
+import { checkpointOfSteps } from './checkpoint-steps.ts'
 import { openDesktops, type DesktopWish } from './desktops.ts'
 import type { Vdi } from './platform.ts'
 import { workerRuntime } from './runtime.ts'
@@ -46,21 +49,29 @@ export async function openScenario(scope: TestScope, meta: ScenarioTestMeta): Pr
   const runtime = workerRuntime()
   const { vms: needed, locks, platform } = meta.needs
   if (platform && !scope.context.vdi) throw needsVdi()
-  const wishes = needed.map(({ role: _, ...wish }) => wish)
-  const vms = await openDesktops(scope, wishes, locks)
-  const byKey = new Map(needed.map((one, index) => [keyOf(one), vms[index] as DesktopVm]))
-  return {
-    resolveVm: (key) => byKey.get(key),
-    emit: (event) => scope.record(event),
-    inStep: (step, work) => scope.inStep(step, work),
-    attach: (name, contentType, content) => scope.attach(name, contentType, content),
-    openPort: (vm, port, options) => (vm as DesktopVm).channel(port, options),
-    secret: (name) => runtime.secret(name),
-    ...(platform ? { vdi: await openVdiSteps(scope) } : {}),
+  const services = {
+    emit: (event: TestScopedEvent) => scope.record(event),
+    inStep: <T>(step: string, work: () => Promise<T>) => scope.inStep(step, work),
+    attach: (name: string, contentType: string, content: string | Uint8Array) =>
+      scope.attach(name, contentType, content),
+    openPort: (vm: Vm, port: string | undefined, options: CallOptions) => (vm as DesktopVm).channel(port, options),
+    secret: (name: string) => runtime.secret(name),
     signal: scope.signal,
     root: scope.context.root,
     updateScreens: scope.context.updateScreens,
     timeouts: { stepMs: scope.context.timeouts.step, expectMs: scope.context.timeouts.expect },
+  }
+  const wishes = await Promise.all(
+    needed.map(async ({ role: _, checkpoint, ...wish }): Promise<DesktopWish> =>
+      checkpoint ? { ...wish, checkpoint: await checkpointOfSteps(checkpoint, services) } : wish,
+    ),
+  )
+  const vms = await openDesktops(scope, wishes, locks)
+  const byKey = new Map(needed.map((one, index) => [keyOf(one), vms[index] as DesktopVm]))
+  return {
+    ...services,
+    resolveVm: (key) => byKey.get(key),
+    ...(platform ? { vdi: await openVdiSteps(scope) } : {}),
   }
 }
 

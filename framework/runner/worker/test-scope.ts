@@ -27,6 +27,10 @@ export interface PendingExpectation {
 }
 
 const currentStep = new AsyncLocalStorage<string>()
+
+/** The step whose work is running. */
+export const runningStep = (): string | undefined => currentStep.getStore()
+
 const EVIDENCE_TIMEOUT_MS = 10_000
 const EXTENSIONS: Record<string, string> = {
   'image/png': '.png',

@@ -3,7 +3,7 @@ import type { VmRequest } from '../../leases/api.ts'
 import type { Scope } from './expression.ts'
 import { combinationScope, combinationsOf } from './matrix.ts'
 import type { Problem } from './problem.ts'
-import type { Scenario, Step, VmWish } from './scenario.ts'
+import type { Scenario, ScenarioCheckpoint, Step, Use, VmWish } from './scenario.ts'
 import type { StepCatalog } from './step-spec.ts'
 import { fill, isTemplate } from './template.ts'
 
@@ -15,8 +15,15 @@ export interface ScenarioNeeds {
   platform?: true
 }
 /** A VM a scenario needs. Steps call it by its role, else by its name, else not at all. */
-export interface NeededVm extends Omit<VmRequest, 'checkpoint'>, VmWish {
+export interface NeededVm extends Omit<VmRequest, 'checkpoint'>, Omit<VmWish, 'checkpoint'> {
   role?: string
+  checkpoint?: NeededCheckpoint
+}
+/** A checkpoint with what is to be run for it. */
+export interface NeededCheckpoint {
+  name: string
+  preparation: Scenario
+  matrix: Record<string, unknown>
 }
 
 /** What names a VM to steps; `undefined` for the one VM of a scenario that names none. */
@@ -41,9 +48,17 @@ export function needsOf(
   combination: Record<string, unknown> = {},
 ): ScenarioNeeds {
   const scope = combinationScope(scenario, combination)
-  const use = fill(scenario.use ?? {}, scope) as NonNullable<Scenario['use']>
-  const wish = pick({ ...(scenario.target?.hosts ? { host: scenario.target.hosts } : {}), ...use })
-  const roles = Object.entries(use.vms ?? {}).map(([role, own]) => ({ role, ...wish, ...own }))
+  const { checkpoint, vms, ...rest } = scenario.use ?? {}
+  const use = fill(rest, scope) as Use
+  const prepared = (one: ScenarioCheckpoint | undefined) =>
+    one && { checkpoint: { name: one.name, preparation: preparationOf(scenario, one), matrix: combination } }
+  const wish = {
+    ...pick({ ...(scenario.target?.hosts ? { host: scenario.target.hosts } : {}), ...use }),
+    ...prepared(checkpoint),
+  }
+  const roles = Object.entries(vms ?? {}).map(([role, { checkpoint: its, ...own }]) => {
+    return { role, ...wish, ...(fill(own, scope) as Omit<VmWish, 'checkpoint'>), ...prepared(its) }
+  })
   const walk = new TargetWalk(scenario, catalog, scope)
   const [problem] = walk.problems
   if (problem)
@@ -72,7 +87,27 @@ export function targetProblems(scenario: Scenario, catalog: StepCatalog): Proble
   return [...found.values()]
 }
 
-function pick({ profile, template, platform, labels, host, ownership }: VmWish): VmWish {
+/** The steps of a checkpoint as a scenario of their own, with the variables and settings of the whole. */
+function preparationOf(
+  { file, vars, matrix, input, defaults }: Scenario,
+  { name, prepare }: ScenarioCheckpoint,
+): Scenario {
+  return {
+    file,
+    name,
+    tags: [],
+    setup: [],
+    steps: prepare,
+    teardown: [],
+    at: prepare[0]?.at ?? { line: 1, column: 1 },
+    ...(vars && { vars }),
+    ...(matrix && { matrix }),
+    ...(input && { input }),
+    ...(defaults && { defaults }),
+  }
+}
+
+function pick({ profile, template, platform, labels, host, ownership }: VmWish): Omit<VmWish, 'checkpoint'> {
   return Object.fromEntries(
     Object.entries({ profile, template, platform, labels, host, ownership }).filter(([, value]) => value !== undefined),
   )

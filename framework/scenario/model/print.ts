@@ -1,5 +1,5 @@
 import { stringify } from 'yaml'
-import type { Scenario, Step } from './scenario.ts'
+import type { Scenario, Step, Use, VmWish } from './scenario.ts'
 
 /** The canonical YAML of a scenario. Reading it again gives the same records. */
 export function printScenario(scenario: Scenario): string {
@@ -15,7 +15,7 @@ export function printScenario(scenario: Scenario): string {
     timeout,
     vars,
     matrix,
-    use,
+    use: use && useOf(use),
     target,
     input,
     defaults,
@@ -25,6 +25,16 @@ export function printScenario(scenario: Scenario): string {
   })
   // Aliases would tie steps together that only happened to be written once.
   return stringify(document, { aliasDuplicateObjects: false, lineWidth: 0, version: '1.2', schema: 'core' })
+}
+
+function useOf({ vms, ...wish }: Use): Record<string, unknown> {
+  const roles = Object.entries(vms ?? {}).map(([role, own]) => [role, wishOf(own)])
+  return { ...wishOf(wish), ...(vms && { vms: Object.fromEntries(roles) }) }
+}
+
+function wishOf({ checkpoint, ...wish }: VmWish): Record<string, unknown> {
+  if (!checkpoint) return wish
+  return { ...wish, checkpoint: { ...checkpoint, prepare: checkpoint.prepare.map(stepOf) } }
 }
 
 function stepOf(step: Step): Record<string, unknown> {

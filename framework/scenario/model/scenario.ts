@@ -49,6 +49,14 @@ export interface VmWish {
   labels?: string[]
   host?: string
   ownership?: Ownership
+  checkpoint?: ScenarioCheckpoint
+}
+
+/** A state that a machine is prepared into once in a run, and restored in for each test. */
+export interface ScenarioCheckpoint {
+  name: string
+  /** They act on that machine, and name none. */
+  prepare: Step[]
 }
 
 export type Verify = 'off' | 'observe' | 'require'
@@ -81,6 +89,11 @@ export interface Step extends StepMeta {
   at: Position
   /** Where parameters and meta keys are written, by canonical name. */
   keys: Record<string, Position>
+}
+
+/** Everything that a scenario has prepared before its test. */
+export function checkpointsOf({ use }: Pick<Scenario, 'use'>): ScenarioCheckpoint[] {
+  return [use, ...Object.values(use?.vms ?? {})].flatMap((wish) => wish?.checkpoint ?? [])
 }
 
 /** All steps in order of writing, those inside others after their holder. */

@@ -1,9 +1,10 @@
 import { isMap } from './dialect.ts'
 import { badValue, readText, readTexts, unknownKey, type Reading } from './reading.ts'
-import type { Scenario, Use, VmWish } from './scenario.ts'
+import { walkSteps, type Scenario, type ScenarioCheckpoint, type Use, type VmWish } from './scenario.ts'
+import { readSteps } from './step.ts'
 import { isTemplate } from './template.ts'
 
-const WISH_KEYS = ['profile', 'template', 'platform', 'labels', 'host', 'ownership'] as const
+const WISH_KEYS = ['profile', 'template', 'platform', 'labels', 'host', 'ownership', 'checkpoint'] as const
 const OWNERSHIPS = ['pristine', 'shared', 'attached']
 
 /** Reads `use`: `{ vms: [alice, bob], profile }`, `{ vms: { alice: { profile } } }` or `{ pool: { template, vms } }`. */
@@ -65,11 +66,40 @@ function readWish(reading: Reading, wish: VmWish, key: string, value: unknown, p
   else if (key === 'platform') {
     if (typeof value === 'boolean') wish.platform = value
     else badValue(reading, pointer, `platform is ${JSON.stringify(value)}; it must be true or false`)
+  } else if (key === 'checkpoint') {
+    const checkpoint = readCheckpoint(reading, value, pointer)
+    if (checkpoint) wish.checkpoint = checkpoint
   } else if (key === 'ownership') {
     if (OWNERSHIPS.includes(value as string) || isTemplate(value)) Object.assign(wish, { ownership: value })
     else badValue(reading, pointer, `ownership is ${JSON.stringify(value)}; it must be ${OWNERSHIPS.join(', ')}`)
   } else return false
   return true
+}
+
+/** Reads `checkpoint: { name, prepare: [steps] }`. */
+function readCheckpoint(reading: Reading, value: unknown, pointer: string): ScenarioCheckpoint | undefined {
+  if (!isMap(value)) {
+    badValue(reading, pointer, 'checkpoint must be a map with name and prepare')
+    return undefined
+  }
+  for (const key of Object.keys(value)) {
+    const known = ['name', 'prepare']
+    if (!known.includes(key)) unknownKey(reading, key, `${pointer}/${key}`, known, 'a checkpoint')
+  }
+  const name = readText(
+    reading,
+    value['name'],
+    'name' in value ? `${pointer}/name` : pointer,
+    'the name of a checkpoint',
+  )
+  const prepare = readSteps(reading, value['prepare'], 'prepare' in value ? `${pointer}/prepare` : pointer, true)
+  for (const step of walkSteps(prepare)) {
+    if (!step.on) continue
+    const at = step.keys['on'] ?? step.at
+    const message = 'a checkpoint is prepared on one machine: its steps name none'
+    reading.problems.error('ATP_SCENARIO_VALUE', at, message, 'leave "on" out')
+  }
+  return name === undefined ? undefined : { name, prepare }
 }
 
 /** Reads `target: { hosts, domains }` or the older `target_host(s)` and `target_domain(s)`. */

@@ -1,11 +1,14 @@
 import { parseExpression, pathsOf, type Expression } from './expression.ts'
 import { suggestion } from './problem.ts'
 import type { Reading } from './reading.ts'
-import type { Scenario, Step } from './scenario.ts'
+import { checkpointsOf, type Scenario, type Step } from './scenario.ts'
 import type { Position } from './position.ts'
 import { isTemplate, parseTemplate, textsOf } from './template.ts'
 
 type Path = Extract<Expression, { kind: 'path' }>
+
+/** Steps that stand among what is leased: what they say is known when they run. */
+const PREPARATION = /^\/use\/(?:.+\/)?checkpoint\/prepare\//
 
 /** Finds every `${…}` that can never have a value, before anything is sent. */
 export function checkVariables(reading: Reading, scenario: Scenario, data: Record<string, unknown>): void {
@@ -15,9 +18,10 @@ export function checkVariables(reading: Reading, scenario: Scenario, data: Recor
     // What is leased is decided before the run: nothing but vars and matrix exists then.
     const early = new Set([...known].filter((name) => key === 'use' || name !== 'vars'))
     for (const { text, pointer } of textsOf(data[key], `/${key}`))
-      check.text(text, reading.source.value(pointer), early)
+      if (!PREPARATION.test(pointer)) check.text(text, reading.source.value(pointer), early)
   }
   check.text(scenario.name, scenario.at, new Set(['matrix']))
+  for (const { prepare } of checkpointsOf(scenario)) check.steps(prepare, new Set(known), false)
   for (const steps of [scenario.setup, scenario.steps, scenario.teardown]) check.steps(steps, known, false)
 }
 
