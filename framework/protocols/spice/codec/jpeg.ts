@@ -1,45 +1,42 @@
-import { decode } from 'jpeg-js'
+import { toPixels, type ColourSpace } from './jpeg-colour.ts'
+import { readFrame, readHuffman, readQuantization, type JpegFrame, type JpegTables } from './jpeg-frame.ts'
+import { decodeScan } from './jpeg-scan.ts'
 import { decodeLzAlpha, setAlpha } from './lz.ts'
-import { checkSize, imageError, MAX_IMAGE_PIXELS, pixelCount, type Pixels, type Size } from './pixels.ts'
+import { checkSize, imageError, pixelCount, type Pixels, type Size } from './pixels.ts'
 
-/** Pixels that a byte of a JPEG can make at most, with two bits a block and chroma halved both ways. */
+/** Pixels that a byte of a JPEG can make at most: two bits a block, ten blocks for eight of luma. */
 const MOST_PIXELS_A_BYTE = 256
 
-/** The size in a JPEG's frame header. @throws `ATP_SPICE_IMAGE` when there is none before the data. */
-function jpegSize(bytes: Uint8Array): Size {
-  if (bytes[0] !== 0xff || bytes[1] !== 0xd8) throw imageError('jpeg', 'it does not begin as one')
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  for (let at = 2; at + 9 <= bytes.length;) {
-    const marker = view.getUint16(at)
-    if (marker >= 0xffc0 && marker <= 0xffc2) {
-      return { height: view.getUint16(at + 5), width: view.getUint16(at + 7) }
-    }
-    at += 2 + view.getUint16(at + 2)
-  }
-  throw imageError('jpeg', 'no frame is described')
-}
+/** Second bytes of markers. */
+const MARKER = {
+  frame: 0xc0,
+  extendedFrame: 0xc1,
+  huffman: 0xc4,
+  begin: 0xd8,
+  end: 0xd9,
+  scan: 0xda,
+  quantization: 0xdb,
+  restartInterval: 0xdd,
+  adobe: 0xee,
+} as const
 
 /**
- * Decodes a JPEG: an image, or a frame of an MJPEG stream. Lossy, so that pixels may differ a little from what other
- * decoders make of it.
+ * Decodes a JPEG: an image, or a frame of an MJPEG stream. Pixels are the same as those of libjpeg-turbo with its
+ * defaults.
+ *
+ * Baseline and extended sequential frames of 8 bits, grey or of three components, are what SPICE servers send; others
+ * are refused.
  *
  * @param expected undefined takes the size that the JPEG has, as frames of sized streams do.
  * @throws `ATP_SPICE_IMAGE`
  */
-export function decodeJpeg(bytes: Uint8Array, expected: Size = jpegSize(bytes)): Pixels {
-  const count = pixelCount('jpeg', expected)
-  checkSize('jpeg', jpegSize(bytes), expected)
-  if (count > bytes.length * MOST_PIXELS_A_BYTE) {
-    throw imageError('jpeg', `${count} pixels cannot come from ${bytes.length} bytes`)
-  }
-  const { data: rgba, ...size } = unpack(bytes, count)
-  checkSize('jpeg', size, expected)
-  const data = new Uint32Array(count)
-  const words = new Int32Array(data.buffer)
-  for (let to = 0, at = 0; to < words.length; to++, at += 4) {
-    words[to] = 0xff000000 | ((rgba[at] as number) << 16) | ((rgba[at + 1] as number) << 8) | (rgba[at + 2] as number)
-  }
-  return { ...expected, data, hasAlpha: false }
+export function decodeJpeg(bytes: Uint8Array, expected?: Size): Pixels {
+  if (bytes[0] !== 0xff || bytes[1] !== MARKER.begin) throw imageError('jpeg', 'it does not begin as one')
+  const { frame, space } = decodeSegments(bytes, expected)
+  const { width, height } = frame
+  const data = new Uint32Array(width * height)
+  toPixels(frame, space, new Int32Array(data.buffer))
+  return { width, height, data, hasAlpha: false }
 }
 
 /**
@@ -53,15 +50,64 @@ export function decodeJpegAlpha(jpeg: Uint8Array, alpha: Uint8Array, expected: S
   return { ...pixels, hasAlpha: true }
 }
 
-function unpack(bytes: Uint8Array, count: number): { width: number; height: number; data: Uint8Array } {
-  try {
-    return decode(bytes, {
-      useTArray: true,
-      maxResolutionInMP: MAX_IMAGE_PIXELS / 1e6,
-      // Its coefficients and samples, and the tables.
-      maxMemoryUsageInMB: 8 + Math.ceil((count * 32) / 1e6),
-    })
-  } catch (error) {
-    throw imageError('jpeg', 'it cannot be decoded', error)
+interface DecodedFrame {
+  frame: JpegFrame
+  space: ColourSpace
+}
+
+/** Reads segment after segment until all components are decoded. */
+function decodeSegments(bytes: Uint8Array, expected: Size | undefined): DecodedFrame {
+  const tables: JpegTables = { quantization: [], dc: [], ac: [] }
+  let frame: JpegFrame | undefined
+  let restartInterval = 0
+  let space: ColourSpace = 'ycc'
+  for (let at = 2; ;) {
+    const marker = bytes[at + 1]
+    if (bytes[at] !== 0xff || marker === undefined || marker === MARKER.end) {
+      throw imageError('jpeg', `no picture is complete at byte ${at} of ${bytes.length}`)
+    }
+    // Any number of 0xff may stand before a marker.
+    if (marker === 0xff) {
+      at++
+      continue
+    }
+    const sizeBytes = ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)
+    if (sizeBytes < 2 || at + 2 + sizeBytes > bytes.length) {
+      throw imageError('jpeg', `the segment at byte ${at} has ${sizeBytes} bytes`)
+    }
+    const segment = bytes.subarray(at + 4, at + 2 + sizeBytes)
+    at += 2 + sizeBytes
+    if (marker === MARKER.quantization) {
+      readQuantization(segment, tables)
+    } else if (marker === MARKER.huffman) {
+      readHuffman(segment, tables)
+    } else if (marker === MARKER.restartInterval) {
+      restartInterval = ((segment[0] ?? 0) << 8) | (segment[1] ?? 0)
+    } else if (marker === MARKER.adobe) {
+      // Its last byte tells the colour space; nothing else uses this segment with twelve bytes.
+      if (segment.length >= 12 && segment[11] === 0) space = 'rgb'
+    } else if (marker === MARKER.frame || marker === MARKER.extendedFrame) {
+      if (frame) throw imageError('jpeg', 'it has two frames')
+      frame = checkedFrame(segment, bytes.length, expected)
+    } else if (marker === MARKER.scan) {
+      if (!frame) throw imageError('jpeg', 'its data come before their description')
+      at = decodeScan(bytes, at, segment, frame, tables, restartInterval)
+      if (frame.components.every(({ isDecoded }) => isDecoded)) return { frame, space }
+    } else if (marker >= 0xc2 && marker <= 0xcf && marker !== 0xc8 && marker !== 0xcc) {
+      throw imageError('jpeg', `frames of kind ${marker - 0xc0} are not what SPICE servers send`)
+    }
   }
+}
+
+function checkedFrame(segment: Uint8Array, sizeBytes: number, expected: Size | undefined): JpegFrame {
+  const size = {
+    height: ((segment[1] ?? 0) << 8) | (segment[2] ?? 0),
+    width: ((segment[3] ?? 0) << 8) | (segment[4] ?? 0),
+  }
+  if (expected) checkSize('jpeg', size, expected)
+  const count = pixelCount('jpeg', size)
+  if (count > sizeBytes * MOST_PIXELS_A_BYTE) {
+    throw imageError('jpeg', `${count} pixels cannot come from ${sizeBytes} bytes`)
+  }
+  return readFrame(segment)
 }
