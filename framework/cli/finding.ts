@@ -12,7 +12,9 @@ export interface Finding {
 
 /** A finding as a line or two of text. */
 export function printFinding({ state, what, detail, code, remedy }: Finding, indent = ''): string {
-  const tail = `${detail.replaceAll('\n', `\n${indent}      `)}${code ? ` [${code}]` : ''}`
+  // Names of VMs and certificates are other people's: they could hold sequences for the reader's terminal.
+  const text = detail.replaceAll(/(?!\n)\p{Cc}/gu, '')
+  const tail = `${text.replaceAll('\n', `\n${indent}      `)}${code ? ` [${code}]` : ''}`
   return `${indent}${state.padEnd(5)} ${what}: ${tail}\n${remedy ? `${indent}      → ${remedy}\n` : ''}`
 }
 

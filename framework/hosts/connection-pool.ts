@@ -51,6 +51,8 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   readonly #slots = new Set<PoolSlot<M>>()
   /** Given up, but somebody still holds them: they stay open, so that their own errors say what happened. */
   readonly #retired = new Set<PoolSlot<M>>()
+  /** Being closed. */
+  readonly #discarding = new Set<Promise<void>>()
   readonly #waiters = new Set<Waiter<M>>()
   readonly #closing = new AbortController()
   readonly #acquired = new LatencyHistogram()
@@ -176,7 +178,13 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     this.#retired.clear()
     for (const slot of slots) this.#count(slot)
     this.#onUnused()
-    await Promise.all(slots.map((slot) => slot.discard()))
+    for (const slot of slots) this.#discard(slot)
+    await Promise.all(this.#discarding)
+  }
+
+  #discard(slot: PoolSlot<M>): void {
+    const done = slot.discard().finally(() => this.#discarding.delete(done))
+    this.#discarding.add(done)
   }
 
   get #uses(): number {
@@ -216,7 +224,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
       slot.idleSinceMs = performance.now()
       this.#observe?.poolCounted(this.#host, 'uses', -1)
       this.#count(slot)
-      if (slot.uses === 0 && this.#retired.delete(slot)) void slot.discard()
+      if (slot.uses === 0 && this.#retired.delete(slot)) this.#discard(slot)
       if (this.#uses === 0) this.#onUnused()
       this.#maintain()
     }
@@ -330,7 +338,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
   #giveUp(slot: PoolSlot<M> | undefined, error: unknown): void {
     if (this.#closing.signal.aborted || (slot && !this.#slots.delete(slot))) return
     if (slot && slot.uses > 0) this.#retired.add(slot)
-    else if (slot) void slot.discard()
+    else if (slot) this.#discard(slot)
     if (slot) this.#count(slot)
     this.#failed++
     this.#observe?.poolCounted(this.#host, 'failed', 1)
@@ -363,7 +371,7 @@ export class ConnectionPool<M extends PoolMember = HostConnection> {
     for (const slot of over.slice(0, this.#slots.size - min)) {
       this.#slots.delete(slot)
       this.#count(slot)
-      void slot.discard()
+      this.#discard(slot)
     }
     const waits = idle.filter((slot) => leftMs(slot) > 0).map(leftMs)
     if (this.#slots.size > min && waits.length > 0)

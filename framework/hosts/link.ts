@@ -93,8 +93,10 @@ export class Link {
   #heartbeat: Heartbeat | undefined
   /** For those who wait: settles when the present struggle for a connection is over. */
   #ready = deferred<LibvirtClient>()
-  /** The struggle; never rejects. A new one ends those before it. */
-  #struggle: { over: Promise<void> } | undefined
+  /** The struggle; a new one ends those before it, whose last attempt may still be under way. */
+  #struggle: object | undefined
+  /** Those that are not over yet; they never reject. */
+  readonly #struggles = new Set<Promise<void>>()
   #lastError: Error | undefined
   /** Lost, and nobody is to make it again but {@link connect}. */
   #stays = false
@@ -175,7 +177,7 @@ export class Link {
     this.#heartbeat?.stop()
     this.#pause.end()
     this.#ready.reject(reason)
-    await this.#struggle?.over
+    await Promise.all(this.#struggles)
     await this.#client?.close()
     this.#client = undefined
     if (this.#state !== 'disconnected') this.#to('disconnected')
@@ -227,12 +229,13 @@ export class Link {
   }
 
   #start(run: (struggle: object) => Promise<void>): void {
-    const struggle = { over: Promise.resolve() }
+    const struggle = {}
     this.#struggle = struggle
     this.#attempts = 0
     this.#sign = false
     this.#hurryUntilMs = performance.now() + HURRY_WINDOW_MS
-    struggle.over = run(struggle)
+    const over = run(struggle).finally(() => this.#struggles.delete(over))
+    this.#struggles.add(over)
   }
 
   async #firstAttempt(struggle: object): Promise<void> {

@@ -186,6 +186,8 @@ describe('capabilities', () => {
 })
 
 it('findings are a line, and one for what to do', () => {
+  const hostile = { state: 'ok', what: 'certificate', detail: '"\u001b[31m名\u0007\u009b2J\r"\nb' } as const
+  expect(printFinding(hostile)).toBe('ok    certificate: "[31m名2J"\n      b\n')
   expect(printFinding({ state: 'bad', what: 'x', detail: 'a\nb', code: 'ATP_X', remedy: 'mend it' }, '  ')).toBe(
     '  bad   x: a\n        b [ATP_X]\n        → mend it\n',
   )

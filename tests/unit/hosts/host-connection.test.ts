@@ -114,6 +114,39 @@ describe('a first connection', () => {
     expect(hypervisor.daemons[0]?.ended).toBe(true)
   })
 
+  it('is closed after attempts that nobody waits for any more', async () => {
+    const attempts: PromiseWithResolvers<never>[] = []
+    let lost = false
+    let over = false
+    const host = await connected({
+      openTransport: (uri, options) => {
+        if (!lost) return hypervisor.openTransport!(uri, options)
+        const attempt = Promise.withResolvers<never>()
+        attempts.push(attempt)
+        options.signal?.addEventListener('abort', () => {
+          // A program takes its time to end.
+          setTimeout(() => {
+            over = true
+            attempt.reject(refused())
+          }, 50)
+        })
+        return attempt.promise
+      },
+    })
+    await host.client('calls')
+    lost = true
+    hypervisor.kill()
+    await reaches(host, 'reconnecting')
+    await expect.poll(() => host.stats().roles.calls?.state, SOON).toBe('reconnecting')
+    const waiting = host.client('calls').catch(() => {})
+    await expect.poll(() => attempts.length, SOON).toBe(2)
+    attempts[0]?.reject(remoteError('ATP_LIBVIRT_AUTH', 'wrong password'))
+    await reaches(host, 'failed')
+    await waiting
+    await host.close()
+    expect(over).toBe(true)
+  })
+
   it('refuses a URI it cannot read', () => {
     expect(() => HostConnection.create({ id: 'h', uri: 'xen:///' })).toThrow(
       expect.objectContaining({ code: 'ATP_LIBVIRT_URI' }),

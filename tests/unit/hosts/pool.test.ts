@@ -621,6 +621,26 @@ describe('the end of a pool', () => {
     expect(await closing).toBe(0)
   })
 
+  it('comes after that of connections that were given up before', async () => {
+    const { made, pool: target } = await warm({ min: 0, max: 3 })
+    const ends = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+    const lease = await target.acquire()
+    made[0]!.close = () => ends[0]!.promise
+    made[0]!.become('failed', down())
+    lease.release()
+    ;(await target.acquire()).release()
+    made[1]!.close = () => ends[1]!.promise
+    await vi.advanceTimersByTimeAsync(300_000)
+    expect(target.metrics()).toMatchObject({ total: 0, failed: 1 })
+    let closed = false
+    const closing = target.close().then(() => (closed = true))
+    ends[1]!.resolve()
+    await settle()
+    expect(closed).toBe(false)
+    ends[0]!.resolve()
+    await closing
+  })
+
   it('counts the uses it cut off', async () => {
     const { made, pool: target } = await warm({})
     const leases = [await target.acquire(), await target.acquire()]
