@@ -5,6 +5,7 @@ import type { LeasedVm, Ownership } from '../leases/api.ts'
 import type { Protocol, ProtocolType } from '../protocols/protocol.ts'
 import { guestExec, type QgaClient } from '../protocols/qga/index.ts'
 import type { QmpClient } from '../protocols/qmp/index.ts'
+import type { SpiceVmConnection } from '../protocols/spice/index.ts'
 import type { TranscriptRecorder } from '../protocols/transcript.ts'
 import {
   findPort,
@@ -61,9 +62,10 @@ export class DesktopVm implements Vm {
     this.#machine = machine
     this.#sessions = sessions
     this.#observation = new Observation(sessions)
-    const host = inputHost(sessions, this.#observation, onDelivery)
+    const screenSize = async (options: CallOptions) => imageSize(await machine.rawScreenshot(options))
+    const host = inputHost(sessions, this.#observation, screenSize, onDelivery)
     const keyboard = new KeyboardDevice(host)
-    const mouse = new MouseDevice(host, async (options) => imageSize(await machine.rawScreenshot(options)))
+    const mouse = new MouseDevice(host, screenSize)
     this.keyboard = withholdSecrets(keyboard, sessions.transcript)
     this.mouse = mouse
     this.guest = new AgentGuest((options) => sessions.qga(options))
@@ -147,6 +149,14 @@ export class DesktopVm implements Vm {
   /** The guest agent's session, once the agent answers. One for all callers; do not close it. */
   qga(options?: CallOptions): Promise<QgaClient> {
     return this.#sessions.qga(options)
+  }
+
+  /**
+   * The SPICE session with the VM's console, one for all callers: do not end it. Main channel and inputs are open, and
+   * the display where the VM has one.
+   */
+  spice(options?: CallOptions): Promise<SpiceVmConnection> {
+    return this.#sessions.spice(options)
   }
 
   /** Its virtio-serial ports, as the XML names them now. */

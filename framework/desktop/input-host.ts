@@ -1,13 +1,27 @@
-import { unsupportedError } from '../core/index.ts'
-import { deliveringBus, QmpInputPath, type Delivery, type InputHost, type VmInputDevice } from '../input/index.ts'
+import { pollUntil, unsupportedError, type CallOptions } from '../core/index.ts'
+import type { InputPathName } from '../evidence/events.ts'
+import {
+  deliveringBus,
+  QmpInputPath,
+  SpiceInputPath,
+  type Delivery,
+  type InputHost,
+  type VmInputDevice,
+} from '../input/index.ts'
+import type { MainChannel, MouseMode } from '../protocols/spice/index.ts'
 import { reconcile } from '../verify/index.ts'
 import type { Observation } from './observation.ts'
 import type { Sessions } from './sessions.ts'
 
-/** What keyboard and mouse of one VM work with: QMP as the way in, the guest's evdev as the observer. */
+type Target = Parameters<InputHost['path']>[0]
+
+const MOUSE_MODE_TIMEOUT_MS = 2000
+
+/** What keyboard and mouse of one VM work with: QMP or SPICE as the way in, the guest's evdev as the observer. */
 export function inputHost(
   sessions: Sessions,
   observation: Observation,
+  screenSize: (options: CallOptions) => Promise<{ width: number; height: number }>,
   onDelivery: ((delivery: Delivery) => void) | undefined,
 ): InputHost {
   const vm = sessions.target.name
@@ -18,22 +32,52 @@ export function inputHost(
     devices.catch(() => (devices = undefined))
     return devices
   }
+  const at = { x: 0, y: 0 }
+  const spicePath = async (target: Target, bus: InputPathName['device']) => {
+    const { main, ...session } = await spiceInputs(sessions)
+    if (target === 'keyboard') return new SpiceInputPath(session.inputs, bus)
+    // Positions are pixels in client mode; motion is that of a mouse in server mode. Buttons go in either.
+    if (target !== 'pointer') await useMouseMode(vm, main, target === 'tablet' ? 'client' : 'server')
+    return new SpiceInputPath(
+      session.inputs,
+      bus,
+      target === 'tablet' ? { screen: await screenSize({}), at } : undefined,
+    )
+  }
   return {
     vm,
     async path(target, { via = 'auto', device }) {
-      if (via === 'spice') {
-        throw unsupportedError('ATP_INPUT_VIA', `${vm}: input via SPICE is not available`, { remedy: "use via: 'qmp'" })
-      }
       const present = await inputDevices()
       // Buttons and wheel go to the tablet where there is one.
       const pointer = present.some(({ type }) => type === 'tablet') ? 'tablet' : 'mouse'
       const bus = deliveringBus(vm, present, target === 'pointer' ? pointer : target, device)
+      if (via === 'spice') return spicePath(target, bus)
       const qmp = await sessions.qmp()
       return new QmpInputPath((command, args, options) => qmp.execute(command, args, options), bus)
     },
     observe: (what, path, options) => observation.observe(what, path, options),
     reconcile,
     onDelivery,
+  }
+}
+
+async function spiceInputs(sessions: Sessions) {
+  const connection = await sessions.spice()
+  return { main: connection.main, inputs: await connection.openChannel('inputs') }
+}
+
+/** @throws `ATP_INPUT_VIA` when the server does not follow: without a tablet there is no client mode. */
+async function useMouseMode(vm: string, main: MainChannel, mode: MouseMode): Promise<void> {
+  if (main.mouseMode === mode) return
+  await main.requestMouseMode(mode)
+  const bounds = { timeoutMs: MOUSE_MODE_TIMEOUT_MS, intervalMs: 2, maxIntervalMs: 20 }
+  try {
+    await pollUntil(`mouse mode ${mode}`, bounds, async () => main.mouseMode === mode || undefined)
+  } catch (cause) {
+    throw unsupportedError('ATP_INPUT_VIA', `${vm}: its SPICE server stays in ${main.mouseMode} mouse mode`, {
+      cause,
+      remedy: mode === 'client' ? "give the VM a tablet, or use via: 'qmp'" : "use via: 'qmp'",
+    })
   }
 }
 

@@ -3,6 +3,8 @@ import { parseDomainXml, type DomainXml } from '../protocols/libvirt/index.ts'
 import type { Protocol, ProtocolRegistry, ProtocolTarget, ProtocolType } from '../protocols/protocol.ts'
 import { QgaClient } from '../protocols/qga/index.ts'
 import { QmpClient, qmpNoSocketError } from '../protocols/qmp/index.ts'
+import type { SpiceVmConnection } from '../protocols/spice/index.ts'
+import { SpiceProtocol } from '../protocols/spice/protocol.ts'
 import type { TranscriptRecorder } from '../protocols/transcript.ts'
 import {
   findPort,
@@ -33,6 +35,7 @@ export class Sessions {
   readonly #registry: ProtocolRegistry
   readonly #qmp: LazySession<QmpClient>
   readonly #qga: LazySession<QgaClient>
+  readonly #spice: LazySession<SpiceProtocol>
   readonly #guestSide = new Set<GuestSession>()
   readonly #qmpSockets = new Set<QmpClient>()
   readonly #protocols = new Set<Protocol>()
@@ -53,6 +56,16 @@ export class Sessions {
       open: () => this.#openAgent(),
       close: (client, reason) => client.close(reason),
       alive: (client) => !client.closed,
+    })
+    this.#spice = new LazySession({
+      what: `SPICE of ${target.name}`,
+      open: async () => {
+        const protocol = new SpiceProtocol()
+        await protocol.connect(target, { signal: this.#closing.signal })
+        return protocol
+      },
+      close: (protocol) => protocol.disconnect(),
+      alive: ({ connection }) => connection.state !== 'closed' && connection.state !== 'failed',
     })
   }
 
@@ -86,6 +99,12 @@ export class Sessions {
   async qga(options?: CallOptions): Promise<QgaClient> {
     this.assertOpen()
     return this.#qga.get(options)
+  }
+
+  /** One session for all: a server ends a session when another one begins. */
+  async spice(options?: CallOptions): Promise<SpiceVmConnection> {
+    this.assertOpen()
+    return (await this.#spice.get(options)).connection
   }
 
   /** The live XML, read anew: the state of channels changes. */
@@ -139,6 +158,7 @@ export class Sessions {
     const results = await Promise.allSettled([
       this.#qga.drop(undefined),
       this.#qmp.drop(undefined),
+      this.#spice.drop(undefined),
       ...[...this.#qmpSockets].map((client) => client.close()),
       ...[...this.#protocols].map((protocol) => protocol.disconnect()),
     ])

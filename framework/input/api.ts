@@ -14,7 +14,7 @@ export type InputEvent =
   | { type: 'abs'; axis: 'x' | 'y'; value: number }
   | { type: 'rel'; axis: 'x' | 'y'; value: number }
 
-/** A way into the guest. QMP now, SPICE later. */
+/** A way into the guest: QMP or SPICE. */
 export interface InputPath {
   readonly name: InputPathName
   /**
@@ -23,6 +23,10 @@ export interface InputPath {
    * immediately before the request left this process.
    */
   inject(events: readonly InputEvent[], options?: CallOptions): Promise<{ atNs: bigint }>
+  /** The absolute position it reaches when it is asked for this one. Absent: each. */
+  nearest?(axis: 'x' | 'y', value: number): number
+  /** Least distance that surely leads to another position. Absent: 1. */
+  step?(axis: 'x' | 'y'): number
 }
 
 /** One observed event. */

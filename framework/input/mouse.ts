@@ -186,16 +186,17 @@ export class MouseDevice implements Mouse {
   }
 
   /**
-   * The guest reports an axis only when it changes. Where it may be at the target already it is first moved one
-   * unit (a fraction of a pixel) aside, so that arriving is always seen.
+   * The guest reports an axis only when it changes. Where it may be at the target already it is first moved aside by
+   * as little as the path can (with QMP a fraction of a pixel), so that arriving is always seen.
    */
   async #moveTo(target: ReadonlyMap<Axis, number>, context: ActionContext): Promise<void> {
-    const { recording, observed, signal } = context
+    const { recording, observed, path, signal } = context
     if (observed) {
       for (const [axis, value] of target) {
         const known = this.#position.get(axis)
-        if (known !== undefined && known !== value) continue
-        const aside = value === ABS_MAX ? value - 1 : value + 1
+        if (known !== undefined && known !== (path.nearest?.(axis, value) ?? value)) continue
+        const step = path.step?.(axis) ?? 1
+        const aside = value + step > ABS_MAX ? value - step : value + step
         const before = recording.observed.length
         await recording.inject([{ type: 'abs', axis, value: aside }], { signal, optional: true })
         await recording.waitUntil(() => recording.observed.length > before, STEP_MS, signal)

@@ -53,7 +53,9 @@ export class Recording {
     const { optional, ...bounds } = options
     // Noted before the call: the guest may report an event before the call's own reply is here.
     const added = events.flatMap((event) => {
-      const expected = expectationOf(event)
+      const path = this.#path
+      const reached = event.type === 'abs' && path.nearest ? path.nearest(event.axis, event.value) : undefined
+      const expected = expectationOf(reached === undefined ? event : ({ ...event, value: reached } as InputEvent))
       return expected ? [{ ...expected, atNs: 0n, ...(optional ? { optional } : {}) }] : []
     })
     this.sent.push(...added)

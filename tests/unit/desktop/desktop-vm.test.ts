@@ -141,7 +141,7 @@ describe('DesktopVm input', () => {
     expect(delivery.reason).toBeTruthy()
     expect(deliveries).toEqual([delivery])
     await expect(vm.keyboard.press('a', { verify: 'require' })).rejects.toMatchObject({ code: 'ATP_VERIFY_IMPOSSIBLE' })
-    await expect(vm.keyboard.press('a', { via: 'spice' })).rejects.toMatchObject({ code: 'ATP_INPUT_VIA' })
+    await expect(vm.keyboard.press('a', { via: 'spice' })).rejects.toMatchObject({ code: 'ATP_SPICE_NO_CONSOLE' })
     await expect(vm.keyboard.press('a', { device: 'usb' })).rejects.toMatchObject({ code: 'ATP_INPUT_DEVICE' })
   })
 
