@@ -1,6 +1,7 @@
 import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv'
 import { nearest } from '../core/index.ts'
 import { excerpt } from './excerpt.ts'
+import { KNOWN_FIELDS } from './known-fields.ts'
 import type { JsonSchema } from './schema.ts'
 
 /**
@@ -25,7 +26,10 @@ const NUMBER = /^-?\d+(\.\d+)?$/
 const SHOWN = 60
 const LONGEST_PATH = 200
 
-const strict = new Ajv({ strict: false, verbose: true })
+// Without the schema of schemas, which uses the keyword otherwise.
+const strict = new Ajv({ strict: false, verbose: true, meta: false, validateSchema: false })
+strict.removeKeyword('additionalProperties')
+strict.addKeyword(KNOWN_FIELDS)
 // Ajv's own conversion reads null as 0 and as an empty text: a VM of unknown status would be one that is off.
 const tolerant = new Ajv({ strict: false, verbose: true, allErrors: true })
 tolerant.removeKeyword('additionalProperties')

@@ -66,6 +66,25 @@ describe('schemas', () => {
     else expect(found).toBeUndefined()
   })
 
+  it('an unknown field is found in any row, whatever rows came before', () => {
+    const rows = record({ rows: listOf(row) })
+    const plain = { id: 'a', status: 1, size: 2 }
+    const fits = (...list: object[]) => check(rows.json, { rows: list }, 'strict')
+    expect(fits(plain, plain, { status: 1, id: 'b' }, { ...plain, tags: [] }, plain, {})).toMatchObject({
+      path: 'rows[5].id',
+    })
+    for (const before of [[], [plain], [plain, plain], [{ status: 1, id: 'b' }]]) {
+      for (const unknown of [
+        { ...plain, domain_id: 1 },
+        { domain_id: 1, ...plain },
+        { id: 'a', domain_id: 1, status: 1 },
+      ])
+        expect(fits(...before, unknown)).toMatchObject({ path: `rows[${before.length}].domain_id` })
+    }
+    const inherited = JSON.parse('{"id":"a","status":1,"__proto__":{"x":1}}')
+    expect(fits(plain, inherited)).toMatchObject({ path: 'rows[1].__proto__' })
+  })
+
   it('optional fields of requests may be missing, not null', () => {
     expect(check(request.json, { name: 'a', kind: undefined }, 'strict')).toBeUndefined()
     expect(check(request.json, { name: 'a', kind: null }, 'strict')).toMatchObject({ path: 'kind' })

@@ -33,7 +33,6 @@ it.each(faults)('%s: no error shows what is secret', async (_, fault) => {
   const { client, server } = await clientAndServer({
     validation: 'strict',
     retries: 0,
-    timeoutMs: 200,
     observe: (exchange) => seen.push(exchange),
   })
   const login = 'POST /ocloud/v1/login'
@@ -42,16 +41,17 @@ it.each(faults)('%s: no error shows what is secret', async (_, fault) => {
   for (const request of ['POST /ocloud/v1/user', 'POST /ocloud/usermodule/login', 'GET /ocloud/v1/domain/a'])
     server.on(request, fault)
   const password = new Secret('user', USER_PASSWORD)
+  const limit = { timeoutMs: 1000 }
   const calls: ((client: VdiClient) => Promise<unknown>)[] = [
-    (c) => c.users.create({ sAMAccountName: 'alice', password }),
-    (c) => c.users.login('alice', password),
-    (c) => c.domains.get('a'),
+    (c) => c.users.create({ sAMAccountName: 'alice', password }, limit),
+    (c) => c.users.login('alice', password, limit),
+    (c) => c.domains.get('a', limit),
   ]
   const shown = []
   for (const call of calls) shown.push(allOf(await errorOf(call(client))))
   await client.logout()
   server.on(login, fault)
-  shown.push(allOf(await errorOf(client.login())))
+  shown.push(allOf(await errorOf(client.login(limit))))
   const text = [...shown, inspect(seen, { depth: 5 }), inspect(client, { depth: 10, showHidden: true })].join('\n')
   expect(shown).toHaveLength(4)
   for (const secret of hidden) expect(text).not.toContain(secret)
