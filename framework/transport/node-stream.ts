@@ -95,7 +95,8 @@ export class NodeStream implements ByteStream {
     const sink = this.#sink
     if (!sink) return
     while (this.#held.length > 0 && !this.#paused) sink.onData(this.#held.shift() as Uint8Array)
-    if (this.#paused) return
+    // The sink may have paused and resumed meanwhile: then that has told it the end.
+    if (this.#paused || this.#sink !== sink) return
     if (!this.#closed) this.#ends.input.resume()
     else {
       this.#sink = undefined

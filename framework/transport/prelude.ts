@@ -139,7 +139,8 @@ class Remainder implements ByteStream {
     const rest = this.#rest
     this.#rest = undefined
     if (rest) sink.onData(rest)
-    if (this.#paused) return
+    // The sink may have paused and resumed meanwhile: then that has told it the end.
+    if (this.#paused || this.#sink !== sink) return
     if (!this.#end) return this.#inner.resume()
     this.#sink = undefined
     sink.onClose(this.#end.reason)
