@@ -2,9 +2,10 @@ import { loadConfig, type ResolvedConfig } from '../config/index.ts'
 import { stateError } from '../core/index.ts'
 import type { HostRules } from '../provision/index.ts'
 import { neededVdi } from '../runner/configured-vdi.ts'
-import { configuredPlatform, standInPlatform, type UsedPlatform } from '../runner/used-platform.ts'
+import { configuredPlatform, standInPlatform } from '../runner/used-platform.ts'
 import { VdiClient } from '../vdi/index.ts'
-import { keptPlatform } from '../../lab/platform/process.ts'
+import { labStatus } from '../../lab/index.ts'
+import { keptPlatform, type PlatformAccess } from '../../lab/platform/process.ts'
 import { allHosts } from './known-hosts.ts'
 
 export interface VdiCommandOptions {
@@ -16,6 +17,8 @@ export interface VdiCommandOptions {
 export interface VdiSession {
   client: VdiClient
   rules: HostRules
+  /** UUIDs of domains on the platform's hosts that are known to be another's. */
+  foreign(): Promise<ReadonlySet<string>>
 }
 
 /**
@@ -26,20 +29,29 @@ export interface VdiSession {
 export async function withVdi<T>(options: VdiCommandOptions, work: (session: VdiSession) => Promise<T>): Promise<T> {
   const config = await loadConfig(process.cwd(), options.config)
   const vdi = neededVdi(config.vdi, config.file)
-  const used = vdi === 'lab' ? await keptStandIn() : configuredPlatform(vdi, config.hosts)
+  const kept = vdi === 'lab' ? await keptStandIn() : undefined
+  const used = vdi === 'lab' ? standInPlatform(kept as PlatformAccess) : configuredPlatform(vdi, config.hosts)
   const client = new VdiClient(used.client)
   try {
-    const configured = vdi === 'lab' ? used.rules.configured : await configuredHosts(config)
-    return await work({ client, rules: { ...used.rules, configured } })
+    const configured = kept ? used.rules.configured : await configuredHosts(config)
+    const foreign = async () => (kept ? ownedByOthers(kept.owner) : new Set<string>())
+    return await work({ client, rules: { ...used.rules, configured }, foreign })
   } finally {
     await client.close()
   }
 }
 
+/** The lab's hosts are not the stand-in's alone: the broker leases VMs there, and runs have stand-ins of their own. */
+async function ownedByOthers(owner: string): Promise<Set<string>> {
+  const { hosts } = await labStatus()
+  const vms = hosts.flatMap((host) => host.vms)
+  return new Set(vms.filter((vm) => vm.owner && vm.owner.run !== owner).map(({ uuid }) => uuid))
+}
+
 /** The stand-in that `atp lab up` keeps: those of runs are theirs. */
-async function keptStandIn(): Promise<UsedPlatform> {
+async function keptStandIn(): Promise<PlatformAccess> {
   const kept = await keptPlatform()
-  if (kept) return standInPlatform(kept.access)
+  if (kept) return kept.access
   throw stateError('ATP_LAB_PLATFORM_DOWN', "the VDI platform is the lab's stand-in, which does not run", {
     remedy: '"npx atp lab up" starts one and keeps it; a run without one starts its own',
     verdict: 'infrastructure',

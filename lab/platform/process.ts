@@ -12,6 +12,8 @@ import type { LabConfig } from '../provider.ts'
 
 /** How a stand-in platform is reached. Plain JSON, with secrets in it. */
 export interface PlatformAccess {
+  /** In the owner tags of its VMs. */
+  owner: string
   url: string
   username: string
   password: string

@@ -12,6 +12,7 @@ import { configureLogging, messageOf } from '../../framework/core/index.ts'
 import { profileOf } from '../profile.ts'
 import type { LabConfig } from '../provider.ts'
 import { LibvirtWorld } from './libvirt-world.ts'
+import { runOf } from './platform-guard.ts'
 import { startPlatform, type Platform } from './platform.ts'
 import type { PlatformAccess, ServeMessage } from './process.ts'
 import { servePlatform } from './serve.ts'
@@ -63,9 +64,15 @@ try {
   await configureLogging()
   const platform = await start()
   const { url, adminUser: username, hosts } = platform
-  const password = platform.adminPassword.reveal()
-  const faultToken = platform.faultToken.reveal()
-  const access = { url, username, password, faultToken, template: profileOf(config.profile).name, hosts: [...hosts] }
+  const access: PlatformAccess = {
+    owner: runOf(platform.id),
+    url,
+    username,
+    password: platform.adminPassword.reveal(),
+    faultToken: platform.faultToken.reveal(),
+    template: profileOf(config.profile).name,
+    hosts: [...hosts],
+  }
   try {
     if (record !== undefined) note(record, access)
     told = true

@@ -8,7 +8,7 @@ import { MemoryWorld, startPlatform, type Platform } from '../../../lab/platform
 
 function usedOf({ url, adminUser, adminPassword, faultToken, hosts }: Platform) {
   const access = { url, username: adminUser, password: adminPassword.reveal(), faultToken: faultToken.reveal() }
-  return standInPlatform({ ...access, template: 'ps2', hosts: [...hosts] })
+  return standInPlatform({ ...access, owner: 'platform-x', template: 'ps2', hosts: [...hosts] })
 }
 
 it('a will about a stand-in removes what is left there', async () => {
