@@ -9,7 +9,7 @@ import {
 } from '../operations/desk-pools.ts'
 import type { DomainVO } from '../operations/domains.ts'
 import { type BatchOptions, type BatchOutcome, failuresOf, settled } from '../outcome.ts'
-import { allPages, collected } from '../pages.ts'
+import { allPages, allRows, type ReadPage } from '../pages.ts'
 import { until, type WaitOptions } from '../until.ts'
 import { type ReadyPool, throwFailure, waitForModel, waitForPool, type WaitForPoolOptions } from '../wait-for-pool.ts'
 
@@ -77,14 +77,16 @@ export class DeskPoolsApi {
 
   /** Pools, page by page as they are needed. `timeoutMs` bounds each page. */
   list(filter: DeskPoolFilter = {}, options?: CallOptions): AsyncGenerator<DesktopPoolVO, void, undefined> {
-    return allPages(this.#caller.assumptions.pageRows, (page) =>
-      this.#caller.call(deskPools.list, { query: { ...filter, ...page } }, options),
-    )
+    return allPages(this.#caller.assumptions.pageRows, this.#reader(filter, options))
   }
 
   /** All pools at once. */
-  listAll(filter?: DeskPoolFilter, options?: CallOptions): Promise<DesktopPoolVO[]> {
-    return collected(this.list(filter, options))
+  listAll(filter: DeskPoolFilter = {}, options?: CallOptions): Promise<DesktopPoolVO[]> {
+    return allRows(this.#caller.assumptions.pageRows, this.#reader(filter, options))
+  }
+
+  #reader(filter: DeskPoolFilter, options: CallOptions | undefined): ReadPage<DesktopPoolVO> {
+    return (page) => this.#caller.call(deskPools.list, { query: { ...filter, ...page } }, options)
   }
 
   /** Changes a pool, its number of desktops included; answers the event to follow. */

@@ -11,7 +11,7 @@ import {
   verbs,
 } from '../operations/domains.ts'
 import { type BatchOptions, type BatchOutcome, failuresOf, settled, type VmFailure } from '../outcome.ts'
-import { allPages, collected } from '../pages.ts'
+import { allPages, allRows, type ReadPage } from '../pages.ts'
 import type { VmState } from '../statuses.ts'
 import type { WaitOptions } from '../until.ts'
 import { waitForStatus, type WaitForStatusOptions, waitUntil, waitUntilGone } from '../wait-for-vms.ts'
@@ -72,24 +72,12 @@ export class DomainsApi {
 
   /** VMs, page by page as they are needed. `timeoutMs` bounds each page. */
   list(filter: DomainFilter = {}, options?: CallOptions): AsyncGenerator<DomainVO, void, undefined> {
-    const { status, osType, agentVersion, freeze, connected, bound, ...same } = filter
-    const query = {
-      ...same,
-      status: status?.join(),
-      osType: osType?.join(),
-      agentVersion: agentVersion?.join(),
-      freeze: freeze?.join(),
-      isConnected: flag(connected),
-      isBindUser: flag(bound),
-    }
-    return allPages(this.#caller.assumptions.pageRows, (page) =>
-      this.#caller.call(domains.list, { query: { ...query, ...page } }, options),
-    )
+    return allPages(this.#caller.assumptions.pageRows, this.#reader(filter, options))
   }
 
   /** All VMs at once. */
-  listAll(filter?: DomainFilter, options?: CallOptions): Promise<DomainVO[]> {
-    return collected(this.list(filter, options))
+  listAll(filter: DomainFilter = {}, options?: CallOptions): Promise<DomainVO[]> {
+    return allRows(this.#caller.assumptions.pageRows, this.#reader(filter, options))
   }
 
   /** Starts VMs, on a certain host if one is given. */
@@ -231,6 +219,20 @@ export class DomainsApi {
   /** Waits until the platform lists none of these VMs. @throws `ATP_VDI_TIMEOUT` with those that are left */
   waitUntilGone(ids: readonly string[], options?: WaitOptions): Promise<void> {
     return waitUntilGone(this.#caller, ids, (signal) => this.listAll({}, { signal }), options)
+  }
+
+  #reader(filter: DomainFilter, options: CallOptions | undefined): ReadPage<DomainVO> {
+    const { status, osType, agentVersion, freeze, connected, bound, ...same } = filter
+    const query = {
+      ...same,
+      status: status?.join(),
+      osType: osType?.join(),
+      agentVersion: agentVersion?.join(),
+      freeze: freeze?.join(),
+      isConnected: flag(connected),
+      isBindUser: flag(bound),
+    }
+    return (page) => this.#caller.call(domains.list, { query: { ...query, ...page } }, options)
   }
 
   async #batch(

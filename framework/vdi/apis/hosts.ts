@@ -9,7 +9,7 @@ import {
   type HostVO,
   type RunningHostPerformanceVO,
 } from '../operations/hosts.ts'
-import { allPages, collected } from '../pages.ts'
+import { allPages, allRows, type ReadPage } from '../pages.ts'
 import { HOST_STATUS, type HostState } from '../statuses.ts'
 import { rangeTime } from '../times.ts'
 
@@ -32,15 +32,17 @@ export class HostsApi {
 
   /** Hosts, page by page as they are needed. */
   list(filter: HostFilter = {}, options?: CallOptions): AsyncGenerator<HostVO, void, undefined> {
-    const query = { ...filter, status: filter.status?.join(), arch: filter.arch?.join() }
-    return allPages(this.#caller.assumptions.pageRows, (page) =>
-      this.#caller.call(hosts.list, { query: { ...query, ...page } }, options),
-    )
+    return allPages(this.#caller.assumptions.pageRows, this.#reader(filter, options))
   }
 
   /** All hosts at once. */
-  listAll(filter?: HostFilter, options?: CallOptions): Promise<HostVO[]> {
-    return collected(this.list(filter, options))
+  listAll(filter: HostFilter = {}, options?: CallOptions): Promise<HostVO[]> {
+    return allRows(this.#caller.assumptions.pageRows, this.#reader(filter, options))
+  }
+
+  #reader(filter: HostFilter, options: CallOptions | undefined): ReadPage<HostVO> {
+    const query = { ...filter, status: filter.status?.join(), arch: filter.arch?.join() }
+    return (page) => this.#caller.call(hosts.list, { query: { ...query, ...page } }, options)
   }
 
   /** One host. */
