@@ -1,0 +1,158 @@
+import type { SpiceReader } from '../wire/reader.ts'
+import { PATH_FLAG, type PathSegment, type Stroke } from './draw-messages.ts'
+import { intersect, isEmpty, type Point, type Rect } from './geometry.ts'
+
+/** Most pixels that one stroke may touch; more than any real drawing, less than a hang. */
+const MAX_STROKE_PIXELS = 64 * 1024 * 1024
+
+/**
+ * The pixels of a stroke's lines, one pixel wide, as X servers and spice-server draw them:
+ * without the last one.
+ *
+ * @param bounds the part of the surface that matters.
+ * @param plot called for every pixel in it, dashes only.
+ * @throws `ATP_SPICE_PROTOCOL` for a stroke of more than 64 Mi pixels.
+ */
+export function strokePixels(
+  stroke: Stroke,
+  bounds: Rect,
+  reader: SpiceReader,
+  plot: (x: number, y: number) => void,
+): void {
+  let pixels = 0
+  const dashes = stroke.style && dashesOf(stroke.style, stroke.startWithGap)
+  for (const line of polylinesOf(stroke.segments)) {
+    // Dashes go on from line to line of a polyline.
+    let walked = 0
+    for (let index = 1; index < line.length; index++) {
+      const from = line[index - 1] as Point
+      const to = line[index] as Point
+      const length = Math.max(Math.abs(to.x - from.x), Math.abs(to.y - from.y))
+      const start = walked
+      pixels += linePixels(from, to, length, bounds, (x, y, step) => {
+        if (!dashes || dashes(start + step)) plot(x, y)
+      })
+      walked += length
+      if (pixels > MAX_STROKE_PIXELS) throw reader.error(`a stroke of more than ${MAX_STROKE_PIXELS} pixels`)
+    }
+  }
+}
+
+/** Whether the pixel at a distance from the beginning is part of a dash. */
+function dashesOf(style: readonly number[], startWithGap: boolean): ((distance: number) => boolean) | undefined {
+  const lengths = style.map((length) => Math.max(toPixel(length), 0))
+  const period = lengths.reduce((sum, length) => sum + length, 0)
+  if (period === 0) return undefined
+  return (distance) => {
+    let rest = distance % period
+    let index = 0
+    while (rest >= (lengths[index] as number)) rest -= lengths[index++] as number
+    return (index % 2 === 0) !== startWithGap
+  }
+}
+
+// A half is rounded down.
+function toPixel(fixed: number): number {
+  return (fixed + 7) >> 4
+}
+
+function* polylinesOf(segments: readonly PathSegment[]): Iterable<Point[]> {
+  let line: Point[] = []
+  for (const { flags, points } of segments) {
+    if (flags & PATH_FLAG.begin) {
+      if (line.length > 1) yield line
+      line = []
+    }
+    if (flags & PATH_FLAG.bezier) addBeziers(line, points)
+    else for (let at = 0; at < points.length; at += 2) addPoint(line, points[at] as number, points[at + 1] as number)
+    if (flags & PATH_FLAG.end) {
+      const [first] = line
+      if (flags & PATH_FLAG.close && first) line.push(first)
+      if (line.length > 1) yield line
+      line = []
+    }
+  }
+  if (line.length > 1) yield line
+}
+
+function addPoint(line: Point[], x: number, y: number): void {
+  line.push({ x: toPixel(x), y: toPixel(y) })
+}
+
+function addBeziers(line: Point[], points: Int32Array): void {
+  const last = line.at(-1)
+  if (!last) return
+  let [x0, y0] = [last.x * 16, last.y * 16]
+  for (let at = 0; at + 6 <= points.length; at += 6) {
+    const [x1, y1, x2, y2, x3, y3] = points.subarray(at, at + 6) as unknown as number[] as [
+      number,
+      number,
+      number,
+      number,
+      number,
+      number,
+    ]
+    const steps = 16
+    for (let step = 1; step <= steps; step++) {
+      const t = step / steps
+      const s = 1 - t
+      const mix = (a: number, b: number, c: number, d: number) =>
+        Math.round(a * s * s * s + 3 * b * s * s * t + 3 * c * s * t * t + d * t * t * t)
+      addPoint(line, mix(x0, x1, x2, x3), mix(y0, y1, y2, y3))
+    }
+    x0 = x3
+    y0 = y3
+  }
+}
+
+/**
+ * Bresenham's line as a formula, so that the parts outside of the bounds cost nothing.
+ *
+ * @param count pixels to draw.
+ * @returns how many pixels were looked at.
+ */
+function linePixels(
+  from: Point,
+  to: Point,
+  count: number,
+  bounds: Rect,
+  plot: (x: number, y: number, step: number) => void,
+): number {
+  const box = {
+    top: Math.min(from.y, to.y),
+    left: Math.min(from.x, to.x),
+    bottom: Math.max(from.y, to.y) + 1,
+    right: Math.max(from.x, to.x) + 1,
+  }
+  const part = intersect(box, bounds)
+  if (isEmpty(part)) return 1
+  const dx = Math.abs(to.x - from.x)
+  const dy = Math.abs(to.y - from.y)
+  const signX = to.x < from.x ? -1 : 1
+  const signY = to.y < from.y ? -1 : 1
+  const alongX = dx > dy
+  const [major, minor] = alongX ? [dx, dy] : [dy, dx]
+  // Which way a tie goes depends on the octant, so that a line looks the same in both directions.
+  const bias = isBiased(signX < 0, signY < 0, !alongX) ? 1 : 0
+  const [first, last] = alongX
+    ? stepsWithin(from.x, signX, part.left, part.right)
+    : stepsWithin(from.y, signY, part.top, part.bottom)
+  const end = Math.min(last, count - 1)
+  for (let step = Math.max(first, 0); step <= end; step++) {
+    const across = major === 0 ? 0 : Math.floor((2 * minor * step + major - bias) / (2 * major))
+    const x = from.x + signX * (alongX ? step : across)
+    const y = from.y + signY * (alongX ? across : step)
+    if (x >= part.left && x < part.right && y >= part.top && y < part.bottom) plot(x, y, step)
+  }
+  return Math.max(end - first, 0) + 1
+}
+
+function stepsWithin(from: number, sign: number, low: number, high: number): [number, number] {
+  return sign > 0 ? [low - from, high - 1 - from] : [from - high + 1, from - low]
+}
+
+/** X's octants 2 to 5. */
+function isBiased(leftwards: boolean, upwards: boolean, steep: boolean): boolean {
+  if (leftwards) return !steep || upwards
+  return upwards && steep
+}

@@ -1,0 +1,132 @@
+import { BITMAP_FORMAT, type Bitmap } from '../codec/bitmap.ts'
+import type { GlzWindow } from '../codec/glz-window.ts'
+import { decodeImage, decodeMask } from '../codec/image.ts'
+import type { Mask } from '../codec/pixels.ts'
+import { IMAGE_TYPE } from '../wire/numbers.ts'
+import { IMAGE_FLAG, type ImageSource, type QMask } from './draw-messages.ts'
+import { intersect, isEmpty, rectOf, type Rect } from './geometry.ts'
+import type { ImageCache } from './image-cache.ts'
+import type { PaletteCache } from './palette-cache.ts'
+import type { Stencil } from './region.ts'
+import type { Picture } from './row-source.ts'
+import type { Surface } from './surface.ts'
+
+const TYPE_NAMES = new Map<number, string>(Object.entries(IMAGE_TYPE).map(([name, type]) => [type, name]))
+
+/** The name of an image type in counters: that of {@link IMAGE_TYPE}, or `type 42`. */
+function imageTypeName(type: number): string {
+  return TYPE_NAMES.get(type) ?? `type ${type}`
+}
+
+export interface ImageStoreOptions {
+  cache: ImageCache
+  palettes: PaletteCache
+  glz: GlzWindow
+  /** @throws `ATP_SPICE_PROTOCOL` when there is no such surface. */
+  surface: (id: number) => Surface
+  /** Called for every image with the name of its type. */
+  onImage: (type: string) => void
+}
+
+/** Where the pictures of draw operations come from: the message, caches, other surfaces. */
+export class ImageStore {
+  readonly #options: ImageStoreOptions
+
+  constructor(options: ImageStoreOptions) {
+    this.#options = options
+  }
+
+  /**
+   * @param target what will be drawn to: a copy is made when that is the source, too.
+   * @throws `ATP_SPICE_IMAGE`, `ATP_SPICE_PROTOCOL`, `ATP_SPICE_IMAGE_AWAITED`
+   */
+  picture({ descriptor, reader }: ImageSource, target: Surface): Picture {
+    const { cache, glz, palettes, surface, onImage } = this.#options
+    const { id, type, flags } = descriptor
+    const start = reader.at(reader.offset)
+    const picture =
+      this.#find(descriptor.type, id, start, target, surface) ??
+      (isAlphaAlone(descriptor.type, start)
+        ? widened(decodeMask(descriptor, start, { glz, palettes }))
+        : decodeImage(descriptor, start, { glz, palettes }))
+    onImage(imageTypeName(type))
+    if (flags & (IMAGE_FLAG.cacheMe | IMAGE_FLAG.cacheReplaceMe)) {
+      cache.put(id, picture, type === IMAGE_TYPE.jpeg || type === IMAGE_TYPE.jpegAlpha)
+    }
+    return picture
+  }
+
+  #find(
+    type: number,
+    id: bigint,
+    reader: ImageSource['reader'],
+    target: Surface,
+    surface: (id: number) => Surface,
+  ): Picture | undefined {
+    if (type === IMAGE_TYPE.fromCache) return this.#options.cache.get(id, false)
+    if (type === IMAGE_TYPE.fromCacheLossless) return this.#options.cache.get(id, true)
+    if (type !== IMAGE_TYPE.surface) return undefined
+    const source = surface(reader.u32())
+    if (source !== target) return source
+    const { width, height, hasAlpha } = source
+    return { width, height, hasAlpha, data: source.data.slice() }
+  }
+
+  /**
+   * The rows of an image that could be copied as they are: 32 bits, in one piece, not to be remembered.
+   *
+   * @returns undefined for all others.
+   */
+  plainRows({ descriptor, reader }: ImageSource): Bitmap | undefined {
+    if (descriptor.type !== IMAGE_TYPE.bitmap || descriptor.flags & (IMAGE_FLAG.cacheMe | IMAGE_FLAG.cacheReplaceMe)) {
+      return undefined
+    }
+    const at = reader.at(reader.offset)
+    const format = at.u8()
+    if (format !== BITMAP_FORMAT.bit32) return undefined
+    const topDown = (at.u8() & TOP_DOWN) !== 0
+    const width = at.u32()
+    const height = at.u32()
+    const strideBytes = at.u32()
+    const isWhole = width === descriptor.width && height === descriptor.height && strideBytes >= width * 4
+    if (!isWhole || at.u32() !== 0) return undefined
+    const data = at.bytes(strideBytes * height)
+    this.#options.onImage(imageTypeName(IMAGE_TYPE.bitmap))
+    return { format, width, height, strideBytes, topDown, data }
+  }
+
+  /**
+   * The pixels of `box` that a mask lets through.
+   *
+   * @throws `ATP_SPICE_IMAGE`, `ATP_SPICE_PROTOCOL`
+   */
+  stencil({ image, invers, position }: QMask, box: Rect, surface: Rect): Stencil {
+    const { glz, palettes, onImage } = this.#options
+    const mask = decodeMask(image.descriptor, image.reader.at(image.reader.offset), { glz, palettes })
+    onImage(imageTypeName(image.descriptor.type))
+    const place = rectOf(box.left - position.x, box.top - position.y, mask.width, mask.height)
+    const rect = intersect(intersect(place, box), surface)
+    if (isEmpty(rect)) return { rect, bits: new Uint8Array() }
+    const width = rect.right - rect.left
+    const bits = new Uint8Array(width * (rect.bottom - rect.top))
+    for (let y = rect.top; y < rect.bottom; y++) {
+      const from = (y - place.top) * mask.width - place.left
+      const to = (y - rect.top) * width - rect.left
+      for (let x = rect.left; x < rect.right; x++)
+        bits[to + x] = ((mask.data[from + x] as number) !== 0) !== invers ? 1 : 0
+    }
+    return { rect, bits }
+  }
+}
+
+function isAlphaAlone(type: number, reader: ImageSource['reader']): boolean {
+  return type === IMAGE_TYPE.bitmap && reader.at(reader.offset).u8() === BITMAP_FORMAT.a8
+}
+
+/** A mask as a picture: alpha without colours. */
+function widened({ width, height, data }: Mask): Picture {
+  return { width, height, hasAlpha: true, data: Uint32Array.from(data, (alpha) => alpha << 24) }
+}
+
+// Of SPICE_BITMAP_FLAGS_*.
+const TOP_DOWN = 4
