@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { isIPv6, type AddressInfo } from 'node:net'
 import { configError, logger, messageOf, type Secret } from '../core/index.ts'
-import { isSameSecret } from './same-secret.ts'
+import { isSameSecret } from '../core/same-secret.ts'
 
 export interface EndpointOptions {
   host: string

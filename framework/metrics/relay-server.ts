@@ -6,7 +6,7 @@ import { LengthFramer } from '../wire/index.ts'
 import { OpenThings } from './open-things.ts'
 import type { RelayAddress } from './relay-client.ts'
 import { parseRecords, RELAY_LIMITS, replay } from './relay-record.ts'
-import { isSameSecret } from './same-secret.ts'
+import { isSameSecret } from '../core/same-secret.ts'
 
 const KEY_TIMEOUT_MS = 5_000
 const log = logger('metrics')

@@ -5,7 +5,7 @@ import type { ResolvedConfig } from '../config/index.ts'
 import { logger, messageOf } from '../core/index.ts'
 import type { Notice } from '../evidence/events.ts'
 import { encodeLine, LineDecoder, toWireError } from '../leases/codec.ts'
-import { isSameSecret } from '../metrics/same-secret.ts'
+import { isSameSecret } from '../core/same-secret.ts'
 import type { PlatformAccess, PlatformProcess } from '../../lab/platform/process.ts'
 
 /** Where workers ask the run's main process for the stand-in platform. */
