@@ -1,6 +1,6 @@
 import { checkStride, packedBytes, unpackBits, unpackIndices, type IndexFormat } from './indices.ts'
 import { rgb555 } from './lz-stream.ts'
-import { flipRows, imageError, makeOpaque, pixelCount, type Mask, type Pixels, type Size } from './pixels.ts'
+import { alphaPixels, flipRows, imageError, pixelCount, type Mask, type Pixels, type Size } from './pixels.ts'
 
 /** `SPICE_BITMAP_FMT_*` */
 export const BITMAP_FORMAT = {
@@ -48,7 +48,7 @@ export interface OwnedBitmap extends Bitmap {
 }
 
 /**
- * Decodes an uncompressed bitmap: 1, 4, 8 (by palette), 16, 24, 32 bits and RGBA.
+ * Decodes an uncompressed bitmap: 1, 4, 8 (by palette), 16, 24, 32 bits, RGBA and A8.
  *
  * @param palette colours as `0x00RRGGBB`, for formats of 1, 4 and 8 bits.
  * @throws `ATP_SPICE_IMAGE`
@@ -61,14 +61,13 @@ export function decodeBitmap(bitmap: Bitmap, palette: Uint32Array = new Uint32Ar
     checkRows(bitmap, packedBytes(width, indexed))
     return unpackIndices('bitmap', data, { format: indexed, strideBytes, topDown, width, height, palette })
   }
+  if (format === BITMAP_FORMAT.a8) return alphaPixels(decodeBitmapMask(bitmap))
   const pixelBytes = PIXEL_BYTES[format]
   if (pixelBytes === undefined) throw imageError('bitmap', `format ${format} has no colours`)
   checkRows(bitmap, width * pixelBytes)
   const out = new Uint32Array(count)
   if (pixelBytes === 4) {
-    const bytes = new Uint8Array(out.buffer)
-    copyRows(bitmap, width * 4, bytes)
-    if (format === BITMAP_FORMAT.bit32) makeOpaque(out)
+    copyRows(bitmap, width * 4, new Uint8Array(out.buffer))
   } else {
     const words = new Int32Array(out.buffer)
     for (let y = 0; y < height; y++) {
@@ -84,7 +83,6 @@ export function decodeBitmap(bitmap: Bitmap, palette: Uint32Array = new Uint32Ar
 export function adoptBitmap32({ format, width, height, topDown, data: bytes }: OwnedBitmap): Pixels {
   if (!topDown) flipRows(bytes, width * 4)
   const data = new Uint32Array(bytes.buffer)
-  if (format === BITMAP_FORMAT.bit32) makeOpaque(data)
   return { width, height, data, hasAlpha: format === BITMAP_FORMAT.rgba }
 }
 

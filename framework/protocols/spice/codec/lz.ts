@@ -1,6 +1,15 @@
 import { checkRatio, lzBytes, lzPixels } from './lz-stream.ts'
 import { checkStride, packedBytes, unpackIndices, type IndexFormat } from './indices.ts'
-import { checkSize, flipRows, imageError, pixelCount, type Mask, type Pixels, type Size } from './pixels.ts'
+import {
+  alphaPixels,
+  checkSize,
+  flipRows,
+  imageError,
+  pixelCount,
+  type Mask,
+  type Pixels,
+  type Size,
+} from './pixels.ts'
 
 /** `LZ_MAGIC` and `LZ_VERSION`, as big-endian words; GLZ has the same. */
 export const LZ_MAGIC = 0x20205a4c
@@ -50,12 +59,13 @@ function lzHeader(bytes: Uint8Array, expected: Size): LzHeader {
 }
 
 /**
- * Decodes an LZ image of colours: RGB16, RGB24, RGB32, RGBA.
+ * Decodes an LZ image of pixels: RGB16, RGB24, RGB32, RGBA, A8.
  *
  * @throws `ATP_SPICE_IMAGE`
  */
 export function decodeLz(bytes: Uint8Array, expected: Size): Pixels {
   const { type, width, height, topDown } = lzHeader(bytes, expected)
+  if (type === LZ_TYPE.a8) return alphaPixels(decodeLzAlpha(bytes, expected))
   const isAlpha = type === LZ_TYPE.rgba
   if (!isAlpha && type !== LZ_TYPE.rgb16 && type !== LZ_TYPE.rgb24 && type !== LZ_TYPE.rgb32) {
     throw imageError('lz', `type ${type} has no colours`)

@@ -8,8 +8,8 @@ export interface Pixels {
   width: number
   height: number
   /**
-   * `width * height` pixels, row by row from the top, as `0xAARRGGBB`. `AA` is 0xff where the image has no alpha; where
-   * it has, the colours are multiplied by it already, as they are on the wire.
+   * `width * height` pixels, row by row from the top, as `0xAARRGGBB`. Without alpha, `AA` means nothing; with it, the
+   * colours are multiplied by it already, as they are on the wire.
    */
   data: Uint32Array<ArrayBuffer>
   hasAlpha: boolean
@@ -64,9 +64,9 @@ export function flipRows(bytes: Uint8Array, rowBytes: number): void {
   }
 }
 
-/** Sets the alpha of all pixels to 0xff: for images whose fourth byte means nothing. */
-export function makeOpaque(data: Uint32Array<ArrayBuffer>): void {
-  // Signed numbers stay small integers in the engine, twice as fast as unsigned ones.
-  const words = new Int32Array(data.buffer, data.byteOffset, data.length)
-  for (let at = 0; at < words.length; at++) words[at] = (words[at] as number) | 0xff000000
+/** Alpha alone as a picture: black, more or less of it. */
+export function alphaPixels({ width, height, data: alpha }: Mask): Pixels {
+  const data = new Uint32Array(alpha.length)
+  for (let at = 0; at < data.length; at++) data[at] = (alpha[at] as number) << 24
+  return { width, height, data, hasAlpha: true }
 }

@@ -17,6 +17,21 @@ describe('images that spice-server 0.15.1 made', () => {
     expect([picture.width, picture.height, picture.data.length]).toEqual([width, height, width * height])
     if ('hasAlpha' in picture) expect(picture.hasAlpha).toBe(file.includes('-rgba-'))
     else expect(isMask).toBe(true)
+    // Of pixels without alpha the fourth byte means nothing.
+    if ('hasAlpha' in picture && !picture.hasAlpha) {
+      for (let at = 0; at < picture.data.length; at++) picture.data[at] = (picture.data[at] as number) | 0xff000000
+    }
     expect(createHash('sha256').update(new Uint8Array(picture.data.buffer)).digest('hex')).toBe(sha256)
+  })
+  it('take alpha alone as a picture, too', () => {
+    const masks = RECORDED.filter(({ file }) => file.includes('-a8-'))
+    expect(masks.map(({ type }) => type)).toEqual(expect.arrayContaining([0, 101, 109]))
+    for (const recording of masks) {
+      const bytes = recordedBytes(recording)
+      const { data: alpha } = decodeRecorded(recording, bytes, newContext())
+      const picture = decodeRecorded({ ...recording, isMask: false }, bytes, newContext())
+      expect(picture).toMatchObject({ hasAlpha: true, width: recording.width, height: recording.height })
+      expect([...picture.data]).toEqual(Array.from(alpha, (value) => (value << 24) >>> 0))
+    }
   })
 })
