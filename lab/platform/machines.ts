@@ -242,9 +242,24 @@ export class Machines {
     if (this.#state.snapshots.all().some((snapshot) => snapshot.domainId === row.id)) {
       throw refuse('wrongState', `"${row.name}" has snapshots, which cannot change the host`)
     }
-    await this.#state.world.remove(this.worldVm(row))
-    this.#state.vms.change(row.id, { hostId })
-    await this.#state.world.create(this.worldVm(row), options)
+    await this.remake(row, { hostId }, options)
+  }
+
+  /**
+   * Makes the machine of a VM that is off anew, with some things changed. Where that fails it is there again as it was.
+   */
+  async remake(row: VmRow, changes: Partial<VmRow>, options: CallOptions): Promise<void> {
+    const { vms, world } = this.#state
+    const before = Object.fromEntries(Object.keys(changes).map((name) => [name, row[name as keyof VmRow]]))
+    await world.remove(this.worldVm(row))
+    vms.change(row.id, changes)
+    try {
+      await world.create(this.worldVm(row), options)
+    } catch (error) {
+      vms.change(row.id, before)
+      await world.create(this.worldVm(row))
+      throw error
+    }
   }
 
   /** Puts a snapshot back; the VM is in the state the snapshot was made in. */

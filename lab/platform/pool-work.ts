@@ -94,9 +94,8 @@ export async function switchTemplate(
           for (const snapshot of state.snapshots.all()) {
             if (snapshot.domainId === row.id) state.snapshots.delete(snapshot.id)
           }
-          await state.world.remove(state.machines.worldVm(row))
-          state.vms.change(row.id, { profile, memory, cpu, cores, sockets, threads, osType, motherId: template.id })
-          await state.world.create(state.machines.worldVm(row), { signal })
+          const like = { profile, memory, cpu, cores, sockets, threads, osType, motherId: template.id }
+          await state.machines.remake(row, like, { signal })
         }),
       ),
     )

@@ -23,6 +23,8 @@ const FREEZE_WORDS: Record<FreezeType, keyof typeof FREEZE_TYPE> = {
   monthly: 'monthly',
 }
 
+/** Operations that make something, or nothing when they are refused. */
+const CREATIONS = ['deskPools.create', 'domains.create', 'models.clone']
 /** An empty machine of which nobody said more. */
 const EMPTY_MACHINE = {
   autoJoinDomain: 0,
@@ -88,7 +90,8 @@ export class VdiSteps implements VdiService {
   ): Promise<PlatformVm> {
     const { domains, models } = this.#client
     const model = template === undefined ? undefined : await chosenTemplate(this.#client, template, call)
-    if ((await this.#named(name, call)).length > 0) {
+    const before = await domains.listAll({ keyword: name }, call)
+    if (before.some((vm) => vm.name === name)) {
       throw configError('ATP_PROVISION_VM_EXISTS', `the platform has a VM "${name}" already`, {
         remedy: 'choose another name, or remove that VM',
       })
@@ -103,7 +106,8 @@ export class VdiSteps implements VdiService {
         }
         const event = await models.clone(model.id, { name, amount: 1 }, bounds)
         await this.#client.events.waitFor(event, `VM ${name} to be made`, bounds)
-        const [made] = await this.#named(name, bounds)
+        const now = await domains.listAll({ keyword: name }, bounds)
+        const made = newOne(now, before, name)
         if (!made) throw remoteError('ATP_VDI_STATE', `the platform says that VM "${name}" was made, but has none`)
         await this.#settled(made.id, bounds)
         const own = { ...(cpu && { cpu }), ...(memoryMb && { memoryMb }) }
@@ -298,10 +302,6 @@ export class VdiSteps implements VdiService {
     }
   }
 
-  async #named(name: string, call: CallOptions): Promise<DomainVO[]> {
-    return (await this.#client.domains.listAll({ keyword: name }, call)).filter((vm) => vm.name === name)
-  }
-
   #isBusy({ status }: DomainVO): boolean {
     return this.#client.assumptions.busyStatuses.includes(status)
   }
@@ -334,6 +334,7 @@ function withSignal(call: CallOptions, signal: AbortSignal): CallOptions {
 
 /** Removes what a step made half. What cannot be removed is told by the step's error. */
 async function undo(error: unknown, what: string, remove: () => Promise<unknown>): Promise<void> {
+  if (wasRefused(error)) return
   try {
     await remove()
   } catch (second) {
@@ -341,6 +342,19 @@ async function undo(error: unknown, what: string, remove: () => Promise<unknown>
     error.message += `\n  ${what} could not be removed: ${messageOf(second)}`
     if (isAtpError(error)) error.context['cleanUp'] = messageOf(second)
   }
+}
+
+/** Nothing was made: there is nothing to wait for. */
+function wasRefused(error: unknown): boolean {
+  const refused = isAtpError(error, 'ATP_VDI_REFUSED') || isAtpError(error, 'ATP_VDI_REQUEST')
+  return refused && CREATIONS.includes(String(error.context['operation']))
+}
+
+/** A VM that was not there before. Clones may get a number after the name. */
+function newOne(now: readonly DomainVO[], before: readonly DomainVO[], name: string): DomainVO | undefined {
+  const added = now.filter((vm) => !before.some(({ id }) => id === vm.id))
+  const exact = added.find((vm) => vm.name === name)
+  return exact ?? (added.length === 1 && added[0]?.name.startsWith(name) ? added[0] : undefined)
 }
 
 /** The one of an id, else the one of a name. */

@@ -257,16 +257,7 @@ async function rename(state: PlatformState, row: VmRow, name: string): Promise<v
   if (state.snapshots.all().some((snapshot) => snapshot.domainId === row.id)) {
     throw refuse('wrongState', `"${row.name}" has snapshots, which keep its name`)
   }
-  await state.machines.doNow('domain.rename', row, VM_STATUS.off, async (signal) => {
-    const before = row.name
-    await state.world.remove(state.machines.worldVm(row))
-    state.vms.change(row.id, { name, libvirtName: name })
-    try {
-      await state.world.create(state.machines.worldVm(row), { signal })
-    } catch (error) {
-      state.vms.change(row.id, { name: before, libvirtName: before })
-      await state.world.create(state.machines.worldVm(row), { signal })
-      throw error
-    }
-  })
+  await state.machines.doNow('domain.rename', row, VM_STATUS.off, (signal) =>
+    state.machines.remake(row, { name, libvirtName: name }, { signal }),
+  )
 }

@@ -131,8 +131,7 @@ export const DOMAIN_VERB_OPERATIONS = [
           for (const snapshot of state.snapshots.all()) {
             if (snapshot.domainId === row.id) state.snapshots.delete(snapshot.id)
           }
-          await state.world.remove(state.machines.worldVm(row))
-          await state.world.create(state.machines.worldVm(row), { signal })
+          await state.machines.remake(row, {}, { signal })
         })
       }
     },

@@ -1,5 +1,5 @@
 /** What fails in the middle leaves what was there before. */
-import { expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { remoteError } from '../../../framework/core/index.ts'
 import { MemoryWorld, startPlatform } from '../../../lab/platform/index.ts'
 import type { WorldVm } from '../../../lab/platform/world.ts'
@@ -8,9 +8,14 @@ import { Caller, idsOf, type Json } from './caller.ts'
 const MACHINE = { bootloader: 'bios', mainBoard: 'pc', vgpuType: 'qxl', autoJoinDomain: 0, graphicsCardNum: 1 }
 const REASON = '磁盘已满'
 
-/** Hypervisors that change no machine of which `refuses` says so. */
+/** Hypervisors that make and change no machine of which `refuses` says so. */
 class FullWorld extends MemoryWorld {
   refuses: (vm: WorldVm) => boolean = () => false
+
+  override async create(vm: WorldVm): Promise<void> {
+    if (this.refuses(vm)) throw remoteError('ATP_LAB_PLATFORM_UNSUPPORTED', REASON)
+    await super.create(vm)
+  }
 
   override async change(vm: WorldVm): Promise<void> {
     if (this.refuses(vm)) throw remoteError('ATP_LAB_PLATFORM_UNSUPPORTED', REASON)
@@ -78,4 +83,43 @@ it('a VM with a snapshot gets no restore point, and keeps the one it has', async
   expect(await caller.post('/domain/freeze', { idList, freezeType: 2 })).toEqual([kept, frozen])
   expect(idsOf(await caller.list('/domain?freeze=1'))).toEqual([frozen])
   expect(idsOf(await caller.list('/domain?freeze=2'))).toEqual([plain])
+})
+
+describe('a machine that cannot be made anew is there as it was', () => {
+  async function one() {
+    const both = await start()
+    const { id, vms } = await both.caller.pool('p', 1)
+    const vm = vms[0] as Json
+    const shown = async () => {
+      const { hostId, hostName, name, motherId, status } = await both.caller.vm(vm['id'] as string)
+      return { hostId, hostName, name, motherId, status, machines: both.world.list() }
+    }
+    return { ...both, pool: id, vm: vm['id'] as string, hostId: vm['hostId'] as string, shown, before: await shown() }
+  }
+
+  it('on another host', async () => {
+    const { world, caller, vm, hostId, shown, before } = await one()
+    const other = (await caller.list('/host')).find(({ id }) => id !== hostId)?.['id'] as string
+    world.refuses = (machine) => machine.hostId === other
+    await expect(caller.verb('start', [vm], { hostId: other })).rejects.toThrow(REASON)
+    expect(await shown()).toEqual(before)
+    expect(await caller.verb('start', [vm])).toEqual([1])
+  })
+
+  it('under another name', async () => {
+    const { world, caller, vm, shown, before } = await one()
+    world.refuses = ({ name }) => name === 'new'
+    expect(await caller.call('PATCH', `/ocloud/v1/domain/${vm}`, { name: 'new' })).toMatchObject({ msg: REASON })
+    expect(await shown()).toEqual(before)
+  })
+
+  it('from another template', async () => {
+    const { world, caller, pool, shown, before } = await one()
+    const [, second] = await caller.get<Json[]>('/model/all')
+    world.refuses = ({ profile }) => profile === second?.['name']
+    const body = { deskPoolId: pool, modelId: second?.['id'] }
+    const { eventId } = await caller.post<{ eventId: string }>('/desk-pool/switch-model', body)
+    expect(await caller.outcome(eventId)).toBe(REASON)
+    expect(await shown()).toEqual(before)
+  })
 })

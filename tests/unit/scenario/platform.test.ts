@@ -251,6 +251,18 @@ describe('VMs of their own', () => {
     expect(home.world.list()).toHaveLength(1)
   })
 
+  it('that are refused are nothing to wait for', async () => {
+    const home = await onPlatform()
+    home.platform.faults.add({ kind: 'refuse', operation: 'domain.create', reason: '没有权限' })
+    home.platform.faults.add({ kind: 'refuse', operation: 'deskPool.create', reason: '没有权限' })
+    for (const step of ['action: create_domain, name: p, memory: 128', CREATE]) {
+      const { report } = await home.run(scenario(step))
+      expect(report.failure).toMatchObject({ code: 'ATP_VDI_REFUSED' })
+      // What may have been made is looked for for five seconds.
+      expect(report.durationMs).toBeLessThan(5000)
+    }
+  })
+
   it('that are not made leave nothing, and the reason is told', async () => {
     const home = await onPlatform()
     home.platform.faults.add({ kind: 'fail', operation: 'model.clone', reason: '存储不足' })
