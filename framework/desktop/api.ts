@@ -18,7 +18,10 @@ export interface Vm {
   readonly keyboard: Keyboard
   readonly mouse: Mouse
   readonly guest: Guest
+  /** The screen as the hypervisor draws it. */
   readonly screen: Screen
+  /** The same screen seen another way: `spice` is what the client of a desktop sees. */
+  screenVia(via: Screen['via'], options?: CallOptions): Promise<Screen>
   /** State as libvirt reports it now. */
   state(options?: CallOptions): Promise<VmState>
   waitForState(state: VmState, options?: CallOptions): Promise<void>

@@ -5,7 +5,6 @@ import type { LeasedVm, Ownership } from '../leases/api.ts'
 import type { Protocol, ProtocolType } from '../protocols/protocol.ts'
 import { guestExec, type QgaClient } from '../protocols/qga/index.ts'
 import type { QmpClient } from '../protocols/qmp/index.ts'
-import type { SpiceVmConnection } from '../protocols/spice/index.ts'
 import type { TranscriptRecorder } from '../protocols/transcript.ts'
 import {
   findPort,
@@ -24,6 +23,7 @@ import type { Machine, MachineEvent } from './machine.ts'
 import { Observation } from './observation.ts'
 import { imageSize, SourceScreen, toPicture, type Screen, type Screenshot } from '../screen/index.ts'
 import type { Sessions } from './sessions.ts'
+import type { SpiceSession } from './spice-session.ts'
 
 /** Channels that belong to the framework or the guest's own services. */
 const TAKEN_PORT = /^(org\.qemu\.guest_agent|atp\.evdev|com\.redhat\.spice|org\.spice-space|org\.libguestfs)\./
@@ -99,6 +99,10 @@ export class DesktopVm implements Vm {
     return this.#machine.screenshot(options)
   }
 
+  async screenVia(via: Screen['via'], options?: CallOptions): Promise<Screen> {
+    return via === 'spice' ? (await this.spice(options)).screen(options) : this.screen
+  }
+
   suspend(options?: CallOptions): Promise<void> {
     this.#sessions.assertOpen()
     return this.#machine.suspend(options)
@@ -152,10 +156,9 @@ export class DesktopVm implements Vm {
   }
 
   /**
-   * The SPICE session with the VM's console, one for all callers: do not end it. Main channel and inputs are open, and
-   * the display where the VM has one.
+   * The SPICE session with the VM's console, one for all callers: do not end it. Main channel and inputs are open.
    */
-  spice(options?: CallOptions): Promise<SpiceVmConnection> {
+  spice(options?: CallOptions): Promise<SpiceSession> {
     return this.#sessions.spice(options)
   }
 

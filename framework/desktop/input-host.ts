@@ -34,15 +34,12 @@ export function inputHost(
   }
   const at = { x: 0, y: 0 }
   const spicePath = async (target: Target, bus: InputPathName['device']) => {
-    const { main, ...session } = await spiceInputs(sessions)
-    if (target === 'keyboard') return new SpiceInputPath(session.inputs, bus)
+    const session = await sessions.spice()
+    const inputs = await session.inputs()
+    if (target === 'keyboard') return new SpiceInputPath(inputs, bus)
     // Positions are pixels in client mode; motion is that of a mouse in server mode. Buttons go in either.
-    if (target !== 'pointer') await useMouseMode(vm, main, target === 'tablet' ? 'client' : 'server')
-    return new SpiceInputPath(
-      session.inputs,
-      bus,
-      target === 'tablet' ? { screen: await screenSize({}), at } : undefined,
-    )
+    if (target !== 'pointer') await useMouseMode(vm, session.main, target === 'tablet' ? 'client' : 'server')
+    return new SpiceInputPath(inputs, bus, target === 'tablet' ? { screen: await screenSize({}), at } : undefined)
   }
   return {
     vm,
@@ -59,11 +56,6 @@ export function inputHost(
     reconcile,
     onDelivery,
   }
-}
-
-async function spiceInputs(sessions: Sessions) {
-  const connection = await sessions.spice()
-  return { main: connection.main, inputs: await connection.openChannel('inputs') }
 }
 
 /** @throws `ATP_INPUT_VIA` when the server does not follow: without a tablet there is no client mode. */

@@ -3,8 +3,7 @@ import { parseDomainXml, type DomainXml } from '../protocols/libvirt/index.ts'
 import type { Protocol, ProtocolRegistry, ProtocolTarget, ProtocolType } from '../protocols/protocol.ts'
 import { QgaClient } from '../protocols/qga/index.ts'
 import { QmpClient, qmpNoSocketError } from '../protocols/qmp/index.ts'
-import type { SpiceVmConnection } from '../protocols/spice/index.ts'
-import { SpiceProtocol } from '../protocols/spice/protocol.ts'
+import { connectConsole } from '../protocols/spice/protocol.ts'
 import type { TranscriptRecorder } from '../protocols/transcript.ts'
 import {
   findPort,
@@ -17,6 +16,7 @@ import {
 import { connectUnix } from '../transport/index.ts'
 import type { ByteStream } from '../wire/byte-stream.ts'
 import { LazySession } from './lazy-session.ts'
+import { SpiceSession } from './spice-session.ts'
 
 /** Something open in the guest. */
 interface GuestSession {
@@ -35,7 +35,7 @@ export class Sessions {
   readonly #registry: ProtocolRegistry
   readonly #qmp: LazySession<QmpClient>
   readonly #qga: LazySession<QgaClient>
-  readonly #spice: LazySession<SpiceProtocol>
+  readonly #spice: LazySession<SpiceSession>
   readonly #guestSide = new Set<GuestSession>()
   readonly #qmpSockets = new Set<QmpClient>()
   readonly #protocols = new Set<Protocol>()
@@ -60,11 +60,17 @@ export class Sessions {
     this.#spice = new LazySession({
       what: `SPICE of ${target.name}`,
       open: async () => {
-        const protocol = new SpiceProtocol()
-        await protocol.connect(target, { signal: this.#closing.signal })
-        return protocol
+        const bounds = { signal: this.#closing.signal }
+        const session = new SpiceSession(target.name, await connectConsole(target, {}, bounds))
+        try {
+          await session.inputs(bounds)
+          return session
+        } catch (error) {
+          await session.connection.disconnectAll()
+          throw error
+        }
       },
-      close: (protocol) => protocol.disconnect(),
+      close: ({ connection }) => connection.disconnectAll(),
       alive: ({ connection }) => connection.state !== 'closed' && connection.state !== 'failed',
     })
   }
@@ -102,9 +108,9 @@ export class Sessions {
   }
 
   /** One session for all: a server ends a session when another one begins. */
-  async spice(options?: CallOptions): Promise<SpiceVmConnection> {
+  async spice(options?: CallOptions): Promise<SpiceSession> {
     this.assertOpen()
-    return (await this.#spice.get(options)).connection
+    return this.#spice.get(options)
   }
 
   /** The live XML, read anew: the state of channels changes. */

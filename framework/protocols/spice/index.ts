@@ -5,6 +5,7 @@
 export { SpiceConnectionManager } from './connection-manager.ts'
 export { SpiceVmConnection } from './vm-connection.ts'
 export type { ChannelClasses, OpenChannelOptions, SpiceConnectionOptions } from './vm-connection.ts'
+export { DisplayPicture } from './display-picture.ts'
 export { SpiceChannel } from './channel.ts'
 export type { ChannelState, ChannelStateEvent, ChannelStatistics, SpiceMessage } from './channel.ts'
 export type { ChannelId, SpiceCarrier, SpiceServer } from './link-channel.ts'

@@ -53,11 +53,9 @@ export class SpiceProtocol implements Protocol {
    */
   async connect(target: ProtocolTarget, options: CallOptions = {}): Promise<void> {
     if (this.#connection) return
-    const { credentials, newTicketForS, ...rest } = this.#options
-    const server = await serverOf(target, { credentials, newTicketForS }, options)
-    const connection = new SpiceVmConnection(target.name, { ...rest, server })
+    const connection = await connectConsole(target, this.#options, options)
     try {
-      const main = await connection.connectMainChannel(options)
+      const { main } = connection
       await connection.openChannel('inputs', options)
       if (main.channels.some(({ type }) => type === 'display')) await connection.openChannel('display', options)
     } catch (error) {
@@ -98,6 +96,28 @@ export class SpiceProtocol implements Protocol {
     view.setUint32(2, body.length, true)
     message.set(body, HEADER_BYTES)
     return message
+  }
+}
+
+/**
+ * A session with the console that the VM's XML describes; its main channel is open.
+ *
+ * @throws `ATP_SPICE_NO_CONSOLE` when the VM has none, `ATP_SPICE_NO_WAY` when it cannot be reached from here, what
+ *   opening the main channel throws. Nothing is left open then.
+ */
+export async function connectConsole(
+  target: ProtocolTarget,
+  { credentials, newTicketForS, ...rest }: SpiceProtocolOptions,
+  options: CallOptions,
+): Promise<SpiceVmConnection> {
+  const server = await serverOf(target, { credentials, newTicketForS }, options)
+  const connection = new SpiceVmConnection(target.name, { ...rest, server })
+  try {
+    await connection.connectMainChannel(options)
+    return connection
+  } catch (error) {
+    await connection.disconnectAll()
+    throw error
   }
 }
 

@@ -37,9 +37,11 @@ export interface SpiceConnectionOptions {
   onNotify?: (channel: SpiceChannel, text: string) => void
 }
 
-export interface OpenChannelOptions extends CallOptions {
+export interface OpenChannelOptions<C = SpiceChannel> extends CallOptions {
   /** Counts channels of a type from 0. */
   id?: number
+  /** Is given a channel that is not open yet: handlers set then miss no message. */
+  prepare?: (channel: C) => void
 }
 
 const HEARTBEAT_MS = 10_000
@@ -104,13 +106,14 @@ export class SpiceVmConnection implements InputsHost {
    */
   async openChannel<T extends ChannelName>(
     type: T,
-    { id = 0, ...bounds }: OpenChannelOptions = {},
+    { id = 0, prepare, ...bounds }: OpenChannelOptions<ChannelClasses[T]> = {},
   ): Promise<ChannelClasses[T]> {
     const known = this.getChannel(type, id)
     const channel = known ?? (this.#make({ type, id }) as ChannelClasses[T])
     if (type !== 'main') await this.#assertOffered({ type, id }, bounds)
     this.#channels.set(channelKey(channel), channel)
     if (!known) this.#recovery?.watch(channel)
+    if (channel.state === 'closed') prepare?.(channel)
     try {
       await channel.connect(bounds)
     } catch (error) {

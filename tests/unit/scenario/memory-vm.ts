@@ -62,6 +62,11 @@ export function memoryVm(
       }
       return { ...result, stdout: Buffer.from(result.stdoutText), stderr: Buffer.from(result.stderrText) } as ExecResult
     }
+  const screen = new SourceScreen({
+    name,
+    via: 'libvirt',
+    picture: async () => script.picture?.() ?? { width: 2, height: 1, data: new Uint32Array(2) },
+  })
   const never = async () => {
     throw new Error('not part of this VM')
   }
@@ -109,11 +114,8 @@ export function memoryVm(
     },
     state: async (_options?: CallOptions) => script.state ?? 'running',
     waitForState: never,
-    screen: new SourceScreen({
-      name,
-      via: 'libvirt',
-      picture: async () => script.picture?.() ?? { width: 2, height: 1, data: new Uint32Array(2) },
-    }),
+    screen,
+    screenVia: async () => screen,
     screenshot: async () => ({ contentType: 'image/png', bytes: new Uint8Array([137, 80]) }),
     suspend: never,
     resume: never,

@@ -1,0 +1,64 @@
+import { stateError, type CallOptions } from '../core/index.ts'
+import {
+  DisplayPicture,
+  type DisplayChannel,
+  type InputsChannel,
+  type MainChannel,
+  type SpiceVmConnection,
+} from '../protocols/spice/index.ts'
+import { SourceScreen, type Screen } from '../screen/index.ts'
+
+/**
+ * The SPICE session with a VM's console, as its author has it. The VM owns it.
+ *
+ * Main channel and inputs are open; what else the console offers is opened when it is first used.
+ */
+export class SpiceSession {
+  /** The session itself: channels, state, reconnection. */
+  readonly connection: SpiceVmConnection
+  readonly #name: string
+  readonly #pictures = new Map<number, Promise<DisplayPicture>>()
+
+  constructor(name: string, connection: SpiceVmConnection) {
+    this.#name = name
+    this.connection = connection
+  }
+
+  get main(): MainChannel {
+    return this.connection.main
+  }
+
+  inputs(options?: CallOptions): Promise<InputsChannel> {
+    return this.connection.openChannel('inputs', options)
+  }
+
+  /** The screen as the client of a desktop sees it. @throws `ATP_SPICE_NO_CHANNEL` when the VM has no such display. */
+  async screen({ display = 0, ...options }: CallOptions & { display?: number } = {}): Promise<Screen> {
+    const picture = await this.picture(display, options)
+    return new SourceScreen({
+      name: this.#name,
+      via: 'spice',
+      picture: (bounds) => picture.screenshot(bounds),
+      changed: (bounds) => picture.changed(bounds),
+    })
+  }
+
+  /** What a display shows, with counters of what the server sent. */
+  picture(display = 0, options: CallOptions = {}): Promise<DisplayPicture> {
+    const known = this.#pictures.get(display)
+    if (known) return known
+    const opening = this.#openPicture(display, options)
+    this.#pictures.set(display, opening)
+    opening.catch(() => this.#pictures.delete(display))
+    return opening
+  }
+  async #openPicture(id: number, options: CallOptions): Promise<DisplayPicture> {
+    let picture: DisplayPicture | undefined
+    const prepare = (channel: DisplayChannel) => void (picture = new DisplayPicture(channel))
+    await this.connection.openChannel('display', { id, prepare, ...options })
+    if (picture) return picture
+    throw stateError('ATP_SPICE_DISPLAY_TAKEN', `display ${id} of ${this.#name} was opened past its session`, {
+      remedy: 'use picture() or screen() instead of connection.openChannel',
+    })
+  }
+}
