@@ -161,10 +161,10 @@ export class SpiceChannel {
     this.#setState('closed')
   }
 
-  /** Ends the connection for this reason; the channel is lost. Does nothing without a connection. */
+  /** Ends the connection, or the try to open one, for this reason; a channel that was open is lost. */
   lose(reason: Error): void {
-    if (!this.#pump) return
     if (this.#attempt) return this.#abandon(this.#attempt, reason)
+    if (!this.#pump) return
     this.#drop(reason)
     this.#setState('lost', reason)
   }

@@ -8,7 +8,7 @@ const FIRST_DELAY_MS = 50
 const MAX_DELAY_MS = 10_000
 /** A channel that is lost again sooner was not mended. */
 const MENDED_AFTER_MS = 5000
-/** How often a session may end, without an error, as soon as it is restored. */
+/** How often in a row a session may end, without an error, just after it began. */
 const TAKEN_OVER_MAX = 2
 /** The session first, then what a person would miss first. */
 const ORDER: readonly ChannelName[] = ['main', 'inputs', 'display', 'cursor']
@@ -16,8 +16,8 @@ const ORDER: readonly ChannelName[] = ['main', 'inputs', 'display', 'cursor']
 /**
  * Opens lost channels again: after 50 ms, then after twice as long each time up to ten seconds, until they are open
  * or an error shows that waiting will not help. With the main channel the whole session is lost; all begin anew then.
- * A server ends a session without a word when another client begins one: two that both came back would do so for ever,
- * so the one that was first gives way.
+ * A server ends a session without a word when another client begins one. Two that both come back would do so for ever,
+ * so one of them gives way: as a rule the one that was first.
  */
 export class Recovery {
   readonly #channels = new Map<SpiceChannel, () => void>()
@@ -25,11 +25,13 @@ export class Recovery {
   #running = false
   #failures = 0
   #mendedAtMs = -Infinity
+  #sessionAtMs = -Infinity
   #takenOver = 0
 
   watch(channel: SpiceChannel): void {
     const unwatch = channel.onStateChange(({ to, error }) => {
       if (to === 'lost') this.#lost(channel, error as Error)
+      if (to === 'open' && channel.type === 'main') this.#sessionAtMs = performance.now()
     })
     this.#channels.set(channel, unwatch)
   }
@@ -57,10 +59,10 @@ export class Recovery {
     else if (!this.#running) void this.#run(this.#stop.signal)
   }
 
-  /** The error that ends the attempts when the session ended too often just after it was restored. */
+  /** The error that ends the attempts when the session ended too often just after it began. */
   #takenOverBy(main: SpiceChannel, error: Error): Error | undefined {
     if (!isAtpError(error, 'ATP_SPICE_LOST') || error.cause !== undefined) return undefined
-    if (performance.now() - this.#mendedAtMs > MENDED_AFTER_MS) this.#takenOver = 0
+    if (performance.now() - this.#sessionAtMs > MENDED_AFTER_MS) this.#takenOver = 0
     else if (++this.#takenOver === TAKEN_OVER_MAX) return takenOverError(main.place, error)
     return undefined
   }
