@@ -3,9 +3,11 @@
 The first line it reads is a JSON object: `parallel` restores at a time on a host, and the `hosts`, each with `uri`, the
 `folder` of its VMs, `save` (a save file), `xml` (the domain in it), `template` (the folder that XML names) and the
 `vms` to restore there; `uid` and `gid` of whom the files are given to. Then it reads words: `restore` makes all VMs
-and answers the milliseconds until the last guest agent answered; `destroy` removes them and answers the same.
+and answers the milliseconds until the last guest agent answered; `restore-named` tells each guest its name and the
+time, too, which twins of one saved machine lack; `destroy` removes them and answers the same.
 """
 
+import base64
 import json
 import os
 import shutil
@@ -50,6 +52,24 @@ def write_header(path, xml):
         file.write(raw + (text + cookie).ljust(room, b"\0"))
 
 
+def agent(domain, execute, **arguments):
+    command = json.dumps({"execute": execute, "arguments": arguments})
+    return json.loads(libvirt_qemu.qemuAgentCommand(domain, command, 10, 0))["return"]
+
+
+def write_guest(domain, path, text):
+    handle = agent(domain, "guest-file-open", path=path, mode="w")
+    agent(domain, "guest-file-write", **{"handle": handle, "buf-b64": base64.b64encode(text.encode()).decode()})
+    agent(domain, "guest-file-close", handle=handle)
+
+
+def restore_named(host, name):
+    domain = restore(host, name)
+    write_guest(domain, "/proc/sys/kernel/hostname", name)
+    write_guest(domain, "/etc/machine-id", domain.UUIDString().replace("-", "") + "\n")
+    agent(domain, "guest-set-time", time=time.time_ns())
+
+
 def restore(host, name):
     folder = os.path.join(host["folder"], name)
     os.makedirs(folder, mode=0o700)
@@ -69,7 +89,7 @@ def restore(host, name):
     while True:
         try:
             libvirt_qemu.qemuAgentCommand(domain, PING, 10, 0)
-            return
+            return domain
         except libvirt.libvirtError:
             if time.monotonic() > deadline:
                 raise
@@ -89,7 +109,8 @@ def on_all(work):
     return (time.perf_counter() - started) * 1000
 
 
+WORDS = {"restore": restore, "restore-named": restore_named, "destroy": destroy}
 print(libvirt.getVersion(), flush=True)
 for line in sys.stdin:
-    print(on_all(restore if line.strip() == "restore" else destroy), flush=True)
+    print(on_all(WORDS[line.strip()]), flush=True)
 shutil.rmtree(os.path.dirname(empty_disk))

@@ -13,6 +13,8 @@ export interface HandRestore {
   readonly libvirt: string
   /** Makes all VMs; milliseconds until the last guest agent answered. */
   restore(): Promise<number>
+  /** The same, and each guest knows its own name and the time, as the lab's do. */
+  restoreNamed(): Promise<number>
   /** Removes them. */
   destroy(): Promise<void>
   stop(): Promise<void>
@@ -41,6 +43,7 @@ export async function startHandRestore(
   return {
     libvirt: await answer(),
     restore: () => ask('restore'),
+    restoreNamed: () => ask('restore-named'),
     destroy: async () => void (await ask('destroy')),
     stop: async () => {
       child.stdin.end()
