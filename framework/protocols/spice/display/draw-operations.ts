@@ -164,9 +164,17 @@ function drawStroke(canvas: Canvas, reader: SpiceReader): void {
 function drawText(canvas: Canvas, reader: SpiceReader): void {
   const message = draw.readText(reader)
   const back = isEmpty(message.backArea) ? undefined : brushSource(canvas, message.backBrush)
-  const fore = brushSource(canvas, message.foreBrush)
+  const fore = brushSource(canvas, fromGlyphs(message))
   if (back) paint(canvas.surface, limitTo(canvas.region, message.backArea), back, ROP_COPY)
   if (fore) paintText(canvas.surface, canvas.region, message, fore)
+}
+
+// A pattern's origin is counted from the corner of the string.
+function fromGlyphs({ foreBrush, glyphs }: draw.Text): draw.Brush {
+  if (foreBrush.type !== 'pattern' || glyphs.length === 0) return foreBrush
+  const left = glyphs.reduce((least, { rect }) => Math.min(least, rect.left), Infinity)
+  const top = glyphs.reduce((least, { rect }) => Math.min(least, rect.top), Infinity)
+  return { ...foreBrush, origin: { x: foreBrush.origin.x + left, y: foreBrush.origin.y + top } }
 }
 
 function drawComposite(canvas: Canvas, reader: SpiceReader): void {
