@@ -22,7 +22,7 @@ export interface ImageDescriptor {
 }
 
 /** Palettes that the server expects the client to remember. */
-export interface PaletteStore {
+interface PaletteStore {
   put(id: bigint, colors: Uint32Array): void
   /** @throws when there is no such palette. */
   get(id: bigint): Uint32Array
