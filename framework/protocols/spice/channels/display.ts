@@ -8,7 +8,7 @@ export interface DisplayChannelOptions {
    * the choice of codecs with none chosen: a server sends no video then, and every change as a draw.
    */
   capabilities?: readonly number[]
-  /** Room of the image cache, pixels times four. Default 40 MiB. */
+  /** Room of the image cache. Default 40 MiB. */
   cacheBytes?: number
   /** Room of the GLZ dictionary, pixels. Default 4 Mi. */
   glzWindowPixels?: number
@@ -61,7 +61,9 @@ export class DisplayChannel extends SpiceChannel {
   protected override get greeting(): SpiceMessage {
     const { cacheBytes = CACHE_BYTES, glzWindowPixels = GLZ_WINDOW_PIXELS } = this.#options
     const cacheId = this.id + 1
-    const body = new SpiceWriter(14).u8(cacheId).i64(BigInt(cacheBytes)).u8(cacheId).i32(glzWindowPixels).finish()
+    // The server counts the cache in pixels (seen with 0.15.1), each of which takes four bytes here.
+    const cachePixels = BigInt(Math.floor(cacheBytes / 4))
+    const body = new SpiceWriter(14).u8(cacheId).i64(cachePixels).u8(cacheId).i32(glzWindowPixels).finish()
     return { type: DISPLAY_CLIENT.init, body }
   }
 }

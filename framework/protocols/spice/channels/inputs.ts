@@ -68,8 +68,11 @@ export class InputsChannel extends SpiceChannel {
 
   /** @throws `ATP_SPICE_CLOSED`, `ATP_TIMEOUT`, `ATP_INTERRUPTED`; so do all that follow. */
   async keyDown(scancode: number, options: SpiceInputOptions = {}): Promise<void> {
-    this.#held.add(scancode)
-    await this.#paced(INPUTS_CLIENT.keyDown, () => keyBody(scancode, false), options)
+    const body = () => {
+      this.#held.add(scancode)
+      return keyBody(scancode, false)
+    }
+    await this.#paced(INPUTS_CLIENT.keyDown, body, options)
   }
 
   async keyUp(scancode: number, options: SpiceInputOptions = {}): Promise<void> {
@@ -112,13 +115,20 @@ export class InputsChannel extends SpiceChannel {
   }
 
   async mousePress(button: SpiceMouseButton, options: SpiceInputOptions = {}): Promise<void> {
-    this.#buttons.add(button)
-    await this.#paced(INPUTS_CLIENT.mousePress, () => this.#buttonBody(MOUSE_BUTTON[button]), options)
+    // When its turn has come: what was asked for before must not tell of it.
+    const body = () => {
+      this.#buttons.add(button)
+      return this.#buttonBody(MOUSE_BUTTON[button])
+    }
+    await this.#paced(INPUTS_CLIENT.mousePress, body, options)
   }
 
   async mouseRelease(button: SpiceMouseButton, options: SpiceInputOptions = {}): Promise<void> {
-    this.#buttons.delete(button)
-    await this.#paced(INPUTS_CLIENT.mouseRelease, () => this.#buttonBody(MOUSE_BUTTON[button]), options)
+    const body = () => {
+      this.#buttons.delete(button)
+      return this.#buttonBody(MOUSE_BUTTON[button])
+    }
+    await this.#paced(INPUTS_CLIENT.mouseRelease, body, options)
   }
 
   /** Turns the wheel: positive notches down, negative up. */
@@ -204,16 +214,17 @@ export class InputsChannel extends SpiceChannel {
     try {
       await withDeadline(`${this.place}: sending input`, { signal, timeoutMs }, async (stop) => {
         await before
-        const restMs = this.#sentAtMs + GAP_MS - performance.now()
-        if (restMs > 0) await sleep(Math.ceil(restMs), stop)
+        // A timer may fire early by most of a millisecond.
+        while (performance.now() - this.#sentAtMs < GAP_MS) await sleep(GAP_MS, stop)
         while (motion && this.#motions >= MOTIONS_MAX && this.state === 'open') {
           await new Promise<void>((resolve) => (this.#onMotionAck = resolve))
         }
         if (stop.aborted) throw interrupted(`${this.place}: sending input`, stop)
         if (motion) this.#motions++
+        const bytes = body()
         onSend?.()
         this.#sentAtMs = performance.now()
-        await this.send(type, body())
+        await this.send(type, bytes)
       })
     } finally {
       done.resolve()

@@ -180,6 +180,54 @@ describe('the agent', () => {
   })
 })
 
+describe('keys', () => {
+  it('leave in the order in which they were asked for, at least a millisecond apart', async () => {
+    const { inputs, peer } = await withInputs()
+    const sentAtMs: number[] = []
+    const onSend = () => sentAtMs.push(performance.now())
+    const codes = Array.from({ length: 20 }, (_, at) => 0x10 + at)
+    await Promise.all(codes.map((code) => inputs.keyDown(code, { onSend })))
+    for (const code of codes) expect(await peer.next()).toEqual(message(101, u32(code)))
+    for (let at = 1; at < sentAtMs.length; at++) {
+      expect((sentAtMs[at] as number) - (sentAtMs[at - 1] as number)).toBeGreaterThanOrEqual(1)
+    }
+  })
+
+  it('given up do not leave, and do not hold up others', async () => {
+    const { inputs, peer } = await withInputs()
+    const stop = new AbortController()
+    const calls = [inputs.keyDown(1), inputs.keyDown(2, { signal: stop.signal }), inputs.keyDown(3)]
+    stop.abort()
+    await expect(calls[1]).rejects.toMatchObject({ code: 'ATP_INTERRUPTED' })
+    await Promise.all([calls[0], calls[2]])
+    expect((await peer.next()).body[0]).toBe(1)
+    expect((await peer.next()).body[0]).toBe(3)
+  })
+})
+
+describe('buttons', () => {
+  it('are told as they are when each message leaves', async () => {
+    const { inputs, peer } = await withInputs()
+    const calls = [
+      inputs.mousePress('left'),
+      inputs.mouseMotion(1, 2),
+      inputs.mousePress('right'),
+      inputs.mouseRelease('left'),
+      inputs.wheel(1),
+      inputs.releaseAll(),
+    ]
+    await Promise.all(calls)
+    const button = (type: number, number: number, state: number) =>
+      message(type, new SpiceWriter().u8(number).u16(state).finish())
+    expect(await peer.next()).toEqual(button(113, 1, 1))
+    expect(await peer.next()).toEqual(message(111, new SpiceWriter().i32(1).i32(2).u16(1).finish()))
+    expect(await peer.next()).toEqual(button(113, 3, 5))
+    expect(await peer.next()).toEqual(button(114, 1, 4))
+    expect(await peer.next()).toEqual(button(113, 5, 4))
+    expect(await peer.next()).toEqual(button(114, 5, 4))
+  })
+})
+
 describe('motion', () => {
   it('waits for the server after eight', async () => {
     const { inputs, peer } = await withInputs()

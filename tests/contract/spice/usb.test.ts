@@ -1,0 +1,128 @@
+import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { pollUntil } from '../../../framework/core/index.ts'
+import { SpiceVmConnection } from '../../../framework/protocols/spice/index.ts'
+import {
+  HidKeyboard,
+  HidMouse,
+  MassStorage,
+  MemoryBlockStore,
+  UsbPorts,
+  UsbRedirection,
+  type UsbDevice,
+} from '../../../framework/protocols/spice/usb/index.ts'
+import { ConsoleServer } from '../../support/spice-server/console-server.ts'
+
+const PORTS = [0, 1].flatMap((port) => [
+  ...['-chardev', `spicevmc,id=usb${port},name=usbredir`],
+  ...['-device', `usb-redir,chardev=usb${port}${port === 1 ? ',filter=0x03:-1:-1:-1:1|-1:-1:-1:-1:0' : ''}`],
+])
+
+let server: ConsoleServer
+beforeAll(async () => {
+  server = await ConsoleServer.start({ qemuArguments: ['-device', 'qemu-xhci,id=xhci', ...PORTS] })
+})
+afterAll(() => server?.[Symbol.asyncDispose]())
+
+async function connect(): Promise<SpiceVmConnection> {
+  const connection = new SpiceVmConnection('vm', { server: server.server() })
+  onTestFinished(() => connection.disconnectAll())
+  await connection.connectMainChannel()
+  return connection
+}
+
+/** A device in a port whose guest sleeps: nobody will ever take it into use. */
+async function inPort<D extends UsbDevice>(connection: SpiceVmConnection, port: number, device: D) {
+  const channel = await connection.openChannel('usbredir', { id: port })
+  await device.open?.({})
+  const redirection = new UsbRedirection(channel, device, () => connection.closeChannel('usbredir', port))
+  onTestFinished(() => redirection.unplug())
+  return { redirection, channel }
+}
+
+/** Speeds of the devices that QEMU's controller has attached, in Mb/s. */
+async function attached(): Promise<string[]> {
+  const text = (await server.qmp.execute('human-monitor-command', { 'command-line': 'info usb' })) as string
+  return [...text.matchAll(/Speed ([\d.]+) Mb\/s, Product USB Redirection Device/g)].map(([, speed]) => speed as string)
+}
+
+async function attachedBecome(speeds: readonly string[]): Promise<void> {
+  const wanted = speeds.toSorted().join()
+  await pollUntil(`devices at ${wanted} Mb/s`, { timeoutMs: 10_000 }, async () =>
+    (await attached()).toSorted().join() === wanted ? true : undefined,
+  )
+}
+
+const disk = () => new MassStorage(new MemoryBlockStore(new Uint8Array(512)))
+
+it('QEMU attaches devices of two ports at once, and lets go of each', async () => {
+  const connection = await connect()
+  const keyboard = await inPort(connection, 1, new HidKeyboard())
+  const storage = await inPort(connection, 0, disk())
+  await attachedBecome(['12', '480'])
+  await keyboard.redirection.unplug()
+  await attachedBecome(['480'])
+  await storage.redirection.unplug()
+  await attachedBecome([])
+  expect(connection.channels.map(({ type }) => type)).toEqual(['main'])
+})
+
+it('a device comes back with its channel', async () => {
+  const connection = await connect()
+  const { redirection, channel } = await inPort(connection, 0, disk())
+  await attachedBecome(['480'])
+  let lost = 0
+  channel.onStateChange(({ to }) => (to === 'lost' ? lost++ : undefined))
+  const again = new Promise<void>((resolve) => channel.onStateChange(({ to }) => to === 'open' && resolve()))
+  channel.lose(new Error('cut by the test'))
+  await again
+  await attachedBecome(['480'])
+  expect(lost).toBe(1)
+  expect(redirection.unplugged).toBe(false)
+})
+
+it('a session that ends takes its devices along', async () => {
+  const connection = await connect()
+  const { redirection } = await inPort(connection, 0, new HidMouse())
+  await attachedBecome(['12'])
+  await connection.disconnectAll()
+  await attachedBecome([])
+  expect(redirection.unplugged).toBe(true)
+  await expect(redirection.ready()).rejects.toMatchObject({ code: 'ATP_SPICE_USB_UNPLUGGED' })
+})
+
+it('what goes wrong has a name and leaves nothing behind', async () => {
+  const connection = await connect()
+  const ports = new UsbPorts(connection)
+  const bounds = { timeoutMs: 300 }
+  const mouse = new HidMouse()
+  await expect(ports.plug(mouse, bounds)).rejects.toMatchObject({ code: 'ATP_SPICE_USB_IGNORED' })
+  await expect(ports.plug(new MassStorage(new MemoryBlockStore(new Uint8Array(7))))).rejects.toMatchObject({
+    code: 'ATP_SPICE_USB_STORAGE_SIZE',
+  })
+  expect(ports.plugged).toEqual([])
+  await attachedBecome([])
+  // Port 1 takes nothing but keyboards and mice.
+  const taken = ports.plug(mouse, { timeoutMs: 5000 })
+  const refused = new AbortController()
+  await expect(ports.plug(mouse)).rejects.toMatchObject({ code: 'ATP_SPICE_USB_PLUGGED' })
+  await expect(ports.plug(disk(), { signal: refused.signal })).rejects.toMatchObject({ code: 'ATP_SPICE_USB_REFUSED' })
+  const second = ports.plug(new HidKeyboard(), bounds)
+  await expect(ports.plug(new HidKeyboard())).rejects.toMatchObject({ code: 'ATP_SPICE_USB_NO_PORT' })
+  await expect(second).rejects.toMatchObject({ code: 'ATP_SPICE_USB_IGNORED' })
+  await ports.close()
+  await expect(taken).rejects.toMatchObject({ code: 'ATP_SPICE_USB_UNPLUGGED' })
+  await attachedBecome([])
+})
+
+it('QEMU lives on when devices come and go at any moment', async () => {
+  const connection = await connect()
+  for (let round = 0; round < 30; round++) {
+    const { redirection, channel } = await inPort(connection, 0, round % 2 === 0 ? disk() : new HidKeyboard())
+    // From before the hello to after the attachment, ended in each way there is.
+    if (round % 5 > 0) await new Promise((resolve) => setTimeout(resolve, (round % 5) * 60))
+    if (round % 3 === 0) channel.lose(new Error('cut by the test'))
+    await redirection.unplug()
+  }
+  await attachedBecome([])
+  expect(server.alive).toBe(true)
+})
