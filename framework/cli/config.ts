@@ -9,6 +9,8 @@ export default defineConfig({
   // Real VMs on this machine. For existing hypervisors instead:
   // hosts: [{ id: 'kvm-1', uri: 'qemu:///system', capacity: 8 }],
   lab: true,
+  // The platform that makes desktops; 'lab' is a stand-in on this machine, which starts when a test needs it.
+  vdi: 'lab',
   specs: ['specs/**/*.spec.{ts,yaml,yml,json}'],
   tags: [{ name: 'smoke', description: 'quick checks' }],
 })

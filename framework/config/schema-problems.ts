@@ -12,7 +12,7 @@ export interface SchemaProblem {
 
 /** Ajv's findings as a reader wants them: each once, unknown keys with the one that was probably meant. */
 export function schemaProblems(errors: ErrorObject[], schema: object): SchemaProblem[] {
-  const problems = errors.flatMap((error): SchemaProblem[] => {
+  const problems = ofMeantKinds(errors).flatMap((error): SchemaProblem[] => {
     const pointer = error.instancePath
     switch (error.keyword) {
       case 'oneOf':
@@ -29,12 +29,32 @@ export function schemaProblems(errors: ErrorObject[], schema: object): SchemaPro
         const allowed = (error.params as { allowedValues: unknown[] }).allowedValues
         return [{ pointer, message: `must be one of ${allowed.join(', ')}` }]
       }
+      case 'const':
+        return [
+          { pointer, message: `must be ${JSON.stringify((error.params as { allowedValue: unknown }).allowedValue)}` },
+        ]
       default:
         // Said by "anyOf" as a whole.
         return error.schemaPath.includes('/anyOf/') ? [] : [{ pointer, message: error.message ?? error.keyword }]
     }
   })
   return [...new Map(problems.map((problem) => [`${problem.pointer} ${problem.message}`, problem])).values()]
+}
+
+/** Without what alternatives of another kind say (a text, a map), as long as one is of the kind that is written. */
+function ofMeantKinds(errors: ErrorObject[]): ErrorObject[] {
+  const alternatives = new Map<string, { of: string; otherKind: boolean }>()
+  for (const { schemaPath } of errors) {
+    const [, branch, of, kind] = /^((.*\/oneOf)\/\d+)\/(type$|const$)?/.exec(schemaPath) ?? []
+    if (branch === undefined || of === undefined) continue
+    const otherKind = (alternatives.get(branch)?.otherKind ?? false) || kind !== undefined
+    alternatives.set(branch, { of, otherKind })
+  }
+  const all = [...alternatives.values()]
+  const left = [...alternatives].filter(
+    ([, { of, otherKind }]) => otherKind && all.some((one) => one.of === of && !one.otherKind),
+  )
+  return errors.filter(({ schemaPath }) => !left.some(([branch]) => schemaPath.startsWith(`${branch}/`)))
 }
 
 /** `anyOf` stands in our schemas for alternatives of required keys only. */

@@ -26,7 +26,13 @@ const DRAIN_TIMEOUT_MS = 60_000
 
 /** How a broker for this configuration is started. Every process of a run must say the same. */
 export function brokerStart(config: ResolvedConfig): BrokerStart {
-  return config.lab === undefined ? {} : { provider: pathToFileURL(ownModule('lab/index')).href, config: config.lab }
+  const lab = labOf(config)
+  return lab === undefined ? {} : { provider: pathToFileURL(ownModule('lab/index')).href, config: lab }
+}
+
+/** The stand-in platform has the lab's hosts, also where tests lease no VMs of the lab. */
+function labOf({ lab, vdi }: ResolvedConfig): ResolvedConfig['lab'] {
+  return lab ?? (vdi === 'lab' ? {} : undefined)
 }
 
 export interface SessionOptions {

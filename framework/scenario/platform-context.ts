@@ -82,6 +82,6 @@ export function platformContext(
 /** What a step that needs the platform is refused with where none is configured. */
 export function needsVdi(): Error {
   return unsupportedError('ATP_SCENARIO_NEEDS_VDI', 'the scenario needs a VDI platform; none is configured', {
-    remedy: 'add vdi: { url, username, password } to the configuration',
+    remedy: "add vdi: { url, username, password } to the configuration, or vdi: 'lab' for a stand-in on this machine",
   })
 }

@@ -34,6 +34,17 @@ describe('configuration', () => {
     )
   })
 
+  it('takes the stand-in for a platform, and says of other values what may stand there', () => {
+    expect(resolveConfig({ vdi: 'lab' }, dir)).toMatchObject({ vdi: 'lab', lab: undefined })
+    expect(() => resolveConfig({ vdi: 'lob' }, dir)).toThrow(
+      /is not valid:\n  vdi: must be "lab"\n  vdi: must be object$/,
+    )
+    expect(() => resolveConfig({ vdi: { url: 'https://a', username: 'b' } }, dir)).toThrow(
+      /is not valid:\n  vdi: must have required property 'password'$/,
+    )
+    expect(() => resolveConfig({ lab: { host: 2 } }, dir)).toThrow(/is not valid:\n  lab: unknown setting "host"/)
+  })
+
   it('refuses a bad duration and a host id used twice', () => {
     expect(() => resolveConfig({ timeouts: { test: 'soon' } }, dir)).toThrow(/timeouts\.test.*"soon" is not a duration/)
     const hosts = [1, 2].map(() => ({ id: 'kvm', uri: 'qemu:///system' }))
