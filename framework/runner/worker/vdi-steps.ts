@@ -1,4 +1,12 @@
-import { configError, isAtpError, messageOf, remoteError, type CallOptions, type Secret } from '../../core/index.ts'
+import {
+  configError,
+  isAtpError,
+  messageOf,
+  pollUntil,
+  remoteError,
+  type CallOptions,
+  type Secret,
+} from '../../core/index.ts'
 import type { DesktopVm, Vm } from '../../desktop/index.ts'
 import { destroyPool, destroyVm } from '../../provision/index.ts'
 import { chosenTemplate } from '../../provision/template.ts'
@@ -11,7 +19,7 @@ import type {
   VdiService,
   VmVerb,
 } from '../../scenario/index.ts'
-import type { DomainVO, EndUserSession, FREEZE_TYPE, VdiClient, VmState } from '../../vdi/index.ts'
+import type { DomainVO, EndUserSession, FREEZE_TYPE, StorageVolumeVO, VdiClient, VmState } from '../../vdi/index.ts'
 import type { WorkerPlatform } from './platform.ts'
 import type { TestScope } from './test-scope.ts'
 
@@ -23,6 +31,8 @@ const FREEZE_WORDS: Record<FreezeType, keyof typeof FREEZE_TYPE> = {
   monthly: 'monthly',
 }
 
+/** How long the platform may take to show a change of disks that it answered success to. */
+const READ_BACK_MS = 30_000
 /** Operations that make something, or nothing when they are refused. */
 const CREATIONS = ['deskPools.create', 'domains.create', 'models.clone']
 /** An empty machine of which nobody said more. */
@@ -98,6 +108,7 @@ export class VdiSteps implements VdiService {
     }
     return this.#platform.ownedVm(this.#scope, name, async (signal) => {
       const bounds = withSignal(call, signal)
+      let made: DomainVO | undefined
       try {
         if (!model) {
           const cores = cpu ?? 1
@@ -107,14 +118,15 @@ export class VdiSteps implements VdiService {
         const event = await models.clone(model.id, { name, amount: 1 }, bounds)
         await this.#client.events.waitFor(event, `VM ${name} to be made`, bounds)
         const now = await domains.listAll({ keyword: name }, bounds)
-        const made = newOne(now, before, name)
+        made = newOne(now, before, name)
         if (!made) throw remoteError('ATP_VDI_STATE', `the platform says that VM "${name}" was made, but has none`)
         await this.#settled(made.id, bounds)
         const own = { ...(cpu && { cpu }), ...(memoryMb && { memoryMb }) }
         if (cpu || memoryMb) await this.setCpuMemory([made.id], own, bounds)
         return await domains.get(made.id, bounds)
       } catch (error) {
-        await undo(error, `VM "${name}"`, () => destroyVm({ client: this.#client, vm: { name }, mayAppear: true }))
+        const vm = made ?? { name }
+        await undo(error, `VM "${name}"`, () => destroyVm({ client: this.#client, vm, mayAppear: true }))
         throw error
       }
     })
@@ -210,16 +222,27 @@ export class VdiSteps implements VdiService {
   }
 
   async addDisk(ids: readonly string[], sizeGb: number, call: CallOptions): Promise<void> {
-    await this.#client.domains.disks.addIndependent([...ids], { sizeGb }, call)
-    await this.#shown(ids, 'with another disk', (vm) => !this.#isBusy(vm), call)
+    const { disks } = this.#client.domains
+    const before = await Promise.all(ids.map((id) => disks.list(id, call)))
+    await disks.addIndependent([...ids], { sizeGb }, call)
+    for (const [index, id] of ids.entries()) {
+      const isNew = (disk: { id: string }) => !before[index]?.some((old) => old.id === disk.id)
+      await this.#disksShown(id, 'another disk', (now) => now.some(isNew), call)
+    }
   }
 
   async expandDisk(vmId: string, disk: string, addGb: number, call: CallOptions): Promise<void> {
-    await this.#client.domains.disks.expand(vmId, await this.#diskId(vmId, disk, call), addGb, call)
+    const { id, size } = await this.#disk(vmId, disk, call)
+    await this.#client.domains.disks.expand(vmId, id, addGb, call)
+    const wanted = (size ?? 0) + addGb
+    const grown = (now: readonly StorageVolumeVO[]) => now.some((one) => one.id === id && one.size === wanted)
+    await this.#disksShown(vmId, `disk ${disk} with ${wanted} GB`, grown, call)
   }
 
   async removeDisk(vmId: string, disk: string, call: CallOptions): Promise<void> {
-    await this.#client.domains.disks.delete(vmId, await this.#diskId(vmId, disk, call), call)
+    const { id } = await this.#disk(vmId, disk, call)
+    await this.#client.domains.disks.delete(vmId, id, call)
+    await this.#disksShown(vmId, `no disk ${disk}`, (now) => now.every((one) => one.id !== id), call)
   }
 
   async snapshot(verb: SnapshotVerb, vmId: string, name: string, call: CallOptions): Promise<void> {
@@ -322,9 +345,23 @@ export class VdiSteps implements VdiService {
     await this.#client.domains.waitUntil([...ids], how, holds, call)
   }
 
-  async #diskId(vmId: string, disk: string, call: CallOptions): Promise<string> {
+  /** The same for the disks of a VM. */
+  async #disksShown(
+    vmId: string,
+    what: string,
+    holds: (disks: readonly StorageVolumeVO[]) => boolean,
+    { signal, timeoutMs = READ_BACK_MS }: CallOptions,
+  ): Promise<void> {
+    const bounds = { signal, timeoutMs: Math.min(timeoutMs, READ_BACK_MS) }
+    await pollUntil(`VM ${vmId} to have ${what}`, bounds, async (stop) =>
+      holds(await this.#client.domains.disks.list(vmId, { signal: stop })) ? true : undefined,
+    )
+    await this.#settled(vmId, { signal, timeoutMs })
+  }
+
+  async #disk(vmId: string, disk: string, call: CallOptions): Promise<StorageVolumeVO> {
     const disks = await this.#client.domains.disks.list(vmId, call)
-    return one(disks as { id: string; name: string }[], disk, 'disk').id
+    return one(disks as (StorageVolumeVO & { name: string })[], disk, 'disk')
   }
 }
 

@@ -140,6 +140,8 @@ describe('VMs of a pool', () => {
         'action: verify.domain_status, expected_status: shutdown',
         'action: set_cpu_memory, cpu: 2, memory: 256',
         'action: add_disk, size: 2',
+        'action: expand_disk, on: p-1, disk: p-1-disk, size: 3',
+        'action: remove_disk, on: p-2, disk: p-2-disk',
         'action: start_domain',
         'action: force_shutdown_domain',
         'action: freeze_domain, freeze_type: daily',
