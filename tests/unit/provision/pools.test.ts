@@ -33,6 +33,15 @@ describe('a pool', () => {
     expect(await destroyPool({ ...both, pool: { name } })).toBe(false)
   })
 
+  it('is waited for in one call for all its desktops', async () => {
+    const both = await worlds({ busyMs: 300 })
+    await createPool({ ...both, template: TEMPLATE, count: 10, name: 'many' })
+    const operations = both.seen.map(({ operation }) => operation)
+    expect(operations).toContain('deskPools.domains')
+    expect(operations).not.toContain('domains.get')
+    await destroyPool({ ...both, pool: { name: 'many' } })
+  })
+
   it('takes a template by its id, and names those there are where it finds none', async () => {
     const both = await worlds()
     const templates = await both.client.models.listAll()
