@@ -1,0 +1,153 @@
+import { describe, expect, it } from 'vitest'
+import { pollUntil, withDeadline } from '../../../framework/core/index.ts'
+import { spiceServer } from '../../../framework/hosts/spice-carriers.ts'
+import type { CursorState } from '../../../framework/protocols/spice/display/cursor.ts'
+import type { DisplayState } from '../../../framework/protocols/spice/display/display-state.ts'
+import { showCursor, showDisplay } from '../../../framework/protocols/spice/display/live.ts'
+import { SpiceVmConnection } from '../../../framework/protocols/spice/index.ts'
+import { SpiceWriter } from '../../../framework/protocols/spice/wire/writer.ts'
+import { draw, drawBitmap, QXL_DRAW } from '../../support/spice-server/picture.ts'
+import { PictureServer, type ServerCompression } from '../../support/spice-server/picture-server.ts'
+import { SURFACE_FORMAT } from '../../support/spice-server/qxl-device.ts'
+import { QxlOperations } from '../../support/spice-server/qxl-operations.ts'
+import { PICTURE_KINDS, samplePicture, toBitmap } from '../../support/spice-server/sample-pictures.ts'
+
+interface Console extends AsyncDisposable {
+  server: PictureServer
+  connection: SpiceVmConnection
+  display: DisplayState
+  /** Draws, waits until the client has as many draws as were made, and compares with QEMU's own screen. */
+  shown(draws: () => Promise<number>): Promise<void>
+  newScreen(width: number, height: number, format?: number): Promise<void>
+}
+
+async function openConsole(compression: ServerCompression): Promise<Console> {
+  const server = await PictureServer.start({ compression })
+  const connection = new SpiceVmConnection('vm', {
+    server: spiceServer({ kind: 'tcp', host: '127.0.0.1', port: server.port, tlsPort: undefined }),
+  })
+  await connection.connectMainChannel()
+  let display: DisplayState | undefined
+  await connection.openChannel('display', {
+    prepare: (channel) => {
+      display = showDisplay(channel, {
+        onUnsupported: (error) => {
+          throw error
+        },
+      })
+    },
+  })
+  const state = display as unknown as DisplayState
+  let hasScreen = false
+  return {
+    server,
+    connection,
+    display: state,
+    shown: async (draws) => {
+      let seen = 0
+      const arrived = Promise.withResolvers<void>()
+      let wanted = Infinity
+      state.onDamage = () => {
+        if (++seen >= wanted) arrived.resolve()
+      }
+      wanted = await draws()
+      if (seen >= wanted) arrived.resolve()
+      await withDeadline(`${wanted} draws to arrive`, { timeoutMs: 20_000 }, () => arrived.promise)
+      const there = await server.screendump()
+      const here = state.screenshot()
+      expect({ width: here.width, height: here.height }).toEqual({ width: there.width, height: there.height })
+      expect(here.data.filter((pixel, index) => pixel !== there.data[index]).length).toBe(0)
+    },
+    newScreen: async (width, height, format) => {
+      if (hasScreen) {
+        await server.card.destroyPrimary()
+        await pollUntil('the screen to go', { timeoutMs: 10_000 }, async () => (state.primary ? undefined : true))
+      }
+      hasScreen = true
+      // Before the first one there may be the text screen of the VGA card.
+      await server.card.createPrimary(width, height, format)
+      await pollUntil('a screen', { timeoutMs: 10_000 }, async () =>
+        state.isMarked && state.primary?.width === width && state.primary.height === height ? true : undefined,
+      )
+    },
+    [Symbol.asyncDispose]: async () => {
+      await connection.disconnectAll()
+      await server[Symbol.asyncDispose]()
+    },
+  }
+}
+
+const WAYS: [string, ServerCompression, (images: Record<string, number>) => number | undefined][] = [
+  ['off', 'off', ({ bitmap }) => bitmap],
+  ['LZ', 'lz', ({ lzRgb }) => lzRgb],
+  ['LZ4', 'off', ({ lz4 }) => lz4],
+  ['QUIC', 'quic', ({ quic }) => quic],
+  ['GLZ', 'glz', ({ glzRgb }) => glzRgb],
+  ['automatic LZ', 'auto_lz', ({ quic, lzRgb }) => Math.min(quic ?? 0, lzRgb ?? 0)],
+]
+
+describe('the screen as a real server sends it', () => {
+  it.each(WAYS)('%s: two resolutions, no pixel differs', async (name, compression, counted) => {
+    await using console = await openConsole(compression)
+    const { card } = console.server
+    if (name === 'LZ4') await console.connection.getChannel('display')?.preferCompression('lz4')
+    for (const [width, height] of [
+      [1024, 768],
+      [800, 600],
+    ] as const) {
+      await console.newScreen(width, height)
+      await console.shown(async () => {
+        await drawBitmap(card, toBitmap(samplePicture('desktop', width, height), 'rgb32'))
+        return 1
+      })
+      await console.shown(async () => {
+        for (const [index, kind] of PICTURE_KINDS.entries()) {
+          await drawBitmap(card, toBitmap(samplePicture(kind, 150, 90), 'rgb32'), 20 + index * 100, 30 + index * 70)
+        }
+        const scroll = { x: 0, y: 0, width, height: height - 16 }
+        await draw(card, QXL_DRAW.copyBits, scroll, new QxlOperations(card).copyBits(0, 16))
+        return PICTURE_KINDS.length + 1
+      })
+    }
+    expect(counted(console.display.counters.images)).toBeGreaterThan(3)
+    expect(console.display.counters.unsupported).toEqual({})
+  })
+
+  it('a screen of 16 bits', async () => {
+    await using console = await openConsole('off')
+    const { card } = console.server
+    await console.newScreen(200, 150, SURFACE_FORMAT.rgb555)
+    await console.shown(async () => {
+      await drawBitmap(card, toBitmap(samplePicture('photo', 200, 150), 'rgb16'))
+      const operations = new QxlOperations(card)
+      const box = { x: 20, y: 30, width: 60, height: 50 }
+      await draw(card, QXL_DRAW.fill, box, await operations.fill(0x2a5f, 8))
+      await draw(card, QXL_DRAW.fill, { ...box, x: 90 }, await operations.fill(0x7c1f, 64))
+      return 3
+    })
+  })
+
+  it('the pointer that the guest draws', async () => {
+    await using console = await openConsole('off')
+    const { card } = console.server
+    let cursor: CursorState | undefined
+    await console.connection.openChannel('cursor', {
+      prepare: (channel) => {
+        cursor = showCursor(channel)
+      },
+    })
+    const state = cursor as unknown as CursorState
+    await console.newScreen(200, 150)
+    const pixels = new Uint8Array(Uint32Array.from({ length: 64 }, (_, index) => 0xff000000 + index).buffer)
+    const shape = new SpiceWriter().u64(5n).u8(0).u8(0).u16(8).u16(8).u16(2).u16(3)
+    shape.u32(pixels.length).u32(pixels.length).u64(0n).u64(0n).bytes(pixels)
+    // The header's type is of two bytes in the card's memory.
+    const command = new SpiceWriter().u64(1n).u8(0).u16(40).u16(50).u8(1)
+    command.u64(await card.put(shape.finish())).bytes(new Uint8Array(128))
+    await card.cursorCommand(await card.put(command.finish()))
+    const seen = await pollUntil('the shape', { timeoutMs: 10_000 }, async () => state.shape)
+    expect(seen).toMatchObject({ width: 8, height: 8, hotSpot: { x: 2, y: 3 } })
+    expect([...seen.data.subarray(0, 3)]).toEqual([0xff000000, 0xff000001, 0xff000002])
+    expect([state.position, state.isVisible]).toEqual([{ x: 40, y: 50 }, true])
+  })
+})
