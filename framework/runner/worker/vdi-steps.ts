@@ -4,6 +4,7 @@ import {
   messageOf,
   pollUntil,
   remoteError,
+  withDeadline,
   type CallOptions,
   type Secret,
 } from '../../core/index.ts'
@@ -304,12 +305,14 @@ export class VdiSteps implements VdiService {
 
   async open(idOrName: string, call: CallOptions): Promise<Vm> {
     const vm = await this.#find(idOrName, call)
-    const known = this.#open.get(vm.id)
-    if (known) return known
-    const opening = this.#platform.open(this.#scope, vm, call.signal ?? this.#scope.signal)
-    this.#open.set(vm.id, opening)
-    opening.catch(() => this.#open.delete(vm.id))
-    return opening
+    let opening = this.#open.get(vm.id)
+    if (!opening) {
+      // Parallel steps share it: one that ends early must not end it for the others.
+      opening = this.#platform.open(this.#scope, vm, this.#scope.signal)
+      this.#open.set(vm.id, opening)
+      opening.catch(() => this.#open.delete(vm.id))
+    }
+    return withDeadline(`opening VM ${vm.name}`, { signal: call.signal }, async () => opening)
   }
 
   async #find(idOrName: string, call: CallOptions): Promise<DomainVO> {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
-import { describe, expect, it } from 'vitest'
-import { isAtpError } from '../../../framework/core/index.ts'
+import { describe, expect, it, vi } from 'vitest'
+import { isAtpError, Scope } from '../../../framework/core/index.ts'
+import { VdiSteps } from '../../../framework/runner/worker/vdi-steps.ts'
 import { loadScenario, needsOf, ScenarioExecutor, stepRegistry } from '../../../framework/scenario/index.ts'
 import { memoryVm } from './memory-vm.ts'
 import { onPlatform, type OnPlatform } from './platform.ts'
@@ -275,6 +276,25 @@ describe('VMs of their own', () => {
       code: 'ATP_VDI_CONNECT',
     })
   })
+})
+
+it('a VM that parallel steps open is opened once, and one that gives up does not end it for the others', async () => {
+  const { client } = await onPlatform()
+  const [template] = await client.models.listAll()
+  await client.events.waitFor(await client.models.clone(template!.id, { name: 'p', amount: 1 }))
+  const opened = Promise.withResolvers<unknown>()
+  const open = vi.fn(() => opened.promise)
+  const steps = new VdiSteps({ client, open } as never, new Scope('the test') as never)
+  const abort = new AbortController()
+  const first = steps.open('p', { signal: abort.signal })
+  await expect.poll(() => open.mock.calls.length).toBe(1)
+  const second = steps.open('p', {})
+  abort.abort(new Error('enough'))
+  await expect(first).rejects.toMatchObject({ code: 'ATP_INTERRUPTED' })
+  const vm = memoryVm('p')
+  opened.resolve(vm)
+  expect(await second).toBe(vm)
+  expect(open).toHaveBeenCalledTimes(1)
 })
 
 describe('users and hosts', () => {
