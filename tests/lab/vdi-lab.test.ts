@@ -98,6 +98,10 @@ describe('of the lab', () => {
   test.override('vmOptions', { template: 'ps2', platform: false })
   test('is leased', async ({ vm }) => expect([vm.name, vm.profile]).toEqual([expect.stringMatching(/^vm-/), 'ps2']))
 })
+describe('of neither', () => {
+  test.override('vmOptions', { template: 'win11' })
+  test('is refused', async ({ vm }) => void vm)
+})
 describe('with a place', () => {
   test.override('vmOptions', { template: 'ps2', host: 'lab-1' })
   test('is refused', async ({ vm }) => void vm)
@@ -126,12 +130,14 @@ steps:
       'passed',
       'passed',
       'passed',
+      'ATP_LEASE_IMPOSSIBLE',
       'ATP_VDI_POOL_OPTIONS',
       'passed',
       'passed',
     ])
     // The reports know VMs of the platform as they know leased ones.
-    expect(reports[5]?.vms).toMatchObject([{ name: expect.stringMatching(/^atp-/), host: 'lab-1', profile: 'ps2' }])
+    expect(reports[3]?.errors[0]?.message).toMatch(/the platform has no template "win11"; .*machine profile "win11"/)
+    expect(reports[6]?.vms).toMatchObject([{ name: expect.stringMatching(/^atp-/), host: 'lab-1', profile: 'ps2' }])
     expect(nothingLeft()).toBe(true)
   })
 

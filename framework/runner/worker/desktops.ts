@@ -1,4 +1,4 @@
-import { configError } from '../../core/index.ts'
+import { configError, isAtpError } from '../../core/index.ts'
 import type { DesktopVm } from '../../desktop/index.ts'
 import type { VmRequest } from '../../leases/index.ts'
 import { neededVdi } from '../configured-vdi.ts'
@@ -47,7 +47,8 @@ export async function openDesktops(
       const wish = wishes[index] as DesktopWish
       return { request: requestOf(wish), checkpoint: wish.checkpoint }
     })
-    put(leased, await runtime.lease(scope, await withCheckpoints(scope, requests), locks))
+    const leases = runtime.lease(scope, await withCheckpoints(scope, requests), locks)
+    put(leased, await leases.catch((error: unknown) => refuse(error, wishes)))
   }
   const provision = async ([template, indexes]: [string | undefined, number[]]) =>
     put(indexes, await (await runtime.platform()).provision(scope, { count: indexes.length, template }))
@@ -63,6 +64,17 @@ async function isOfPlatform({ signal }: TestScope, wish: DesktopWish): Promise<b
   if (platform !== undefined) return platform && neededVdi(vdi, configFile) !== undefined
   if (!vdi || name !== undefined || ownership === 'attached') return false
   return !lab || (template !== undefined && (await (await runtime.platform()).hasTemplate(template, signal)))
+}
+
+/** The broker knows nothing of the platform that was asked first. @throws always */
+function refuse(error: unknown, wishes: readonly DesktopWish[]): never {
+  const template = wishes.find((wish) => wish.template !== undefined && wish.platform === undefined)?.template
+  const { vdi } = workerRuntime().context
+  const about = isAtpError(error, 'ATP_LEASE_IMPOSSIBLE') && error.message.includes(`profile "${template}"`)
+  if (!vdi || !about) throw error
+  throw configError('ATP_LEASE_IMPOSSIBLE', `the platform has no template "${template}"; ${error.message}`, {
+    context: error.context,
+  })
 }
 
 function refusePlace({ name, host, labels, ownership, checkpoint }: DesktopWish): void {
