@@ -122,17 +122,14 @@ const DESKTOP_OPTIONS = 'atp.modules=desktop vt.global_cursor_default=0'
 
 const LAB_CONSOLE = "<graphics type='spice'><listen type='socket'/></graphics>"
 
-/** How a desktop's console compresses images where the client asks for nothing else: \`off\`, \`lz4\`, \`quic\` … */
-export type ImageCompression = 'auto_glz' | 'auto_lz' | 'quic' | 'glz' | 'lz' | 'lz4' | 'off'
-
 /**
- * A SPICE console on a TCP port of the loopback that libvirt chooses. Positions go to the tablet, also where the
- * guest has a SPICE agent.
+ * A SPICE console on a TCP port of the loopback that libvirt chooses. Clients choose how images are compressed.
+ * Positions go to the tablet, also where the guest has a SPICE agent.
  */
-export function desktopConsole(ticket: string, compression: ImageCompression = 'auto_glz'): string {
+function desktopConsole(ticket: string): string {
   return `<graphics type='spice' autoport='yes' passwd='${xmlText(ticket)}'>
       <listen type='address' address='127.0.0.1'/>
-      <image compression='${compression}'/>
+      <image compression='auto_glz'/>
       <streaming mode='off'/>
       <mouse mode='server'/>
     </graphics>`
