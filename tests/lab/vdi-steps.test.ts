@@ -97,8 +97,8 @@ beforeEach(async () => {
 })
 afterEach(async () => expect(await worlds()).toEqual(before))
 
-/** Runs a scenario; its steps by title. */
-async function run(yaml: string, code = 0) {
+/** A project with a scenario for the platform. */
+function projectOf(yaml: string) {
   const { url, adminUser: username, hosts } = platform
   const settings = {
     lab: undefined,
@@ -107,7 +107,12 @@ async function run(yaml: string, code = 0) {
     vdi: { url, username, password: { env: SECRET }, template: 'ps2' },
   }
   const files = { 'virsh.mjs': PLUGIN, 'specs/a.spec.yaml': `name: steps\n${yaml}` }
-  const home = project(files, settings)
+  return project(files, settings)
+}
+
+/** Runs a scenario and answers its report. */
+async function run(yaml: string, code = 0) {
+  const home = projectOf(yaml)
   const outcome = await home.run(['test'], env)
   expect(outcome, outcome.stdout + outcome.stderr).toMatchObject({ code })
   for (const [, action = ''] of yaml.matchAll(/action: ([\w.]+)/g)) seen.add(stepRegistry.get(action).action)
@@ -264,6 +269,23 @@ steps:
     expect(errors[0]).toMatchObject({ code: 'ATP_SCENARIO_EXPECTATION', message: expect.stringContaining('no VMs') })
   },
 )
+
+it('a VM that a step made goes when the run is killed', { timeout: TIMEOUT_MS }, async () => {
+  const running = projectOf(`
+steps:
+  - { action: vdi.create_domain, name: 孤儿, template: ps2 }
+  - { action: vdi.start_domain }
+  - { action: wait, duration: 10m }
+`).start(['test'], env)
+  const states = async () => (await client.domains.listAll()).map(({ name, status }) => `${name} ${status}`).join()
+  await expect.poll(states, { timeout: 120_000, interval: 200 }).toBe('孤儿 1')
+  process.kill(-(running.child.pid as number), 'SIGKILL')
+  await running.finished
+  const left = async () => [await states(), ...(await worlds()).domains]
+  await expect.poll(left, { timeout: 60_000, interval: 200 }).toEqual([''])
+  // Nobody is left to log out.
+  before = await worlds()
+})
 
 it('are all of the family', () => {
   const family = stepRegistry.actions.filter((action) => action.startsWith('vdi.'))
