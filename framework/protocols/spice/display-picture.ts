@@ -154,6 +154,9 @@ export class DisplayPicture {
     this.#heldBytes = 0
     this.#unsupported = undefined
     this.#state.reset()
+    // What a server remembers of its client ends with the connection.
+    this.#state.cache.clear()
+    this.#state.glz.clear()
     this.#tell()
   }
 
