@@ -21,8 +21,9 @@ export interface StreamPair {
   far: FarEnd
 }
 
-/** Enough to fill whatever lies between the ends. */
 const MUCH_BYTES = 4 << 20
+/** Enough to fill whatever lies between the ends: Linux may keep several megabytes of a TCP connection. */
+const FULL_BYTES = 24 << 20
 
 /** What every byte stream must do, whatever carries it. */
 export function describeByteStream(name: string, connect: () => Promise<StreamPair>): void {
@@ -118,13 +119,13 @@ export function describeByteStream(name: string, connect: () => Promise<StreamPa
       const collected = collect(near)
       near.pause()
       let sent = false
-      const sending = far.send(Buffer.alloc(MUCH_BYTES)).then(() => (sent = true))
+      const sending = far.send(Buffer.alloc(FULL_BYTES)).then(() => (sent = true))
       await new Promise((resolve) => setTimeout(resolve, 50))
       expect(sent).toBe(false)
       expect(collected.bytes().length).toBe(0)
       near.resume()
       await sending
-      await expect.poll(() => collected.bytes().length, { timeout: 10_000 }).toBe(MUCH_BYTES)
+      await expect.poll(() => collected.bytes().length, { timeout: 10_000 }).toBe(FULL_BYTES)
       near.destroy()
     })
 
@@ -132,7 +133,7 @@ export function describeByteStream(name: string, connect: () => Promise<StreamPa
       const { near, far } = await open()
       collect(near)
       let taken = 0
-      const part = Buffer.alloc(100_000, 'x')
+      const part = Buffer.alloc(Math.ceil(FULL_BYTES / 40), 'x')
       const writes = Array.from({ length: 40 }, () => near.write(part).then(() => taken++))
       await new Promise((resolve) => setTimeout(resolve, 30))
       expect(taken).toBeLessThan(40)
@@ -145,7 +146,8 @@ export function describeByteStream(name: string, connect: () => Promise<StreamPa
     it('rejects what is being written when it ends', async () => {
       const { near } = await open()
       const collected = collect(near)
-      const writes = Array.from({ length: 40 }, () => near.write(Buffer.alloc(100_000)))
+      const part = Buffer.alloc(Math.ceil(FULL_BYTES / 40))
+      const writes = Array.from({ length: 40 }, () => near.write(part))
       const settled = Promise.allSettled(writes)
       near.destroy()
       const rejected = (await settled).filter((result) => result.status === 'rejected')
