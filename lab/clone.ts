@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import { rm, truncate } from 'node:fs/promises'
 import type { CallOptions } from '../framework/core/index.ts'
 import { interrupted, isAtpError, pollUntil, remoteError, stateError } from '../framework/core/index.ts'
-import { withOwner, type Domain, type LibvirtClient } from '../framework/protocols/libvirt/index.ts'
+import { parseDomainXml, withOwner, type Domain, type LibvirtClient } from '../framework/protocols/libvirt/index.ts'
+import { setTicket } from '../framework/protocols/spice/index.ts'
 import type { OwnerTag } from '../framework/leases/api.ts'
 import type { DaemonUser } from './daemon-user.ts'
 import { GuestAgent } from './guest-agent.ts'
@@ -126,6 +127,15 @@ export async function resetClone(
   const agent = new GuestAgent(client, domain)
   await agent.ready(files.serialLog, options)
   await agent.syncClock(options)
+}
+
+/** Gives the console the password of the VM's description again, which a lease may have changed. */
+export async function resetTicket(client: LibvirtClient, domain: Domain, options: CallOptions): Promise<void> {
+  const { graphics } = parseDomainXml(await client.getXml(domain, { ...options, secure: true }))
+  const password = graphics.find((console) => console.password)?.password
+  if (!password) return
+  const monitorCommand = (json: string, bounds?: CallOptions) => client.monitorCommand(domain, json, bounds)
+  await setTicket({ name: domain.name, monitorCommand }, password, options)
 }
 
 async function channelsReleased(client: LibvirtClient, domain: Domain, options: CallOptions): Promise<void> {

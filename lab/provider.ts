@@ -12,7 +12,7 @@ import {
   type LibvirtClient,
 } from '../framework/protocols/libvirt/index.ts'
 import { checkpointsOf, loadCheckpoint, removeCheckpoint, saveCheckpoint } from './checkpoint.ts'
-import { destroyClone, resetClone, startClone } from './clone.ts'
+import { destroyClone, resetClone, resetTicket, startClone } from './clone.ts'
 import { daemonUser, type DaemonUser } from './daemon-user.ts'
 import { hostInUse, knownHosts, labHost, startHost, type LabHost } from './hosts.ts'
 import { ensureImage } from './image/build.ts'
@@ -137,7 +137,9 @@ export class LabProvider implements VmProvider {
     const host = this.#host(vm.host)
     const client = await this.#client(host, 'calls', options)
     const domain = await client.lookupByUuid(vm.uuid, options)
-    await resetClone(client, domain, vmFiles(host.folder, domain.name), { timeoutMs: CALL_TIMEOUT_MS, ...options })
+    const bounds = { timeoutMs: CALL_TIMEOUT_MS, ...options }
+    await resetClone(client, domain, vmFiles(host.folder, domain.name), bounds)
+    await resetTicket(client, domain, bounds)
     await this.#tag(client, domain, owner)
   }
 

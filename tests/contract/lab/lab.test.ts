@@ -2,9 +2,11 @@ import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { pollUntil } from '../../../framework/core/index.ts'
+import { pollUntil, Secret } from '../../../framework/core/index.ts'
+import { spiceServer } from '../../../framework/hosts/index.ts'
 import type { OwnerTag } from '../../../framework/leases/api.ts'
-import type { Domain, LibvirtClient } from '../../../framework/protocols/libvirt/index.ts'
+import { parseDomainXml, type Domain, type LibvirtClient } from '../../../framework/protocols/libvirt/index.ts'
+import { setTicket, SpiceVmConnection } from '../../../framework/protocols/spice/index.ts'
 import { daemonUser } from '../../../lab/daemon-user.ts'
 import { daemonPid, labHost, openHost, vmPids, type LabHost } from '../../../lab/hosts.ts'
 import { cpioArchive } from '../../../lab/image/cpio.ts'
@@ -220,6 +222,25 @@ describe('recycling', () => {
     const again = await other.openChannel(vm, 'atp.channel.0')
     again.destroy()
     await other.close()
+  })
+
+  it('gives a desktop its console, display and password back', async () => {
+    const vm = await makeVm('vm-001', { run: 'standby', profile: 'spice' })
+    const monitorCommand = (json: string) => client.monitorCommand(vm, json)
+    await setTicket({ name: vm.name, monitorCommand }, new Secret('of a lease', 'lease-before'))
+    const { graphics } = parseDomainXml(await client.getXml(vm, { secure: true }))
+    const { port, password } = graphics[0]!
+    const open = async () => {
+      const server = spiceServer({ kind: 'tcp', host: '127.0.0.1', port }, { password })
+      const connection = new SpiceVmConnection(vm.name, { server })
+      onTestFinished(() => connection.disconnectAll())
+      await connection.connectMainChannel()
+      return await connection.openChannel('display')
+    }
+    await expect(open()).rejects.toMatchObject({ code: 'ATP_SPICE_AUTH' })
+    await recycle(vm)
+    expect((await (await open()).receive({ timeoutMs: 10_000 })).type).toBeGreaterThan(100)
+    expect(await shell(vm, 'cat /sys/class/graphics/fb0/name')).toBe('qxldrmfb')
   })
 
   it('refuses a VM that has no pristine state of its own', async () => {
