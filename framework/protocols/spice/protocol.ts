@@ -137,7 +137,9 @@ async function serverOf(
   { credentials, newTicketForS }: Pick<SpiceProtocolOptions, 'credentials' | 'newTicketForS'>,
   options: CallOptions,
 ): Promise<SpiceServer> {
-  const { graphics } = parseDomainXml(await target.xml({ ...options, secure: true }))
+  // Daemons show passwords only to those who may change things.
+  const secure = credentials === undefined && newTicketForS === undefined
+  const { graphics } = parseDomainXml(await target.xml({ ...options, secure }))
   const spice = graphics.find(({ type }) => type === 'spice')
   if (!spice) {
     throw unsupportedError('ATP_SPICE_NO_CONSOLE', `"${target.name}" has no SPICE console`, {

@@ -78,6 +78,14 @@ describe('domain XML', () => {
     })
   })
 
+  it('hides the password of a console', () => {
+    const xml =
+      "<domain type='qemu'><name>x</name><devices><graphics type='spice' passwd='hush hush'/></devices></domain>"
+    const [console] = parseDomainXml(xml).graphics
+    expect(console?.password?.reveal()).toBe('hush hush')
+    expect(JSON.stringify(console)).not.toContain('hush')
+  })
+
   it('may be as short as libvirt accepts', () => {
     expect(parseDomainXml("<domain type='qemu'><name>x</name></domain>")).toMatchObject({
       name: 'x',
