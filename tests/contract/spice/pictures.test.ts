@@ -5,12 +5,13 @@ import type { CursorState } from '../../../framework/protocols/spice/display/cur
 import type { DisplayState } from '../../../framework/protocols/spice/display/display-state.ts'
 import { showCursor, showDisplay } from '../../../framework/protocols/spice/display/live.ts'
 import { SpiceVmConnection } from '../../../framework/protocols/spice/index.ts'
+import { DISPLAY_CAP } from '../../../framework/protocols/spice/wire/numbers.ts'
 import { SpiceWriter } from '../../../framework/protocols/spice/wire/writer.ts'
 import { draw, drawBitmap, QXL_DRAW } from '../../support/spice-server/picture.ts'
 import { PictureServer, type ServerCompression } from '../../support/spice-server/picture-server.ts'
 import { SURFACE_FORMAT } from '../../support/spice-server/qxl-device.ts'
 import { QxlOperations } from '../../support/spice-server/qxl-operations.ts'
-import { PICTURE_KINDS, samplePicture, toBitmap } from '../../support/spice-server/sample-pictures.ts'
+import { PICTURE_KINDS, samplePicture, toBitmap, type Picture } from '../../support/spice-server/sample-pictures.ts'
 
 interface Console extends AsyncDisposable {
   server: PictureServer
@@ -21,10 +22,13 @@ interface Console extends AsyncDisposable {
   newScreen(width: number, height: number, format?: number): Promise<void>
 }
 
-async function openConsole(compression: ServerCompression): Promise<Console> {
-  const server = await PictureServer.start({ compression })
+async function openConsole(compression: ServerCompression, isVideo = false): Promise<Console> {
+  const server = await PictureServer.start({ compression, streaming: isVideo ? 'all' : 'off' })
   const connection = new SpiceVmConnection('vm', {
     server: spiceServer({ kind: 'tcp', host: '127.0.0.1', port: server.port, tlsPort: undefined }),
+    ...(isVideo && {
+      display: { capabilities: [DISPLAY_CAP.sizedStream, DISPLAY_CAP.multiCodec, DISPLAY_CAP.codecMjpeg] },
+    }),
   })
   await connection.connectMainChannel()
   let display: DisplayState | undefined
@@ -77,6 +81,12 @@ async function openConsole(compression: ServerCompression): Promise<Console> {
   }
 }
 
+/** A photograph, its columns moved. */
+function shifted(columns: number): Picture {
+  const { width, height, data } = samplePicture('gradient', 320, 240)
+  return { width, height, data: data.map((_, index) => data[(index + columns) % data.length] as number) }
+}
+
 const WAYS: [string, ServerCompression, (images: Record<string, number>) => number | undefined][] = [
   ['off', 'off', ({ bitmap }) => bitmap],
   ['LZ', 'lz', ({ lzRgb }) => lzRgb],
@@ -125,6 +135,29 @@ describe('the screen as a real server sends it', () => {
       await draw(card, QXL_DRAW.fill, { ...box, x: 90 }, await operations.fill(0x7c1f, 64))
       return 3
     })
+  })
+
+  it('a video in MJPEG, and the picture without loss after its end', { timeout: 90_000 }, async () => {
+    await using console = await openConsole('off', true)
+    const { card } = console.server
+    const { display } = console
+    await console.newScreen(400, 300)
+    // Something that changes often becomes a stream.
+    const frames = Array.from({ length: 8 }, (_, index) => toBitmap(shifted(index * 9), 'rgb32'))
+    let drawn = 0
+    await pollUntil('ten frames of a stream', { timeoutMs: 30_000, maxIntervalMs: 20 }, async () => {
+      await drawBitmap(card, frames[drawn++ % frames.length] as (typeof frames)[number], 20, 10)
+      return (display.counters.frames['mjpeg'] ?? 0) >= 10 ? true : undefined
+    })
+    await pollUntil('the stream to end', { timeoutMs: 30_000 }, async () =>
+      display.streams.size === 0 ? true : undefined,
+    )
+    const same = await pollUntil('the same picture', { timeoutMs: 10_000 }, async () => {
+      const there = await console.server.screendump()
+      return display.screenshot().data.every((pixel, index) => pixel === there.data[index]) ? true : undefined
+    })
+    expect(same).toBe(true)
+    expect(display.counters).toMatchObject({ streams: { mjpeg: expect.any(Number) }, unsupported: {} })
   })
 
   it('the pointer that the guest draws', async () => {

@@ -28,15 +28,21 @@ const MARKER = {
  * are refused.
  *
  * @param expected undefined takes the size that the JPEG has, as frames of sized streams do.
+ * @param tables those of the frames before, to which this one adds its own: servers send a stream's tables once.
  * @throws `ATP_SPICE_IMAGE`
  */
-export function decodeJpeg(bytes: Uint8Array, expected?: Size): Pixels {
+export function decodeJpeg(bytes: Uint8Array, expected?: Size, tables: JpegTables = newJpegTables()): Pixels {
   if (bytes[0] !== 0xff || bytes[1] !== MARKER.begin) throw imageError('jpeg', 'it does not begin as one')
-  const { frame, space } = decodeSegments(bytes, expected)
+  const { frame, space } = decodeSegments(bytes, expected, tables)
   const { width, height } = frame
   const data = new Uint32Array(width * height)
   toPixels(frame, space, new Int32Array(data.buffer))
   return { width, height, data, hasAlpha: false }
+}
+
+/** No tables yet. */
+export function newJpegTables(): JpegTables {
+  return { quantization: [], dc: [], ac: [] }
 }
 
 /**
@@ -56,8 +62,7 @@ interface DecodedFrame {
 }
 
 /** Reads segment after segment until all components are decoded. */
-function decodeSegments(bytes: Uint8Array, expected: Size | undefined): DecodedFrame {
-  const tables: JpegTables = { quantization: [], dc: [], ac: [] }
+function decodeSegments(bytes: Uint8Array, expected: Size | undefined, tables: JpegTables): DecodedFrame {
   let frame: JpegFrame | undefined
   let restartInterval = 0
   let space: ColourSpace = 'ycc'

@@ -1,7 +1,6 @@
 import { BITMAP_FORMAT, type Bitmap } from '../codec/bitmap.ts'
 import type { GlzWindow } from '../codec/glz-window.ts'
 import { decodeImage, decodeMask } from '../codec/image.ts'
-import type { Mask } from '../codec/pixels.ts'
 import { IMAGE_TYPE } from '../wire/numbers.ts'
 import { IMAGE_FLAG, type ImageSource, type QMask } from './draw-messages.ts'
 import { intersect, isEmpty, rectOf, type Rect } from './geometry.ts'
@@ -44,11 +43,7 @@ export class ImageStore {
     const { cache, glz, palettes, surface, onImage } = this.#options
     const { id, type, flags } = descriptor
     const start = reader.at(reader.offset)
-    const picture =
-      this.#find(descriptor.type, id, start, target, surface) ??
-      (isAlphaAlone(descriptor.type, start)
-        ? widened(decodeMask(descriptor, start, { glz, palettes }))
-        : decodeImage(descriptor, start, { glz, palettes }))
+    const picture = this.#find(type, id, start, target, surface) ?? decodeImage(descriptor, start, { glz, palettes })
     onImage(imageTypeName(type))
     if (flags & (IMAGE_FLAG.cacheMe | IMAGE_FLAG.cacheReplaceMe)) {
       cache.put(id, picture, type === IMAGE_TYPE.jpeg || type === IMAGE_TYPE.jpegAlpha)
@@ -117,15 +112,6 @@ export class ImageStore {
     }
     return { rect, bits }
   }
-}
-
-function isAlphaAlone(type: number, reader: ImageSource['reader']): boolean {
-  return type === IMAGE_TYPE.bitmap && reader.at(reader.offset).u8() === BITMAP_FORMAT.a8
-}
-
-/** A mask as a picture: alpha without colours. */
-function widened({ width, height, data }: Mask): Picture {
-  return { width, height, hasAlpha: true, data: Uint32Array.from(data, (alpha) => alpha << 24) }
 }
 
 // Of SPICE_BITMAP_FLAGS_*.

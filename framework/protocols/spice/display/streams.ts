@@ -1,4 +1,5 @@
-import { decodeJpeg } from '../codec/jpeg.ts'
+import type { JpegTables } from '../codec/jpeg-frame.ts'
+import { decodeJpeg, newJpegTables } from '../codec/jpeg.ts'
 import { spiceProtocolError, spiceUnsupportedError } from '../errors.ts'
 import { paint } from './draw-raster.ts'
 import { isEmpty, rectOf, sameSize, type Rect } from './geometry.ts'
@@ -14,6 +15,8 @@ export interface VideoStream extends StreamCreate {
   codecName: string
   frames: number
   bytes: number
+  /** Of the MJPEG frames so far. */
+  tables: JpegTables
 }
 
 // Servers number streams from 0 and have 50 at most.
@@ -33,7 +36,7 @@ export class VideoStreams {
     if (this.#streams.has(stream.streamId)) throw streamError(stream.streamId, 'is created a second time')
     if (this.#streams.size >= MAX_STREAMS) throw streamError(stream.streamId, `is one more than ${MAX_STREAMS}`)
     const codecName = VIDEO_CODEC_NAMES[stream.codec] ?? `codec ${stream.codec}`
-    const created = { ...stream, codecName, frames: 0, bytes: 0 }
+    const created = { ...stream, codecName, frames: 0, bytes: 0, tables: newJpegTables() }
     this.#streams.set(stream.streamId, created)
     return created
   }
@@ -78,7 +81,7 @@ export class VideoStreams {
     const region = regionOf(surface.rect, box, stream.clip)
     const changed = boundsOf(region)
     if (!changed) return undefined
-    const frame = decodeJpeg(data.data, data.sized ?? stream)
+    const frame = decodeJpeg(data.data, data.sized ?? stream, stream.tables)
     paint(surface, region, frameRows(stream.topDown ? frame : upsideDown(frame), box), ROP_COPY)
     surface.settle(region)
     return changed
