@@ -42,7 +42,7 @@ export interface Bitmap extends Size {
   data: Uint8Array
 }
 
-/** A bitmap whose bytes are a buffer of its own. */
+/** A bitmap whose bytes are its own, and begin at a word. */
 export interface OwnedBitmap extends Bitmap {
   data: Uint8Array<ArrayBuffer>
 }
@@ -82,7 +82,7 @@ export function decodeBitmap(bitmap: Bitmap, palette: Uint32Array = new Uint32Ar
 /** A bitmap of four bytes a pixel without gaps, whose bytes become the picture's. */
 export function adoptBitmap32({ format, width, height, topDown, data: bytes }: OwnedBitmap): Pixels {
   if (!topDown) flipRows(bytes, width * 4)
-  const data = new Uint32Array(bytes.buffer)
+  const data = new Uint32Array(bytes.buffer, bytes.byteOffset, width * height)
   return { width, height, data, hasAlpha: format === BITMAP_FORMAT.rgba }
 }
 

@@ -6,7 +6,7 @@ import { decodeGlz, decodeZlibGlz } from './glz.ts'
 import { decodeJpeg, decodeJpegAlpha } from './jpeg.ts'
 import { decodeLz, decodeLzAlpha, decodeLzPalette } from './lz.ts'
 import { decodeLz4, decodeLz4Alpha } from './lz4.ts'
-import { imageError, pixelCount, type Mask, type Pixels } from './pixels.ts'
+import { imageError, pixelCount, type Mask, type Pixels, type Room } from './pixels.ts'
 import { decodeQuic } from './quic.ts'
 
 /** `SpiceImageDescriptor` */
@@ -32,6 +32,8 @@ interface PaletteStore {
 export interface ImageContext {
   glz: GlzWindow
   palettes: PaletteStore
+  /** Memory for a picture that is not kept. Default: new memory. */
+  room?: Room
 }
 
 /** Bits of `SPICE_BITMAP_FLAGS_*`. */
@@ -55,7 +57,7 @@ export function decodeImage(descriptor: ImageDescriptor, reader: SpiceReader, co
     case IMAGE_TYPE.quic:
       return decodeQuic(sized(reader), size)
     case IMAGE_TYPE.lzRgb:
-      return decodeLz(sized(reader), size)
+      return decodeLz(sized(reader), size, context.room)
     case IMAGE_TYPE.lzPlt: {
       const flags = reader.u8()
       const sizeBytes = reader.u32()
@@ -64,7 +66,7 @@ export function decodeImage(descriptor: ImageDescriptor, reader: SpiceReader, co
       return decodeLzPalette(reader.bytes(sizeBytes), size, palette)
     }
     case IMAGE_TYPE.lz4:
-      return decodeLz4(sized(reader), size)
+      return decodeLz4(sized(reader), size, context.room)
     case IMAGE_TYPE.glzRgb:
       return decodeGlz(sized(reader), size, context.glz)
     case IMAGE_TYPE.zlibGlzRgb: {

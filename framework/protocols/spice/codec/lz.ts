@@ -5,9 +5,11 @@ import {
   checkSize,
   flipRows,
   imageError,
+  newRoom,
   pixelCount,
   type Mask,
   type Pixels,
+  type Room,
   type Size,
 } from './pixels.ts'
 
@@ -63,7 +65,7 @@ function lzHeader(bytes: Uint8Array, expected: Size): LzHeader {
  *
  * @throws `ATP_SPICE_IMAGE`
  */
-export function decodeLz(bytes: Uint8Array, expected: Size): Pixels {
+export function decodeLz(bytes: Uint8Array, expected: Size, room: Room = newRoom): Pixels {
   const { type, width, height, topDown } = lzHeader(bytes, expected)
   if (type === LZ_TYPE.a8) return alphaPixels(decodeLzAlpha(bytes, expected))
   const isAlpha = type === LZ_TYPE.rgba
@@ -72,14 +74,15 @@ export function decodeLz(bytes: Uint8Array, expected: Size): Pixels {
   }
   const count = pixelCount('lz', expected)
   checkRatio('lz', count, bytes.length)
-  const data = new Uint32Array(count)
-  const end = lzPixels('lz', bytes, HEADER_BYTES, new Int32Array(data.buffer), type === LZ_TYPE.rgb16 ? 2 : 3)
+  const data = room(count)
+  const words = new Int32Array(data.buffer, data.byteOffset, count)
+  const end = lzPixels('lz', bytes, HEADER_BYTES, words, type === LZ_TYPE.rgb16 ? 2 : 3)
   if (isAlpha) {
     const alpha = new Uint8Array(count)
     lzBytes('lz alpha', bytes, end, alpha)
     setAlpha(data, alpha)
   }
-  if (!topDown) flipRows(new Uint8Array(data.buffer), width * 4)
+  if (!topDown) flipRows(new Uint8Array(data.buffer, data.byteOffset, count * 4), width * 4)
   return { width, height, data, hasAlpha: isAlpha }
 }
 
@@ -127,7 +130,7 @@ export function decodeLzAlpha(bytes: Uint8Array, expected: Size): Mask {
 
 /** Replaces the alpha of every pixel. */
 export function setAlpha(data: Uint32Array<ArrayBuffer>, alpha: Uint8Array): void {
-  const words = new Int32Array(data.buffer)
+  const words = new Int32Array(data.buffer, data.byteOffset, data.length)
   for (let at = 0; at < words.length; at++) {
     words[at] = ((words[at] as number) & 0x00ffffff) | ((alpha[at] as number) << 24)
   }

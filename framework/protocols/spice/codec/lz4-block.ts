@@ -17,9 +17,9 @@ export class Lz4Output {
   readonly #view: DataView
   #end = 0
 
-  constructor(sizeBytes: number) {
-    this.bytes = new Uint8Array(sizeBytes)
-    this.#view = new DataView(this.bytes.buffer)
+  constructor({ buffer, byteOffset }: Uint32Array<ArrayBuffer>, sizeBytes: number) {
+    this.bytes = new Uint8Array(buffer, byteOffset, sizeBytes)
+    this.#view = new DataView(buffer, byteOffset, sizeBytes)
   }
 
   /** Bytes that are there. */

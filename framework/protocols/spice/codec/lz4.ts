@@ -7,7 +7,7 @@ import {
   type OwnedBitmap,
 } from './bitmap.ts'
 import { Lz4Output } from './lz4-block.ts'
-import { alphaPixels, imageError, pixelCount, type Mask, type Pixels, type Size } from './pixels.ts'
+import { alphaPixels, imageError, newRoom, pixelCount, type Mask, type Pixels, type Room, type Size } from './pixels.ts'
 
 const HEADER_BYTES = 2
 /** No byte of a block makes more bytes than this. */
@@ -19,12 +19,12 @@ const MOST_BYTES_A_BYTE = 255
  *
  * @throws `ATP_SPICE_IMAGE`
  */
-export function decodeLz4(bytes: Uint8Array, expected: Size): Pixels {
+export function decodeLz4(bytes: Uint8Array, expected: Size, room: Room = newRoom): Pixels {
   const format = lz4Format(bytes)
   if (format === BITMAP_FORMAT.a8) return alphaPixels(decodeLz4Alpha(bytes, expected))
   const pixelBytes = PIXEL_BYTES[format]
   if (pixelBytes === undefined) throw imageError('lz4', `bitmaps of format ${format} have no colours there`)
-  const bitmap = unpackLz4(bytes, expected, pixelBytes)
+  const bitmap = unpackLz4(bytes, expected, pixelBytes, room)
   return pixelBytes === 4 ? adoptBitmap32(bitmap) : decodeBitmap(bitmap)
 }
 
@@ -36,7 +36,7 @@ export function decodeLz4(bytes: Uint8Array, expected: Size): Pixels {
 export function decodeLz4Alpha(bytes: Uint8Array, expected: Size): Mask {
   const format = lz4Format(bytes)
   if (format !== BITMAP_FORMAT.a8) throw imageError('lz4', `bitmaps of format ${format} are not alpha alone`)
-  return decodeBitmapMask(unpackLz4(bytes, expected, 1))
+  return decodeBitmapMask(unpackLz4(bytes, expected, 1, newRoom))
 }
 
 function lz4Format(bytes: Uint8Array): number {
@@ -44,12 +44,12 @@ function lz4Format(bytes: Uint8Array): number {
   return bytes[1] as number
 }
 
-function unpackLz4(bytes: Uint8Array, { width, height }: Size, pixelBytes: number): OwnedBitmap {
+function unpackLz4(bytes: Uint8Array, { width, height }: Size, pixelBytes: number, room: Room): OwnedBitmap {
   const sizeBytes = pixelCount('lz4', { width, height }) * pixelBytes
   if (sizeBytes > bytes.length * MOST_BYTES_A_BYTE) {
     throw imageError('lz4', `${sizeBytes} bytes cannot come from ${bytes.length}`)
   }
-  const output = new Lz4Output(sizeBytes)
+  const output = new Lz4Output(room(Math.ceil(sizeBytes / 4)), sizeBytes)
   let at = HEADER_BYTES
   while (at < bytes.length) {
     if (bytes.length - at < 4) throw imageError('lz4', `the length at byte ${at} is cut off`)

@@ -29,6 +29,15 @@ export interface Size {
   height: number
 }
 
+/**
+ * Gives memory for a picture, of so many pixels and with anything in it. Whoever draws a picture at once and then
+ * forgets it gives the same memory again: making new memory costs as much as decoding.
+ */
+export type Room = (pixels: number) => Uint32Array<ArrayBuffer>
+
+/** New memory. */
+export const newRoom: Room = (pixels) => new Uint32Array(pixels)
+
 /** The bytes of an image break its format, or it is not the image that its descriptor announced. */
 export function imageError(place: string, message: string, cause?: unknown): AtpError {
   return protocolError('ATP_SPICE_IMAGE', `SPICE image ${place}: ${message}`, { cause, context: { place } })

@@ -34,4 +34,17 @@ describe('images that spice-server 0.15.1 made', () => {
       expect([...picture.data]).toEqual(Array.from(alpha, (value) => (value << 24) >>> 0))
     }
   })
+
+  it('are the same in memory that held another picture', () => {
+    const used = new Uint32Array(1_000_000)
+    const room = (pixels: number) => used.subarray(3, pixels + 3)
+    const packed = RECORDED.filter(({ type, isMask }) => (type === 101 || type === 109) && !isMask)
+    expect(packed.length).toBeGreaterThan(15)
+    for (const recording of packed) {
+      const bytes = recordedBytes(recording)
+      used.fill(0x5a5a5a5a)
+      const picture = decodeRecorded(recording, bytes, { ...newContext(), room })
+      expect(picture, recording.file).toEqual(decodeRecorded(recording, bytes, newContext()))
+    }
+  })
 })
