@@ -21,7 +21,7 @@ export function toPng({ contentType, bytes }: Screenshot): Screenshot {
   return { contentType: 'image/png', bytes: encode({ width, height, data, channels: 3, depth: 8 }) }
 }
 
-/** The pixels of a PNG or PPM image. @throws `ATP_VM_SCREENSHOT` for anything else, or a damaged one. */
+/** The pixels of a PNG or PPM image. @throws `ATP_VM_SCREENSHOT`, `ATP_SCREEN_IMAGE_FORMAT`. */
 export function toPicture({ contentType, bytes }: Screenshot): Picture {
   const { width, height, data, channels } = isPng(bytes)
     ? readPng(contentType, bytes)
@@ -62,7 +62,7 @@ function readPng(contentType: string, bytes: Uint8Array) {
       cause: error,
     })
   }
-  throw configError('ATP_VM_SCREENSHOT', 'a picture with a palette or with more than 8 bits a channel', {
+  throw configError('ATP_SCREEN_IMAGE_FORMAT', 'a picture with a palette or with more than 8 bits a channel', {
     remedy: 'save it as PNG with 8 bits for each of red, green and blue',
   })
 }
