@@ -137,6 +137,50 @@ describe('the screen as a real server sends it', () => {
     })
   })
 
+  it('pictures that the guest keeps beside the screen', async () => {
+    await using console = await openConsole('off')
+    const { card } = console.server
+    const operations = new QxlOperations(card)
+    await console.newScreen(200, 150)
+    const area = { x: 0, y: 0, width: 50, height: 40 }
+    const photo = toBitmap(samplePicture('photo', 50, 40), 'rgb32')
+    await console.shown(async () => {
+      await drawBitmap(card, toBitmap(samplePicture('desktop', 200, 150), 'rgb32'))
+      await operations.createSurface(1, SURFACE_FORMAT.argb, 50, 40)
+      await draw(card, QXL_DRAW.fill, area, await operations.fill(0x80402010, 8), undefined, { surfaceId: 1 })
+      await operations.createSurface(2, SURFACE_FORMAT.a8, 52, 40)
+      await draw(card, QXL_DRAW.fill, area, await operations.fill(0x90, 8), undefined, { surfaceId: 2 })
+      return 3
+    })
+    const from = (surfaceId: number) => ({ reads: { surfaceId, area } })
+    const picture = () => operations.surfaceImage(1, 50, 40)
+    const mask = await operations.surfaceImage(2, 52, 40)
+    await console.shown(async () => {
+      await draw(card, QXL_DRAW.copy, area, await operations.copy(await picture(), area, 8), undefined, from(1))
+      const over = await operations.composite(3, await picture())
+      await draw(card, QXL_DRAW.composite, { ...area, x: 60 }, over, undefined, from(1))
+      for (const [y, flags] of [
+        [0, 0],
+        [50, 2],
+      ] as const) {
+        const blend = await operations.alphaBlend(await picture(), area, 200, flags)
+        await draw(card, QXL_DRAW.alphaBlend, { ...area, x: 120, y }, blend, undefined, from(1))
+      }
+      const masked = await operations.composite(3, photo, { mask })
+      await draw(card, QXL_DRAW.composite, { ...area, y: 60 }, masked, undefined, from(2))
+      const itself = await operations.copy(await operations.surfaceImage(0, 200, 150), { ...area, x: 90 }, 8)
+      // With a clip it counts as no cover for what lies below: the server reads that again.
+      const place = { ...area, x: 100, y: 100 }
+      await draw(card, QXL_DRAW.copy, place, itself, [place], from(0))
+      return 6
+    })
+    expect(console.display.counters.surfaces).toMatchObject({ 8: 1, 96: 1 })
+    await operations.destroySurface(1)
+    await pollUntil('the surface to go', { timeoutMs: 10_000 }, async () =>
+      console.display.surfaces.has(1) ? undefined : true,
+    )
+  })
+
   it('a video in MJPEG, and the picture without loss after its end', { timeout: 90_000 }, async () => {
     await using console = await openConsole('off', true)
     const { card } = console.server

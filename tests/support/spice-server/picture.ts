@@ -86,6 +86,7 @@ function nextImageId(): bigint {
  * Hands a draw operation to the server: one of {@link QXL_DRAW} with its part of the union in `struct QXLDrawable`.
  *
  * @param clip rectangles outside of which nothing is drawn.
+ * @param surfaces the surface to draw on, by default the screen, and another one that the operation reads.
  */
 export async function draw(
   card: QxlDevice,
@@ -93,8 +94,9 @@ export async function draw(
   area: Area,
   operation: Uint8Array,
   clip?: readonly Area[],
+  { surfaceId = 0, reads }: { surfaceId?: number; reads?: { surfaceId: number; area: Area } } = {},
 ): Promise<void> {
-  const drawable = new SpiceWriter(256).u64(1n).u32(0)
+  const drawable = new SpiceWriter(256).u64(1n).u32(surfaceId)
   // Effect 1, opaque, lets the server drop what lies below; 0, blend, does not.
   drawable
     .u8(type === QXL_DRAW.copy && !clip ? 1 : 0)
@@ -111,8 +113,13 @@ export async function draw(
   } else {
     drawable.u32(0).u64(0n)
   }
-  drawable.u32(0).i32(-1).i32(-1).i32(-1)
-  for (let index = 0; index < 3; index++) rect(drawable, { x: 0, y: 0, width: 0, height: 0 })
+  const nowhere = { x: 0, y: 0, width: 0, height: 0 }
+  drawable
+    .u32(0)
+    .i32(reads?.surfaceId ?? -1)
+    .i32(-1)
+    .i32(-1)
+  for (const area of [reads?.area ?? nowhere, nowhere, nowhere]) rect(drawable, area)
   drawable.bytes(operation)
   // The union has the size of its largest part whatever it holds.
   drawable.bytes(new Uint8Array(128))

@@ -1,6 +1,6 @@
 import { SpiceWriter } from '../../../framework/protocols/spice/wire/writer.ts'
 import { putBitmap, rect, type Area, type Bitmap } from './picture.ts'
-import type { QxlDevice } from './qxl-device.ts'
+import { QXL_COMMAND, SURFACE_FORMAT, type QxlDevice } from './qxl-device.ts'
 
 /** A colour as `0x00RRGGBB`, a picture that repeats, or nothing. */
 export type QxlBrush = number | { picture: Bitmap; x: number; y: number } | undefined
@@ -181,6 +181,21 @@ export class QxlOperations {
     writer.u64(await matrix(maskTransform))
     for (const place of [...origin, ...maskOrigin]) writer.u16(place & 0xffff)
     return writer.finish()
+  }
+
+  /** Makes a surface beside the screen. @param format one of `SURFACE_FORMAT`. */
+  async createSurface(surfaceId: number, format: number, width: number, height: number): Promise<void> {
+    const stride = width * (format === SURFACE_FORMAT.a8 ? 1 : 4)
+    const data = await this.#card.put(new Uint8Array(stride * height))
+    const command = new SpiceWriter().u64(1n).u32(surfaceId).u8(0).u32(0)
+    command.u32(format).u32(width).u32(height).i32(stride).u64(data)
+    await this.#card.command(QXL_COMMAND.surface, await this.#card.put(command.finish()))
+  }
+
+  /** Takes a surface away again. */
+  async destroySurface(surfaceId: number): Promise<void> {
+    const command = new SpiceWriter().u64(1n).u32(surfaceId).u8(1).bytes(new Uint8Array(28))
+    await this.#card.command(QXL_COMMAND.surface, await this.#card.put(command.finish()))
   }
 
   /** An image that is another surface. */

@@ -140,8 +140,11 @@ function drawTransparent(canvas: Canvas, reader: SpiceReader): void {
 function drawAlphaBlend(canvas: Canvas, reader: SpiceReader): void {
   const message = draw.readAlphaBlend(reader)
   const source = scaledSource(canvas, message, draw.SCALE_MODE.nearest, reader)
-  const isSurface = message.source.descriptor.type === IMAGE_TYPE.surface
-  const hasAlpha = isSurface ? (message.alphaFlags & draw.ALPHA_FLAG.srcSurfaceHasAlpha) !== 0 : source.hasAlpha
+  // A surface without alpha may hold some all the same; one with alpha has it whatever the flag says.
+  const isTold =
+    message.source.descriptor.type === IMAGE_TYPE.surface &&
+    (message.alphaFlags & draw.ALPHA_FLAG.srcSurfaceHasAlpha) !== 0
+  const hasAlpha = source.hasAlpha || isTold
   blend(canvas.surface, limitTo(canvas.region, source.limit), source.rows, message.alpha, hasAlpha)
 }
 
