@@ -20,9 +20,9 @@ export interface InputPath {
   /**
    * Injects the events together, in order.
    * Resolves when the hypervisor has taken them. `atNs` is host monotonic time (`process.hrtime.bigint()`)
-   * immediately before the request left this process.
+   * immediately before the request left this process; `eachAtNs` are those of each event, where they leave apart.
    */
-  inject(events: readonly InputEvent[], options?: CallOptions): Promise<{ atNs: bigint }>
+  inject(events: readonly InputEvent[], options?: CallOptions): Promise<{ atNs: bigint; eachAtNs?: readonly bigint[] }>
   /** The absolute position it reaches when it is asked for this one. Absent: each. */
   nearest?(axis: 'x' | 'y', value: number): number
   /** Least distance that surely leads to another position. Absent: 1. */

@@ -52,17 +52,17 @@ export class Recording {
   async inject(events: readonly InputEvent[], options: CallOptions & { optional?: boolean } = {}): Promise<void> {
     const { optional, ...bounds } = options
     // Noted before the call: the guest may report an event before the call's own reply is here.
-    const added = events.flatMap((event) => {
+    const added = events.flatMap((event, index) => {
       const path = this.#path
       const reached = event.type === 'abs' && path.nearest ? path.nearest(event.axis, event.value) : undefined
       const expected = expectationOf(reached === undefined ? event : ({ ...event, value: reached } as InputEvent))
-      return expected ? [{ ...expected, atNs: 0n, ...(optional ? { optional } : {}) }] : []
+      return expected ? [{ index, sent: { ...expected, atNs: 0n, ...(optional ? { optional } : {}) } }] : []
     })
-    this.sent.push(...added)
-    for (const event of added) if (!optional) this.#expect(event, 1)
+    this.sent.push(...added.map(({ sent }) => sent))
+    for (const { sent } of added) if (!optional) this.#expect(sent, 1)
     for (const event of events) if (isPress(event)) this.#releases.set(nameOf(event), { ...event, down: false })
-    const { atNs } = await this.#path.inject(events, bounds)
-    for (const event of added) event.atNs = atNs
+    const { atNs, eachAtNs } = await this.#path.inject(events, bounds)
+    for (const { index, sent } of added) sent.atNs = eachAtNs?.[index] ?? atNs
     for (const event of events) if (!isPress(event)) this.#releases.delete(nameOf(event))
   }
 

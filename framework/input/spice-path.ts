@@ -58,23 +58,33 @@ export class SpiceInputPath implements InputPath {
     this.name = { via: 'spice', device }
   }
 
-  async inject(events: readonly InputEvent[], options: CallOptions = {}): Promise<{ atNs: bigint }> {
-    let atNs: bigint | undefined
-    const send = { ...options, onSend: () => void (atNs ??= process.hrtime.bigint()) }
+  async inject(
+    events: readonly InputEvent[],
+    options: CallOptions = {},
+  ): Promise<{ atNs: bigint; eachAtNs: readonly bigint[] }> {
+    const eachAtNs = events.map(() => 0n)
+    // Motion and position go in one message for both axes, after keys and buttons.
+    const together: number[] = []
     const moved = { x: 0, y: 0 }
     let [moves, positioned] = [false, false]
-    for (const event of events) {
+    for (const [index, event] of events.entries()) {
       if (event.type === 'rel') {
         moved[event.axis] += event.value
         moves = true
+        together.push(index)
       } else if (event.type === 'abs') {
         this.#at[event.axis] = this.#pixelOf(event.axis, event.value)
         positioned = true
-      } else await this.#press(event, send)
+        together.push(index)
+      } else await this.#press(event, { ...options, onSend: () => void (eachAtNs[index] = process.hrtime.bigint()) })
     }
-    if (moves) await this.#inputs.mouseMotion(moved.x, moved.y, send)
-    if (positioned) await this.#inputs.mousePosition(this.#at.x, this.#at.y, send)
-    return { atNs: atNs ?? process.hrtime.bigint() }
+    const onSend = () => {
+      const nowNs = process.hrtime.bigint()
+      for (const index of together) eachAtNs[index] = nowNs
+    }
+    if (moves) await this.#inputs.mouseMotion(moved.x, moved.y, { ...options, onSend })
+    if (positioned) await this.#inputs.mousePosition(this.#at.x, this.#at.y, { ...options, onSend })
+    return { atNs: eachAtNs[0] ?? process.hrtime.bigint(), eachAtNs }
   }
 
   /** QEMU turns pixels into positions on its axis by the size of the screen, and rounds down. */
