@@ -18,6 +18,8 @@ import {
   type Way,
 } from '../../support/remote-host/index.ts'
 
+/** `VIR_ERR_OPERATION_INVALID` */
+const NOT_RUNNING = 55
 const LISTEN = ['tcp', 'tls', 'ssh'] as const
 const QUERY = '{"execute":"query-status"}'
 
@@ -48,12 +50,19 @@ describe.skipIf(missing)('a host that is lost', () => {
     await remote.daemon.kill('SIGCONT')
     if (!remote.daemon.alive) await remote.daemon.launch()
     const cleaner = await HostConnection.open(remote.info('unix'))
-    const control = await cleaner.client('control')
-    for (const domain of await control.listDomains()) {
-      if (domain.id >= 0) await control.destroy(domain)
-      await control.undefine(domain)
+    try {
+      const control = await cleaner.client('control')
+      for (const domain of await control.listDomains()) {
+        // A daemon that was killed right after it started a VM may give it up when it is back.
+        const gone = (error: { context?: { libvirtCode?: number } }) => {
+          if (error.context?.libvirtCode !== NOT_RUNNING) throw error
+        }
+        if (domain.id >= 0) await control.destroy(domain).catch(gone)
+        await control.undefine(domain)
+      }
+    } finally {
+      await Promise.all([cleaner, ...hosts].map((one) => one.close()))
     }
-    await Promise.all([cleaner, ...hosts].map((one) => one.close()))
   })
 
   async function connect(way: Way, options: HostConnectionOptions = {}, at?: { port: number }): Promise<void> {
