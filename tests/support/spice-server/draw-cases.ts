@@ -221,6 +221,11 @@ function textCases(): DrawCase[] {
   ]
 }
 
+/** Bézier curves: a beginning, then three points for each. */
+function curves(points: readonly (readonly [number, number])[]): QxlPathSegment[] {
+  return [path(points.slice(0, 1), 1), path(points.slice(1), 16 | 2)]
+}
+
 function strokeCases(): DrawCase[] {
   const corners = [
     [5, 5],
@@ -245,6 +250,41 @@ function strokeCases(): DrawCase[] {
     ),
     one('a polyline, xor', 'stroke', (make) => make.stroke([path(corners)], 0xffffff, 64), SCREEN),
     one('a polygon, xor', 'stroke', (make) => make.stroke([path(corners, 11)], 0xffffff, 64), SCREEN),
+    one(
+      'a curve',
+      'stroke',
+      (make) =>
+        make.stroke(
+          curves([
+            [3, 3],
+            [40, 3],
+            [60, 20],
+            [60, 45],
+          ]),
+          0xffffff,
+          8,
+        ),
+      SCREEN,
+    ),
+    one(
+      'curves, xor',
+      'stroke',
+      (make) =>
+        make.stroke(
+          curves([
+            [3, 45],
+            [9, 1],
+            [50, 3],
+            [40, 30],
+            [35, 44],
+            [20, 40],
+            [55, 2],
+          ]),
+          0xffffff,
+          64,
+        ),
+      SCREEN,
+    ),
     one(
       'a point',
       'stroke',

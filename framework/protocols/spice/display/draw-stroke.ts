@@ -11,6 +11,8 @@ const MAX_STROKE_PIXELS = 64 * 1024 * 1024
  *
  * @param bounds the part of the surface that matters.
  * @param plot called for every pixel in it, dashes only.
+ * Lines of dashes that are neither horizontal nor vertical, or lead left or up, may be a pixel off where dashes end.
+ *
  * @throws `ATP_SPICE_PROTOCOL` for a stroke of more than 64 Mi pixels.
  */
 export function strokePixels(
@@ -21,7 +23,7 @@ export function strokePixels(
 ): void {
   let pixels = 0
   const dashes = stroke.style && dashesOf(stroke.style, stroke.startWithGap)
-  for (const line of polylinesOf(stroke.segments)) {
+  for (const line of polylinesOf(stroke.segments, reader)) {
     // Dashes go on from line to line of a polyline.
     let walked = 0
     for (let index = 1; index < line.length; index++) {
@@ -56,15 +58,20 @@ function toPixel(fixed: number): number {
   return (fixed + 7) >> 4
 }
 
-function* polylinesOf(segments: readonly PathSegment[]): Iterable<Point[]> {
+function* polylinesOf(segments: readonly PathSegment[], reader: SpiceReader): Iterable<Point[]> {
   let line: Point[] = []
+  let end: Point = { x: 0, y: 0 }
   for (const { flags, points } of segments) {
     if (flags & PATH_FLAG.begin) {
       if (line.length > 1) yield line
       line = []
     }
-    if (flags & PATH_FLAG.bezier) addBeziers(line, points)
-    else for (let at = 0; at < points.length; at += 2) addPoint(line, points[at] as number, points[at + 1] as number)
+    if (flags & PATH_FLAG.bezier) {
+      if (line.length > 0) addBeziers(line, points, end, reader)
+    } else {
+      for (let at = 0; at + 2 <= points.length; at += 2) addPoint(line, points[at] as number, points[at + 1] as number)
+    }
+    if (points.length >= 2) end = { x: points.at(-2) as number, y: points.at(-1) as number }
     if (flags & PATH_FLAG.end) {
       const [first] = line
       if (flags & PATH_FLAG.close && first) line.push(first)
@@ -79,10 +86,9 @@ function addPoint(line: Point[], x: number, y: number): void {
   line.push({ x: toPixel(x), y: toPixel(y) })
 }
 
-function addBeziers(line: Point[], points: Int32Array): void {
-  const last = line.at(-1)
-  if (!last) return
-  let [x0, y0] = [last.x * 16, last.y * 16]
+/** Adds lines that follow Bézier curves, of which the first begins where the polyline ends. */
+function addBeziers(line: Point[], points: Int32Array, start: Point, reader: SpiceReader): void {
+  let from = start
   for (let at = 0; at + 6 <= points.length; at += 6) {
     const [x1, y1, x2, y2, x3, y3] = points.subarray(at, at + 6) as unknown as number[] as [
       number,
@@ -92,17 +98,50 @@ function addBeziers(line: Point[], points: Int32Array): void {
       number,
       number,
     ]
-    const steps = 16
-    for (let step = 1; step <= steps; step++) {
-      const t = step / steps
-      const s = 1 - t
-      const mix = (a: number, b: number, c: number, d: number) =>
-        Math.round(a * s * s * s + 3 * b * s * s * t + 3 * c * s * t * t + d * t * t * t)
-      addPoint(line, mix(x0, x1, x2, x3), mix(y0, y1, y2, y3))
-    }
-    x0 = x3
-    y0 = y3
+    const end = { x: x3, y: y3 }
+    addCurve(line, [from, { x: x1, y: y1 }, { x: x2, y: y2 }, end], 0)
+    from = end
+    if (line.length > MAX_POINTS) throw reader.error(`curves of more than ${MAX_POINTS} points`)
   }
+}
+
+type Curve = readonly [Point, Point, Point, Point]
+
+// Halved until it is as good as straight; every half is at most a quarter as bent.
+const MAX_HALVINGS = 12
+/** Most points that the curves of a stroke may become. */
+const MAX_POINTS = 1024 * 1024
+
+function addCurve(line: Point[], curve: Curve, halvings: number): void {
+  const [a, b, c, d] = curve
+  if (halvings === MAX_HALVINGS || isFlat(curve)) {
+    addPoint(line, d.x, d.y)
+    return
+  }
+  const ab = middle(a, b)
+  const bc = middle(b, c)
+  const cd = middle(c, d)
+  const abc = middle(ab, bc)
+  const bcd = middle(bc, cd)
+  const center = middle(abc, bcd)
+  addCurve(line, [a, ab, abc, center], halvings + 1)
+  addCurve(line, [center, bcd, cd, d], halvings + 1)
+}
+
+function middle(a: Point, b: Point): Point {
+  return { x: Math.floor((a.x + b.x) / 2), y: Math.floor((a.y + b.y) / 2) }
+}
+
+// In sixteenths of a pixel; found by comparison with spice-server's lines.
+const FLAT = 12
+
+/** Whether both control points are near the straight line between the ends. */
+function isFlat([a, b, c, d]: Curve): boolean {
+  const dx = d.x - a.x
+  const dy = d.y - a.y
+  const length = Math.hypot(dx, dy) || 1
+  const off = (p: Point) => Math.abs((p.x - a.x) * dy - (p.y - a.y) * dx) / length
+  return off(b) <= FLAT && off(c) <= FLAT
 }
 
 /**
