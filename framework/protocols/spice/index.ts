@@ -2,6 +2,7 @@
  * A SPICE client: link, authentication, sessions, channels. It needs nothing of Node: byte streams are handed in as
  * carriers, so that it runs in a browser too.
  */
+export { Secret } from '../../core/secret.ts'
 export { SpiceConnectionManager } from './connection-manager.ts'
 export { SpiceVmConnection } from './vm-connection.ts'
 export type { ChannelClasses, OpenChannelOptions, SpiceConnectionOptions } from './vm-connection.ts'

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, relative, resolve } from 'node:path'
 import { expect, it } from 'vitest'
+import { browserBundle } from '../../../support/browser-bundle.ts'
 
 const ROOT = resolve(import.meta.dirname, '../../../..')
 const ENTRY = resolve(ROOT, 'framework/protocols/spice/index.ts')
@@ -29,4 +30,10 @@ it('the SPICE client needs nothing of Node', () => {
     const code = text.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '')
     expect(code, relative(ROOT, file)).not.toMatch(/\b(?:Buffer|process|require|setImmediate|__dirname)\b[.(]/)
   }
+})
+
+it('the SPICE client is one module for a browser', { timeout: 60_000 }, async () => {
+  const code = await browserBundle(ENTRY)
+  expect(code).toMatch(/\bexport \{[^}]*\bSpiceVmConnection\b/)
+  expect(code).not.toMatch(/^import\b/m)
 })
