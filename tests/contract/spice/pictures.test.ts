@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { pollUntil, withDeadline } from '../../../framework/core/index.ts'
 import { spiceServer } from '../../../framework/hosts/spice-carriers.ts'
 import type { CursorState } from '../../../framework/protocols/spice/display/cursor.ts'
-import type { DisplayState } from '../../../framework/protocols/spice/display/display-state.ts'
-import { showCursor, showDisplay } from '../../../framework/protocols/spice/display/live.ts'
+import { DisplayState } from '../../../framework/protocols/spice/display/display-state.ts'
+import { showCursor } from '../../../framework/protocols/spice/display/live-cursor.ts'
 import { SpiceVmConnection } from '../../../framework/protocols/spice/index.ts'
 import { DISPLAY_CAP } from '../../../framework/protocols/spice/wire/numbers.ts'
 import { SpiceWriter } from '../../../framework/protocols/spice/wire/writer.ts'
@@ -31,17 +31,12 @@ async function openConsole(compression: ServerCompression, isVideo = false): Pro
     }),
   })
   await connection.connectMainChannel()
-  let display: DisplayState | undefined
+  const state = new DisplayState()
   await connection.openChannel('display', {
     prepare: (channel) => {
-      display = showDisplay(channel, {
-        onUnsupported: (error) => {
-          throw error
-        },
-      })
+      channel.onMessage = (type, body) => state.handle(type, body)
     },
   })
-  const state = display as unknown as DisplayState
   let hasScreen = false
   return {
     server,
