@@ -25,4 +25,5 @@ export type {
   VmOptions,
   VmState,
 } from './desktop/index.ts'
+export { usbKeyboard, usbMouse, usbStorage, type UsbKeyboard } from './desktop/index.ts'
 export type { Delivery, InputOptions, VerifyMode } from './input/api.ts'

@@ -2,6 +2,7 @@
 import type { CallOptions } from '../core/index.ts'
 import type { Keyboard, Mouse } from '../input/api.ts'
 import type { Ownership } from '../leases/api.ts'
+import type { UsbPorts } from '../protocols/spice/index.ts'
 import type { Screen } from '../screen/api.ts'
 
 export type { Keyboard, Mouse, MouseButton, MouseOptions, PressOptions, TypeOptions } from '../input/api.ts'
@@ -22,6 +23,8 @@ export interface Vm {
   readonly screen: Screen
   /** The same screen seen another way: `spice` is what the client of a desktop sees. */
   screenVia(via: Screen['via'], options?: CallOptions): Promise<Screen>
+  /** Its USB ports, over its SPICE session. */
+  usb(options?: CallOptions): Promise<UsbPorts>
   /** State as libvirt reports it now. */
   state(options?: CallOptions): Promise<VmState>
   waitForState(state: VmState, options?: CallOptions): Promise<void>

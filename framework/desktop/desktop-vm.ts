@@ -5,6 +5,7 @@ import type { LeasedVm, Ownership } from '../leases/api.ts'
 import type { Protocol, ProtocolType } from '../protocols/protocol.ts'
 import { guestExec, type QgaClient } from '../protocols/qga/index.ts'
 import type { QmpClient } from '../protocols/qmp/index.ts'
+import type { UsbPorts } from '../protocols/spice/index.ts'
 import type { TranscriptRecorder } from '../protocols/transcript.ts'
 import {
   findPort,
@@ -101,6 +102,10 @@ export class DesktopVm implements Vm {
 
   async screenVia(via: Screen['via'], options?: CallOptions): Promise<Screen> {
     return via === 'spice' ? (await this.spice(options)).screen(options) : this.screen
+  }
+
+  async usb(options?: CallOptions): Promise<UsbPorts> {
+    return (await this.spice(options)).usb
   }
 
   suspend(options?: CallOptions): Promise<void> {

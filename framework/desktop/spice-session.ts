@@ -5,6 +5,9 @@ import {
   type InputsChannel,
   type MainChannel,
   type SpiceVmConnection,
+  type UsbDevice,
+  UsbPorts,
+  type UsbRedirection,
 } from '../protocols/spice/index.ts'
 import { SourceScreen, type Screen } from '../screen/index.ts'
 
@@ -16,12 +19,15 @@ import { SourceScreen, type Screen } from '../screen/index.ts'
 export class SpiceSession {
   /** The session itself: channels, state, reconnection. */
   readonly connection: SpiceVmConnection
+  /** The VM's USB ports, and what is plugged into them. */
+  readonly usb: UsbPorts
   readonly #name: string
   readonly #pictures = new Map<number, Promise<DisplayPicture>>()
 
   constructor(name: string, connection: SpiceVmConnection) {
     this.#name = name
     this.connection = connection
+    this.usb = new UsbPorts(connection)
   }
 
   get main(): MainChannel {
@@ -30,6 +36,11 @@ export class SpiceSession {
 
   inputs(options?: CallOptions): Promise<InputsChannel> {
     return this.connection.openChannel('inputs', options)
+  }
+
+  /** Plugs a device into a free USB port, see {@link UsbPorts.plug}. `unplug()` of what it resolves to takes it out. */
+  plug<D extends UsbDevice>(device: D, options?: CallOptions): Promise<UsbRedirection<D>> {
+    return this.usb.plug(device, options)
   }
 
   /** The screen as the client of a desktop sees it. @throws `ATP_SPICE_NO_CHANNEL` when the VM has no such display. */

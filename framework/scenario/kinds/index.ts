@@ -7,6 +7,7 @@ import { knownElsewhere } from './known-elsewhere.ts'
 import * as mouse from './mouse.ts'
 import * as screen from './screen.ts'
 import * as serial from './serial.ts'
+import * as usb from './usb.ts'
 import { vdiCheckKinds } from './vdi-checks.ts'
 import { vdiPoolKinds } from './vdi-pools.ts'
 import { vdiUserKinds } from './vdi-users.ts'
@@ -40,6 +41,8 @@ export const builtInKinds: readonly StepKind[] = [
   screen.screenExpectText,
   screen.screenExpectResize,
   screen.screenFirst,
+  usb.usbRedirect,
+  usb.usbRelease,
   guestFile.expectFile,
   command.expectCommand,
   vm.expectVmStatus,

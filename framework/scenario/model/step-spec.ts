@@ -11,10 +11,10 @@ export interface ParamsSchema {
 
 /**
  * What must be there before a step can run. `vm` is leased by the runner, `platform` is the VDI platform that the
- * configuration names. The others mark names that are known but cannot run here: a plug-in replaces such a step kind by
- * one of its own.
+ * configuration names. `apps` marks names that are known but cannot run here: a plug-in replaces such a step kind by one
+ * of its own.
  */
-export type StepNeed = 'vm' | 'platform' | 'spice' | 'apps'
+export type StepNeed = 'vm' | 'platform' | 'apps'
 
 /** The part of a step kind that reading a file needs: no code that runs. */
 export interface StepSpec {

@@ -196,17 +196,12 @@ export function readRetry(reading: Reading, value: unknown, pointer: string): St
   return { times, ...(delay ? { delay } : {}) }
 }
 
-const PROVIDERS = {
-  spice: 'a SPICE session',
-  apps: 'a driver of applications in the guest',
-} as const
-
 function checkNeeds(reading: Reading, spec: StepSpec, step: Step): void {
   if (!reading.checkNeeds) return
   for (const need of spec.needs) {
     if (need === 'vm' || need === 'platform') continue
-    const message = `${spec.action} needs ${PROVIDERS[need]}; none is configured`
-    reading.problems.error(`ATP_SCENARIO_NEEDS_${need.toUpperCase()}`, step.keys['action'] ?? step.at, message)
+    const message = `${spec.action} needs a driver of applications in the guest; none is configured`
+    reading.problems.error('ATP_SCENARIO_NEEDS_APPS', step.keys['action'] ?? step.at, message)
   }
 }
 

@@ -20,7 +20,7 @@ function name({ action, aliases }: StepKind): string {
 const COMMON = new Set(['via', 'device'])
 
 function params({ params: { properties, required = [], requireOne = [] }, nested }: StepKind): string {
-  const names = Object.keys(properties).filter((key) => !COMMON.has(key))
+  const names = Object.keys(properties).filter((key) => !('via' in properties && COMMON.has(key)))
   const shown = names.map((key) => {
     const code = `\`${key}\``
     if (required.includes(key)) return `**${code}**`

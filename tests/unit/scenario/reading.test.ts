@@ -259,7 +259,7 @@ steps:
       'name: n\nvars: &v { again: *v }\nsteps: [{ wait: 1s }]',
       '1:1 ATP_SCENARIO_SYNTAX',
     ],
-    ['SPICE steps', 'name: n\nsteps: [{ action: usb.redirect }]', '2:19 ATP_SCENARIO_NEEDS_SPICE'],
+    ['steps that drive applications', 'name: n\nsteps: [{ action: app.open }]', '2:19 ATP_SCENARIO_NEEDS_APPS'],
   ])('%s', async (_what, text, expected) => {
     expect((await problems(text))[0]).toMatch(new RegExp(`^${expected} `))
   })

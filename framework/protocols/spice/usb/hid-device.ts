@@ -1,4 +1,4 @@
-import { withDeadline, type CallOptions } from '../../../core/deadline.ts'
+import { interrupted, sleep, withDeadline, type CallOptions } from '../../../core/deadline.ts'
 import { isAtpError } from '../../../core/errors.ts'
 import { SpiceWriter } from '../wire/writer.ts'
 import type { ControlRequest, DeviceDescription, InterruptSink, UsbDevice } from './device.ts'
@@ -16,6 +16,16 @@ const DESCRIPTOR_OF_INTERFACE = 0x81
 /** HID 1.11, section 7.2. */
 const HID_REQUEST = { getReport: 1, getIdle: 2, getProtocol: 3, setReport: 9, setIdle: 10, setProtocol: 11 } as const
 const REPORT_MS = 10_000
+/**
+ * Least time between reports. A Linux guest under software emulation takes one every 2 ms; QEMU keeps 2000 for it and
+ * drops more without a word.
+ */
+const GAP_MS = 4
+/**
+ * How long the guest must have been quiet before the first report. Linux drops what comes while it still gets to know
+ * the device, and for 50 ms after its driver began to ask; nothing on the wire tells when that is over.
+ */
+const QUIET_MS = 500
 
 export interface HidDescription {
   name: string
@@ -34,9 +44,13 @@ export abstract class HidDevice implements UsbDevice {
   readonly #hidDescriptor: Uint8Array
   readonly #reportDescriptor: Uint8Array
   #plugged = false
+  /** A report was sent since the guest began to ask. */
+  #known = false
   #sink: InterruptSink | undefined
   #asked = newAsked()
   #turn: Promise<unknown> = Promise.resolve()
+  #sentAtMs = -Infinity
+  #spokeAtMs = -Infinity
   #idle = 0
   #protocol = 1
 
@@ -61,6 +75,7 @@ export abstract class HidDevice implements UsbDevice {
   }
 
   control({ requestType, request, value, data }: ControlRequest): Uint8Array | undefined {
+    if (!this.#known) this.#spokeAtMs = performance.now()
     if (requestType === DESCRIPTOR_OF_INTERFACE && request === REQUEST.getDescriptor) {
       if (value >>> 8 === DESCRIPTOR.report) return this.#reportDescriptor
       return value >>> 8 === DESCRIPTOR.hid ? this.#hidDescriptor : undefined
@@ -80,6 +95,8 @@ export abstract class HidDevice implements UsbDevice {
 
   onInterrupt(sink: InterruptSink | undefined): void {
     this.#sink = sink
+    this.#known = false
+    this.#spokeAtMs = performance.now()
     if (!sink) return
     this.#asked.resolve(sink)
     this.#asked = newAsked()
@@ -100,6 +117,19 @@ export abstract class HidDevice implements UsbDevice {
     this.#protocol = 1
   }
 
+  /** Where the next report goes, as soon as it may. */
+  async #quiet(stop: AbortSignal): Promise<InterruptSink> {
+    for (;;) {
+      if (!this.#sink) await this.#asked.promise
+      const atMs = this.#known ? this.#sentAtMs + GAP_MS : this.#spokeAtMs + QUIET_MS
+      const restMs = atMs - performance.now()
+      // It may have been asked no more, or spoken to, meanwhile.
+      if (restMs > 0) await sleep(restMs, stop)
+      else if (stop.aborted) throw interrupted(`a report of the ${this.name}`, stop)
+      else if (this.#sink) return this.#sink
+    }
+  }
+
   /** What the device would report now. */
   protected abstract currentReport(): Uint8Array
 
@@ -108,7 +138,7 @@ export abstract class HidDevice implements UsbDevice {
 
   /**
    * Sends one report after those before it. `report` is called when it is its turn. Resolves when the report was
-   * handed to the VM, whose USB controller has the guest poll for it every millisecond.
+   * handed to the VM, whose guest takes it within a few milliseconds.
    *
    * @throws `ATP_SPICE_USB_UNREAD` when nothing in the guest asks for it within `timeoutMs` (default 10 s),
    *   `ATP_SPICE_USB_UNPLUGGED`, `ATP_SPICE_CLOSED`, `ATP_INTERRUPTED`. It is not sent then.
@@ -118,8 +148,10 @@ export abstract class HidDevice implements UsbDevice {
     const done = withDeadline(`a report of the ${this.name}`, { signal, timeoutMs }, async (stop) => {
       await before
       if (!this.#plugged) throw unpluggedError(this.name)
-      const sink = this.#sink ?? (await this.#asked.promise)
-      if (!stop.aborted) await sink(report())
+      const sink = await this.#quiet(stop)
+      this.#known = true
+      this.#sentAtMs = performance.now()
+      await sink(report())
     }).catch((error: unknown) => {
       throw isAtpError(error, 'ATP_TIMEOUT') ? unreadError(this.name, timeoutMs, error) : error
     })

@@ -30,7 +30,6 @@ const OUT_OF_RANGE: Sense = [5, 0x21, 0]
 const INVALID_FIELD: Sense = [5, 0x24, 0]
 
 const SENSE_FIXED = 0x70
-const REMOVABLE = 0x80
 const SPC_2 = 4
 const ALL_PAGES = 0x3f
 const CACHING_PAGE = 0x08
@@ -177,7 +176,8 @@ export class ScsiDisk {
 }
 
 const INQUIRY = new Uint8Array(36)
-INQUIRY.set([0, REMOVABLE, SPC_2, 2, INQUIRY.length - 5])
+// Its medium cannot be taken out: a Linux guest would take a removable one for empty now and then, when it is new.
+INQUIRY.set([0, 0, SPC_2, 2, INQUIRY.length - 5])
 INQUIRY.set(new TextEncoder().encode('OCLDVIEWATP USB Disk    1.0 '), 8)
 
 function reply(data: Uint8Array, lengthMax: number): ScsiCommand {
