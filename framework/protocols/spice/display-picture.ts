@@ -3,6 +3,7 @@ import { isAtpError } from '../../core/errors.ts'
 import type { DisplayChannel } from './channels/display.ts'
 import type { Pixels } from './codec/pixels.ts'
 import { DisplayState, type DisplayCounters, type DisplayStateOptions } from './display/display-state.ts'
+import type { Rect } from './display/geometry.ts'
 import { spiceProtocolError } from './errors.ts'
 
 /** Of a display that has not been drawn yet. */
@@ -60,20 +61,24 @@ export class DisplayPicture {
   }
 
   /**
-   * A copy of the screen as a client shows it now. Waits until the server said that the first picture is complete, 10 s
+   * A copy of the screen, or of a part of it, as a client shows it now. Waits until the server said that the first picture is complete, 10 s
    * at most.
    *
    * @throws `ATP_SPICE_UNSUPPORTED` when something was drawn that this client cannot draw, `ATP_TIMEOUT`,
    *   `ATP_INTERRUPTED`, what ended the channel.
    */
-  async screenshot({ signal, timeoutMs = COMPLETE_TIMEOUT_MS }: CallOptions = {}): Promise<Pixels> {
+  async screenshot({
+    signal,
+    timeoutMs = COMPLETE_TIMEOUT_MS,
+    part,
+  }: CallOptions & { part?: Rect } = {}): Promise<Pixels> {
     if (!this.#isComplete) {
       await withDeadline(`a picture of ${this.#channel.place}`, { signal, timeoutMs }, async (bound) => {
         while (!this.#isComplete) await this.changed({ signal: bound })
       })
     }
     if (this.#unsupported) throw this.#unsupported
-    return this.#state.screenshot()
+    return this.#state.screenshot(part)
   }
 
   /** Resolves with the next change of the picture. @throws `ATP_INTERRUPTED`, what ended the channel for good. */
