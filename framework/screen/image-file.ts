@@ -76,9 +76,19 @@ function readPpm(contentType: string, bytes: Uint8Array) {
     )
   }
   const { width, height, at } = header
-  const data = bytes.subarray(at, at + width * height * 3)
-  if (data.byteLength < width * height * 3) {
+  const rowBytes = width * 3
+  const pixels = bytes.subarray(at)
+  if (pixels.byteLength < rowBytes * height) {
     throw protocolError('ATP_VM_SCREENSHOT', `a screenshot of ${width}×${height} pixels ends too early`)
+  }
+  // QEMU up to 7.2 at least fills rows up to four bytes, which PPM does not know.
+  const filledBytes = Math.ceil(rowBytes / 4) * 4
+  if (filledBytes === rowBytes || pixels.byteLength !== filledBytes * height) {
+    return { width, height, data: pixels.subarray(0, rowBytes * height) }
+  }
+  const data = new Uint8Array(rowBytes * height)
+  for (let row = 0; row < height; row++) {
+    data.set(pixels.subarray(row * filledBytes, row * filledBytes + rowBytes), row * rowBytes)
   }
   return { width, height, data }
 }

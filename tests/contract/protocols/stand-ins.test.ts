@@ -49,7 +49,7 @@ describe('ProtocolRegistry', () => {
 
   it('builds by type and by family, each time a new one', () => {
     const registry = defaultRegistry()
-    expect(registry.types).toEqual(['qmp', 'qga', 'virtio-serial'])
+    expect(registry.types).toEqual(['qmp', 'qga', 'spice', 'virtio-serial'])
     expect(registry.create('qmp').type).toBe('qmp')
     expect(registry.create('qmp')).not.toBe(registry.create('qmp'))
     expect(registry.create('virtio-serial:a.b').type).toBe('virtio-serial:a.b')
@@ -70,6 +70,6 @@ describe('ProtocolRegistry', () => {
     expect(() => defaultRegistry().create('virtio-serial:')).toThrow(
       expect.objectContaining({ code: 'ATP_VIRTIO_SERIAL_NAME' }),
     )
-    expect(() => defaultRegistry().create('spice')).toThrow(expect.objectContaining({ code: 'ATP_PROTOCOL_UNKNOWN' }))
+    expect(() => defaultRegistry().create('rdp')).toThrow(expect.objectContaining({ code: 'ATP_PROTOCOL_UNKNOWN' }))
   })
 })

@@ -19,6 +19,14 @@ describe('pictures of image files', () => {
     expect([...toPicture({ contentType, bytes: withAlpha }).data]).toEqual([0x050505])
   })
 
+  it('are read from PPM with rows filled up to four bytes, as QEMU writes them at odd widths', () => {
+    const header = Buffer.from('P6\n3 2\n255\n')
+    const row = (first: number) => [...Array.from({ length: 9 }, (_, at) => first + at), 0xee, 0xee, 0xee]
+    const bytes = Buffer.concat([header, Buffer.from([...row(0), ...row(16)])])
+    const pixels = [0x000102, 0x030405, 0x060708, 0x101112, 0x131415, 0x161718]
+    expect([...toPicture({ contentType: 'image/x-portable-pixmap', bytes }).data]).toEqual(pixels)
+  })
+
   it('are refused with more than 8 bits, or damaged', () => {
     const deep = encode({ width: 1, height: 1, data: new Uint16Array([1, 2, 3]), channels: 3, depth: 16 })
     expect(() => toPicture({ contentType, bytes: deep })).toThrow(

@@ -7,7 +7,7 @@ const ROOT = resolve(import.meta.dirname, '../../../..')
 const ENTRY = resolve(ROOT, 'framework/protocols/spice/index.ts')
 const STATEMENT = /^(?:import|export)(?!\s+type\b)[^'"]*?from\s+'([^']+)'|^import\s+'([^']+)'/gms
 /** Packages that run in browsers too. */
-const PACKAGES = new Set(['fflate', 'jpeg-js'])
+const PACKAGES = new Set(['fflate'])
 
 /** Every module that is loaded with the client, and what it imports of others. */
 function loaded(file: string, seen = new Map<string, string>()): Map<string, string> {
