@@ -151,24 +151,31 @@ describe('usbredir packets', () => {
   })
 
   it('that were changed on the way are typed errors or packets', () => {
-    const change = fc.record({ place: fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }), value: u8 })
+    const place = fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true })
+    const change = fc.record({
+      kind: fc.constantFrom('any', 'field', 'type', 'size', 'length'),
+      packet: fc.nat(4),
+      place,
+      value: u8,
+    })
     fc.assert(
       fc.property(
         capabilities,
-        fc.array(packets, { maxLength: 5 }),
-        fc.array(change, { maxLength: 4 }),
+        fc.array(packets, { minLength: 1, maxLength: 5 }),
+        fc.array(change, { minLength: 1, maxLength: 4 }),
         (names, all, changes) => {
-          const bytes = stream(names, all)
-          // Most of them behind the hello, which is where most of the meaning is.
-          for (const [index, { place, value }] of changes.entries()) {
-            const from = index % 4 === 3 ? 0 : Math.min(76, bytes.length - 1)
-            bytes[from + Math.floor(place * (bytes.length - from))] = value
+          const parts: Uint8Array[] = all.map((packet) => writePacket(packet, new Set(names)))
+          const headerBytes = names.includes('ids_64bits') ? 16 : 12
+          for (const { kind, packet, place: at, value } of changes) {
+            const index = packet % parts.length
+            parts[index] = changed(parts[index] as Uint8Array, headerBytes, kind, at, value)
           }
+          const bytes = Uint8Array.from([...stream(names, []), ...parts.flatMap((part) => [...part])])
           try {
             const read = [...new PacketParser('test').push(bytes)]
             expect(read.length).toBeLessThanOrEqual(1 + bytes.length / 12)
           } catch (error) {
-            expect(isAtpError(error, 'ATP_SPICE_PROTOCOL')).toBe(true)
+            expect(isAtpError(error, 'ATP_SPICE_PROTOCOL'), String(error)).toBe(true)
           }
         },
       ),
@@ -176,3 +183,21 @@ describe('usbredir packets', () => {
     )
   })
 })
+
+/** All but `any` know where header and body are; `size` also tells the header of it. */
+function changed(bytes: Uint8Array, headerBytes: number, kind: string, place: number, value: number): Uint8Array {
+  const body = bytes.length - headerBytes
+  if (kind === 'size') {
+    const grown = new Uint8Array(headerBytes + Math.floor(place * (2 * body + 4))).fill(value)
+    grown.set(bytes.subarray(0, grown.length))
+    new DataView(grown.buffer).setUint32(4, grown.length - headerBytes, true)
+    return grown
+  }
+  const copy = bytes.slice()
+  const view = new DataView(copy.buffer)
+  if (kind === 'type') view.setUint32(0, value % 30 === 0 ? value : (value % 28) + (value > 127 ? 76 : 0), true)
+  else if (kind === 'length') view.setUint32(4, Math.floor(place * 2 ** (value % 33)), true)
+  else if (kind === 'any') copy[Math.floor(place * copy.length)] = value
+  else if (body > 0) copy[headerBytes + Math.floor(place * body)] = value
+  return copy
+}
