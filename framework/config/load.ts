@@ -21,7 +21,7 @@ export interface ResolvedConfig {
   hosts: ResolvedHost[]
   /** Where hosts are stored. Without the setting it may not exist yet. */
   hostsFile: string
-  /** Read and checked; nothing uses it yet. */
+  /** VMs whose SPICE servers are named by address: what `TransportManager` takes as `spiceVms`. */
   spice: { vms: SpiceVm[] }
   lab: LabSettings | undefined
   tags: { name: string; description?: string; timeout?: number; retry?: number }[]

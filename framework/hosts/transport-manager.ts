@@ -1,5 +1,14 @@
 import pLimit from 'p-limit'
-import { configError, connectError, isAtpError, nearest, stateError, withDeadline } from '../core/index.ts'
+import {
+  configError,
+  connectError,
+  isAtpError,
+  nearest,
+  stateError,
+  withDeadline,
+  type CallOptions,
+} from '../core/index.ts'
+import type { SpiceVmConnection } from '../protocols/spice/index.ts'
 import type { HostInfo } from './access.ts'
 import { isLost } from './connection-pool.ts'
 import type { AcquireOptions, HostTask, PooledConnection, UseOptions } from './connection-pool-api.ts'
@@ -8,6 +17,7 @@ import { HostConnection } from './host-connection.ts'
 import { ManagedHost, type CreateConnection } from './managed-host.ts'
 import { checkedHost, sameHost, type HostSettings } from './host-settings.ts'
 import type { HostObserver } from './observer.ts'
+import { SpiceVms, type SpiceVmOptions, type SpiceVmSettings } from './spice-vms.ts'
 import { totalsOf, type ManagerStatistics } from './transport-statistics.ts'
 
 export interface TransportManagerOptions {
@@ -21,6 +31,8 @@ export interface TransportManagerOptions {
   observe?: HostObserver
   /** Makes an unconnected connection. Default `HostConnection.create`. */
   create?: CreateConnection
+  /** VMs whose SPICE servers are named by address. Each is connected to when it is first wanted. */
+  spiceVms?: readonly SpiceVmSettings[]
 }
 
 /** What became of a task on one host. */
@@ -44,13 +56,17 @@ export interface HostChanges {
  * them with connections from the host's pool.
  */
 export class TransportManager {
-  readonly #options: Required<Omit<TransportManagerOptions, 'observe'>> & Pick<TransportManagerOptions, 'observe'>
+  readonly #options: Required<Omit<TransportManagerOptions, 'observe' | 'spiceVms'>> &
+    Pick<TransportManagerOptions, 'observe'>
   readonly #hosts = new Map<string, ManagedHost>()
   readonly #draining = new Set<ManagedHost>()
+  readonly #spiceVms: SpiceVms
   #closed = false
 
-  /** @throws `ATP_USAGE` for a `concurrency` that is no whole number from 1. */
-  constructor(options: TransportManagerOptions = {}) {
+  /**
+   * @throws `ATP_USAGE` for a `concurrency` that is no whole number from 1, `ATP_SPICE_DUPLICATE`, `ATP_SPICE_URI`.
+   */
+  constructor({ spiceVms, ...options }: TransportManagerOptions = {}) {
     this.#options = {
       pool: {},
       concurrency: 16,
@@ -59,6 +75,7 @@ export class TransportManager {
       ...options,
     }
     checkConcurrency(this.#options.concurrency)
+    this.#spiceVms = new SpiceVms(spiceVms)
   }
 
   /**
@@ -138,6 +155,43 @@ export class TransportManager {
    */
   async getLibvirtConnection(id: string, options?: AcquireOptions): Promise<PooledConnection> {
     return this.#host(id).pool.acquire(options)
+  }
+
+  /**
+   * Adds a VM whose SPICE server is at this address and opens the session's main channel. Nothing is left of it when
+   * that fails. The session is the manager's: {@link removeSpiceVm} and {@link close} end it.
+   *
+   * @throws `ATP_SPICE_DUPLICATE`, `ATP_SPICE_URI` for a port that is none, `ATP_HOSTS_CLOSED`, what opening throws.
+   */
+  async addSpiceVm(
+    vmId: string,
+    serverAddr: string,
+    port: number,
+    { signal, timeoutMs, ...options }: SpiceVmOptions & CallOptions = {},
+  ): Promise<SpiceVmConnection> {
+    this.#assertOpen()
+    return this.#spiceVms.add({ vmId, serverAddr, port, ...options }, { signal, timeoutMs })
+  }
+
+  /**
+   * The SPICE session with a VM that is known by its address; its main channel is open. One for all callers.
+   *
+   * @throws `ATP_SPICE_UNKNOWN_VM`, `ATP_HOSTS_CLOSED`, what opening throws.
+   */
+  async getSpiceConnection(vmId: string, options?: CallOptions): Promise<SpiceVmConnection> {
+    this.#assertOpen()
+    return this.#spiceVms.get(vmId, options)
+  }
+
+  /** Ends the SPICE session with a VM and forgets its address. @throws `ATP_SPICE_UNKNOWN_VM` */
+  async removeSpiceVm(vmId: string): Promise<void> {
+    this.#assertOpen()
+    await this.#spiceVms.remove(vmId)
+  }
+
+  /** Ids of the VMs whose SPICE servers are known by address. */
+  spiceVms(): string[] {
+    return this.#spiceVms.ids
   }
 
   /**
@@ -223,7 +277,7 @@ export class TransportManager {
     this.#closed = true
     const all = [...this.#hosts.values(), ...this.#draining]
     this.#hosts.clear()
-    await Promise.all(all.map((host) => host.pool.close({ drainTimeoutMs })))
+    await Promise.all([this.#spiceVms.close(), ...all.map((host) => host.pool.close({ drainTimeoutMs }))])
   }
 
   #make(settings: HostSettings): ManagedHost {
