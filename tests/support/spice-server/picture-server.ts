@@ -12,6 +12,8 @@ export interface PictureServerOptions {
   compression: ServerCompression
   /** `streaming-video` of QEMU's `-spice`. Default off: nothing but draws. */
   streaming?: 'off' | 'all' | 'filter'
+  /** What the server may choose for clients on slow networks: JPEG, and GLZ packed once more. Default: nothing. */
+  forSlowNetworks?: 'jpeg' | 'zlib-glz'
   /** More arguments for QEMU. */
   qemuArguments?: readonly string[]
 }
@@ -32,13 +34,21 @@ export class PictureServer {
   }
 
   static async start(options: PictureServerOptions): Promise<PictureServer> {
-    const { compression, streaming = 'off', qemuArguments = [] } = options
+    const { compression, streaming = 'off', forSlowNetworks, qemuArguments = [] } = options
+    // By default none: a busy machine looks like a slow network, and JPEG does not show what QEMU has.
+    const slow = (['jpeg', 'zlib-glz'] as const).map(
+      (name) => `${name}-wan-compression=${name === forSlowNetworks ? 'always' : 'never'}`,
+    )
     const [port] = (await freePorts(1)) as [number]
     const qemu = await SleepingQemu.start([
       '-device',
       'qxl-vga,ram_size_mb=128,vram_size_mb=16,vgamem_mb=32',
       '-spice',
-      `port=${port},addr=127.0.0.1,disable-ticketing=on,image-compression=${compression},streaming-video=${streaming}`,
+      [
+        `port=${port},addr=127.0.0.1,disable-ticketing=on`,
+        `image-compression=${compression},streaming-video=${streaming}`,
+        ...slow,
+      ].join(','),
       ...qemuArguments,
     ])
     try {

@@ -1,0 +1,14 @@
+// The tests of bad input alone, as spice-mutations.test.ts runs them.
+import { resolve } from 'node:path'
+import { defineConfig } from 'vitest/config'
+
+export default defineConfig({
+  test: {
+    root: resolve(import.meta.dirname, '../../..'),
+    include: ['tests/unit/spice/**/*.test.ts'],
+    pool: 'forks',
+    maxWorkers: 1,
+    testTimeout: 3_600_000,
+    setupFiles: resolve(import.meta.dirname, 'count-runs.ts'),
+  },
+})
