@@ -26,23 +26,35 @@ export function brokenStream(place: string, at: number, to: number, units: numbe
 
 /** Copies `length` pixels from `distance` before `to`; source and target may overlap, which repeats the source. */
 export function copyPixelsBack(out: Int32Array, to: number, distance: number, length: number): void {
-  if (length >= LONG_COPY && distance === 1) {
-    out.fill(out[to - 1] as number, to, to + length)
-  } else if (length >= LONG_COPY && distance >= length) {
-    out.copyWithin(to, to - distance, to - distance + length)
+  const end = to + length
+  if (length < LONG_COPY) {
+    for (; to < end; to++) out[to] = out[to - distance] as number
+  } else if (distance === 1) {
+    out.fill(out[to - 1] as number, to, end)
   } else {
-    for (const end = to + length; to < end; to++) out[to] = out[to - distance] as number
+    // What repeats is there twice as often after every copy.
+    for (const from = to - distance; to < end;) {
+      const copied = Math.min(to - from, end - to)
+      out.copyWithin(to, from, from + copied)
+      to += copied
+    }
   }
 }
 
 /** As {@link copyPixelsBack}, for bytes. One function for both would make the engine slow at both. */
 export function copyBytesBack(out: Uint8Array, to: number, distance: number, length: number): void {
-  if (length >= LONG_COPY && distance === 1) {
-    out.fill(out[to - 1] as number, to, to + length)
-  } else if (length >= LONG_COPY && distance >= length) {
-    out.copyWithin(to, to - distance, to - distance + length)
+  const end = to + length
+  if (length < LONG_COPY) {
+    for (; to < end; to++) out[to] = out[to - distance] as number
+  } else if (distance === 1) {
+    out.fill(out[to - 1] as number, to, end)
   } else {
-    for (const end = to + length; to < end; to++) out[to] = out[to - distance] as number
+    // What repeats is there twice as often after every copy.
+    for (const from = to - distance; to < end;) {
+      const copied = Math.min(to - from, end - to)
+      out.copyWithin(to, from, from + copied)
+      to += copied
+    }
   }
 }
 

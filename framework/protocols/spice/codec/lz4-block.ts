@@ -1,15 +1,15 @@
 import { copyBytesBack } from './lz-stream.ts'
 import { imageError } from './pixels.ts'
 
-// Most copies are of a few bytes. Those are made of whole words, which writes garbage behind their ends; the next copy
-// writes over it. Only where the output nearly ends bytes are counted.
+// Most copies are of a few bytes. Those are made of words of eight bytes, more of them than are asked for, which writes
+// garbage behind their ends; the next copy writes over it. Where the output nearly ends bytes are counted. A word is
+// taken and put in one expression: then engines make no BigInt of it.
 
-/** Longest match that is copied at once, and how far behind its beginning it writes. */
-const SHORT_MATCH = 20
+const WORD_BYTES = 8
+/** How far behind its end a copy of words may read and write. */
+const SPARE_BYTES = 2 * WORD_BYTES
 /** Copies of more bytes go through the engine's own, which is slow to start. */
 const LONG_COPY = 192
-/** Longest literals that are copied at once, and how far behind their beginning that reads and writes. */
-const SHORT_LITERALS = 8
 
 /** What blocks are unpacked into, one after the other; matches reach back into the blocks before. */
 export class Lz4Output {
@@ -43,9 +43,8 @@ export class Lz4Output {
       const token = source[at++] as number
       let literals = token >> 4
       if (literals > 0) {
-        if (literals <= SHORT_LITERALS && at + SHORT_LITERALS <= end && to + SHORT_LITERALS <= limit) {
-          view.setInt32(to, from.getInt32(at, true), true)
-          view.setInt32(to + 4, from.getInt32(at + 4, true), true)
+        if (literals <= WORD_BYTES && at + WORD_BYTES <= end && to + WORD_BYTES <= limit) {
+          view.setBigUint64(to, from.getBigUint64(at, true), true)
         } else {
           if (literals === 15) {
             let more: number
@@ -63,7 +62,7 @@ export class Lz4Output {
       // A block ends with literals, which may be none.
       if (at === end) break
       if (end - at < 2) throw brokenBlock(at, to)
-      const distance = (source[at] as number) | ((source[at + 1] as number) << 8)
+      const distance = from.getUint16(at, true)
       at += 2
       let length = token & 15
       if (length === 15) {
@@ -75,38 +74,22 @@ export class Lz4Output {
       }
       length += 4
       if (distance === 0 || distance > to || length > limit - to || at >= end) throw brokenBlock(at, to)
-      if (length <= SHORT_MATCH && to + SHORT_MATCH <= limit) this.#copyShort(to, distance, length)
-      else if (distance >= 4 && length < LONG_COPY) this.#copyWords(to, distance, length)
+      if (distance >= WORD_BYTES && length < LONG_COPY && to + length + SPARE_BYTES <= limit) {
+        const stop = to + length
+        for (let put = to; put < stop; put += 2 * WORD_BYTES) {
+          const take = put - distance
+          view.setBigUint64(put, view.getBigUint64(take, true), true)
+          view.setBigUint64(put + WORD_BYTES, view.getBigUint64(take + WORD_BYTES, true), true)
+        }
+      } else if (distance >= 4 && length < LONG_COPY) this.#copyHalfWords(to, distance, length)
       else copyBytesBack(out, to, distance, length)
       to += length
     }
     this.#end = to
   }
 
-  #copyShort(to: number, distance: number, length: number): void {
-    const view = this.#view
-    const from = to - distance
-    if (distance >= 4) {
-      view.setInt32(to, view.getInt32(from, true), true)
-      view.setInt32(to + 4, view.getInt32(from + 4, true), true)
-      if (length <= 8) return
-      view.setInt32(to + 8, view.getInt32(from + 8, true), true)
-      view.setInt32(to + 12, view.getInt32(from + 12, true), true)
-      if (length <= 16) return
-      view.setInt32(to + 16, view.getInt32(from + 16, true), true)
-    } else if (distance === 3) {
-      copyBytesBack(this.bytes, to, 3, length)
-    } else {
-      const pattern =
-        distance === 1
-          ? Math.imul(this.bytes[from] as number, 0x01010101)
-          : Math.imul(view.getUint16(from, true), 0x00010001)
-      for (let n = 0; n < length; n += 4) view.setInt32(to + n, pattern, true)
-    }
-  }
-
   /** Words that overlap their source by whole words or more are copied as bytes would be. */
-  #copyWords(to: number, distance: number, length: number): void {
+  #copyHalfWords(to: number, distance: number, length: number): void {
     const view = this.#view
     const last = to + length - 4
     let at = to
