@@ -4,6 +4,7 @@ import {
   type DisplayChannel,
   type InputsChannel,
   type MainChannel,
+  SpiceSound,
   type SpiceVmConnection,
   type UsbDevice,
   UsbPorts,
@@ -21,6 +22,8 @@ export class SpiceSession {
   readonly connection: SpiceVmConnection
   /** The VM's USB ports, and what is plugged into them. */
   readonly usb: UsbPorts
+  /** What the VM plays and records. */
+  readonly sound: SpiceSound
   readonly #name: string
   readonly #pictures = new Map<number, Promise<DisplayPicture>>()
 
@@ -28,6 +31,7 @@ export class SpiceSession {
     this.#name = name
     this.connection = connection
     this.usb = new UsbPorts(connection)
+    this.sound = new SpiceSound(connection)
   }
 
   get main(): MainChannel {

@@ -1,0 +1,5 @@
+export { SpiceSound } from './spice-sound.ts'
+export type { Listening, ListenOptions, SendToneOptions, SentTone } from './spice-sound.ts'
+export type { Sound } from './sound.ts'
+export type { SoundGap } from './gaps.ts'
+export { dominantFrequencyHz } from './frequency.ts'
