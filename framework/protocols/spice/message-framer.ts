@@ -14,6 +14,8 @@ export interface FramerOptions {
 
 const MINI_HEADER_BYTES = 6
 const FULL_HEADER_BYTES = 18
+/** A message that is split gets memory for all of it at once, up to this; longer ones as much as really comes. */
+const WHOLE_BYTES = 16 * 1024 * 1024
 
 /**
  * Cuts a channel's bytes into messages. Bodies that lie whole within a chunk are views of it; only split ones are
@@ -68,12 +70,19 @@ export class MessageFramer {
   #keep(bytes: Uint8Array): void {
     const needed = this.#pendingBytes + bytes.length
     if (needed > this.#pending.length) {
-      const grown = new Uint8Array(Math.max(needed, this.#pending.length * 2))
+      const grown = new Uint8Array(Math.max(needed, this.#announced(bytes), this.#pending.length * 2))
       grown.set(this.#pending.subarray(0, this.#pendingBytes))
       this.#pending = grown
     }
     this.#pending.set(bytes, this.#pendingBytes)
     this.#pendingBytes = needed
+  }
+
+  /** Bytes to make room for, from what is kept, or else these, begin with; 0 when that is not known yet. */
+  #announced(bytes: Uint8Array): number {
+    const start = this.#pendingBytes > 0 ? this.#pending.subarray(0, this.#pendingBytes) : bytes
+    if (start.length < this.#headerBytes) return 0
+    return Math.min(WHOLE_BYTES, this.#headerBytes + this.#sizeAt(start, 0))
   }
 
   #typeAt(bytes: Uint8Array, at: number): number {

@@ -13,7 +13,7 @@ import { intersect, isEmpty, readPoint, rectOf, sameSize, type Rect } from './ge
 import type { ImageStore } from './images.ts'
 import { boundsOf, limitTo, regionOf, within, type Region } from './region.ts'
 import { ROP_CLEAR, ROP_COPY, ROP_INVERT, ROP_SET, ROPD, rop2Of, type Rop2 } from './rop.ts'
-import { patternSource, pictureSource, placeOf, solidSource, type RowSource } from './row-source.ts'
+import { patternSource, pictureSource, placeOf, solidSource, type Picture, type RowSource } from './row-source.ts'
 import { sampledSource, scaledRows, scaledWhole } from './sampler.ts'
 import type { Surface } from './surface.ts'
 
@@ -99,23 +99,38 @@ function drawOpaque(canvas: Canvas, reader: SpiceReader): void {
 
 function drawCopy(canvas: Canvas, reader: SpiceReader): void {
   const message = draw.readCopy(reader)
+  const { surface, images, region } = canvas
   const rop = rop2Of(message.ropDescriptor, ROPD.inversSrc, ROPD.inversDest)
   const isPlain = rop === ROP_COPY && !message.mask && sameSize(message.sourceArea, canvas.box)
-  const rows = isPlain && canvas.region.stencils.length === 0 ? canvas.images.plainRows(message.source) : undefined
-  if (rows) return copyRows(canvas, message, rows)
+  if (isPlain && region.stencils.length === 0) {
+    const rows = images.plainRows(message.source) ?? rowsOf(images.passingPicture(message.source, surface))
+    return copyRows(canvas, message, rows)
+  }
   const source = scaledSource(canvas, message, message.scaleMode, reader)
-  paint(canvas.surface, limitTo(masked(canvas, message.mask), source.limit), source.rows, rop)
+  paint(surface, limitTo(masked(canvas, message.mask), source.limit), source.rows, rop)
 }
 
-/** Copies from the message straight to the surface, whose fourth byte means as little as the message's. */
-function copyRows({ surface, box, region }: Canvas, { sourceArea }: draw.Copy, rows: Bitmap): void {
+/** Rows of four bytes a pixel. */
+type Rows = Pick<Bitmap, 'width' | 'height' | 'strideBytes' | 'topDown' | 'data'>
+
+function rowsOf({ width, height, data }: Picture): Rows {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  return { width, height, strideBytes: width * 4, topDown: true, data: bytes }
+}
+
+/** Copies to the surface as it is, where the fourth byte means as little as there. */
+function copyRows({ surface, box, region }: Canvas, { sourceArea }: draw.Copy, rows: Rows): void {
   const place = rectOf(box.left - sourceArea.left, box.top - sourceArea.top, rows.width, rows.height)
   const bytes = new Uint8Array(surface.data.buffer)
+  const rowBytes = surface.width * 4
   for (const { top, left, bottom, right } of limitTo(region, place).rects) {
-    for (let y = top; y < bottom; y++) {
+    const isWhole = rows.topDown && rows.strideBytes === rowBytes && right - left === surface.width
+    const copied = isWhole ? bottom - top : 1
+    for (let y = top; y < bottom; y += copied) {
       const row = y - place.top
       const start = (rows.topDown ? row : rows.height - 1 - row) * rows.strideBytes + (left - place.left) * 4
-      bytes.set(rows.data.subarray(start, start + (right - left) * 4), (y * surface.width + left) * 4)
+      const sizeBytes = (copied - 1) * rowBytes + (right - left) * 4
+      bytes.set(rows.data.subarray(start, start + sizeBytes), y * rowBytes + left * 4)
     }
   }
 }
@@ -231,7 +246,7 @@ function scaledSource(
   reader: SpiceReader,
   scale = scaledRows,
 ): ScaledSource {
-  const picture = images.picture(source, surface)
+  const picture = images.passingPicture(source, surface)
   const { hasAlpha } = picture
   if (sameSize(sourceArea, box)) {
     const limit = placeOf(picture, sourceArea, box)

@@ -1,6 +1,7 @@
 import { BITMAP_FORMAT, type Bitmap } from '../codec/bitmap.ts'
 import type { GlzWindow } from '../codec/glz-window.ts'
 import { decodeImage, decodeMask } from '../codec/image.ts'
+import { newRoom, type Room } from '../codec/pixels.ts'
 import { IMAGE_TYPE } from '../wire/numbers.ts'
 import { IMAGE_FLAG, type ImageSource, type QMask } from './draw-messages.ts'
 import { intersect, isEmpty, rectOf, type Rect } from './geometry.ts'
@@ -27,9 +28,13 @@ export interface ImageStoreOptions {
   onImage: (type: string) => void
 }
 
+/** Most pixels of the memory that is kept for pictures which are drawn at once: a screen of 3840 × 2160. */
+const ROOM_PIXELS = 3840 * 2160
+
 /** Where the pictures of draw operations come from: the message, caches, other surfaces. */
 export class ImageStore {
   readonly #options: ImageStoreOptions
+  #room = new Uint32Array(0)
 
   constructor(options: ImageStoreOptions) {
     this.#options = options
@@ -39,16 +44,30 @@ export class ImageStore {
    * @param target what will be drawn to: a copy is made when that is the source, too.
    * @throws `ATP_SPICE_IMAGE`, `ATP_SPICE_PROTOCOL`, `ATP_SPICE_IMAGE_AWAITED`
    */
-  picture({ descriptor, reader }: ImageSource, target: Surface): Picture {
+  picture(source: ImageSource, target: Surface): Picture {
+    return this.#picture(source, target, newRoom)
+  }
+
+  /** As {@link picture}, which is good only until this is called again. */
+  passingPicture(source: ImageSource, target: Surface): Picture {
+    return this.#picture(source, target, isKept(source) ? newRoom : (pixels) => this.#sameRoom(pixels))
+  }
+
+  #picture({ descriptor, reader }: ImageSource, target: Surface, room: Room): Picture {
     const { cache, glz, palettes, surface, onImage } = this.#options
-    const { id, type, flags } = descriptor
+    const { id, type } = descriptor
     const start = reader.at(reader.offset)
-    const picture = this.#find(type, id, start, target, surface) ?? decodeImage(descriptor, start, { glz, palettes })
+    const picture =
+      this.#find(type, id, start, target, surface) ?? decodeImage(descriptor, start, { glz, palettes, room })
     onImage(imageTypeName(type))
-    if (flags & (IMAGE_FLAG.cacheMe | IMAGE_FLAG.cacheReplaceMe)) {
-      cache.put(id, picture, type === IMAGE_TYPE.jpeg || type === IMAGE_TYPE.jpegAlpha)
-    }
+    if (isKept({ descriptor })) cache.put(id, picture, type === IMAGE_TYPE.jpeg || type === IMAGE_TYPE.jpegAlpha)
     return picture
+  }
+
+  #sameRoom(pixels: number): Uint32Array<ArrayBuffer> {
+    if (pixels > ROOM_PIXELS) return newRoom(pixels)
+    if (pixels > this.#room.length) this.#room = newRoom(pixels)
+    return this.#room.subarray(0, pixels)
   }
 
   #find(
@@ -73,9 +92,7 @@ export class ImageStore {
    * @returns undefined for all others.
    */
   plainRows({ descriptor, reader }: ImageSource): Bitmap | undefined {
-    if (descriptor.type !== IMAGE_TYPE.bitmap || descriptor.flags & (IMAGE_FLAG.cacheMe | IMAGE_FLAG.cacheReplaceMe)) {
-      return undefined
-    }
+    if (descriptor.type !== IMAGE_TYPE.bitmap || isKept({ descriptor })) return undefined
     const at = reader.at(reader.offset)
     const format = at.u8()
     if (format !== BITMAP_FORMAT.bit32) return undefined
@@ -112,6 +129,11 @@ export class ImageStore {
     }
     return { rect, bits }
   }
+}
+
+/** Whether the server wants an image to be remembered. */
+function isKept({ descriptor: { flags } }: Pick<ImageSource, 'descriptor'>): boolean {
+  return (flags & (IMAGE_FLAG.cacheMe | IMAGE_FLAG.cacheReplaceMe)) !== 0
 }
 
 // Of SPICE_BITMAP_FLAGS_*.
