@@ -4,6 +4,7 @@ import {
   type DisplayChannel,
   type InputsChannel,
   type MainChannel,
+  SmartCardReader,
   SpiceSound,
   type SpiceVmConnection,
   type UsbDevice,
@@ -22,6 +23,8 @@ export class SpiceSession {
   readonly connection: SpiceVmConnection
   /** The VM's USB ports, and what is plugged into them. */
   readonly usb: UsbPorts
+  /** The VM's smart-card reader: `insert(card)`, `eject()`. */
+  readonly smartCards: SmartCardReader
   /** What the VM plays and records. */
   readonly sound: SpiceSound
   readonly #name: string
@@ -31,6 +34,7 @@ export class SpiceSession {
     this.#name = name
     this.connection = connection
     this.usb = new UsbPorts(connection)
+    this.smartCards = new SmartCardReader(connection)
     this.sound = new SpiceSound(connection)
   }
 

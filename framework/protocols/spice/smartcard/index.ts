@@ -1,0 +1,1 @@
+export { SmartCardReader, type SmartCard } from './smart-card-reader.ts'
