@@ -8,6 +8,7 @@ import type { OwnerTag } from '../framework/leases/api.ts'
 import type { DaemonUser } from './daemon-user.ts'
 import { GuestAgent } from './guest-agent.ts'
 import type { LabHost } from './hosts.ts'
+import { giveIdentity, setClock } from './identity.ts'
 import { withLock } from './lock.ts'
 import { freePort } from './platform/domain-description.ts'
 import { newTicket, vmFiles, type VmFiles } from './profile.ts'
@@ -58,9 +59,8 @@ export async function startClone(
     })
     if (options.signal?.aborted) throw interrupted(`making "${name}"`, options.signal)
     domain = await client.lookupByUuid(uuid, options)
-    const agent = new GuestAgent(client, domain)
-    await agent.ready(files.serialLog, options)
-    await agent.giveIdentity(options)
+    await new GuestAgent(client, domain).ready(files.serialLog, options)
+    await giveIdentity(domain, files, options)
     if (resettable) await keepPristine(client, domain, options)
     return domain
   } catch (error) {
@@ -124,9 +124,8 @@ export async function resetClone(
   // What the serial console said belongs to the lease before.
   await truncate(files.serialLog)
   await monitor(client, domain, 'cont', options)
-  const agent = new GuestAgent(client, domain)
-  await agent.ready(files.serialLog, options)
-  await agent.syncClock(options)
+  await new GuestAgent(client, domain).ready(files.serialLog, options)
+  await setClock(domain, files, options)
 }
 
 /** Gives the console the password of the VM's description again, which a lease may have changed. */

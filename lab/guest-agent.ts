@@ -15,8 +15,6 @@ const SERIAL_TAIL_CHARACTERS = 1000
 /** How often a silent guest's console is read for a panic, which no waiting mends. */
 const SERIAL_READ_MS = 200
 const COMMAND_TIMEOUT_MS = 10_000
-/** Differences below are within what reading the guest's clock through the agent can tell. */
-const CLOCK_TOLERANCE_MS = 20
 const CLOCK_RATE_WINDOW_MS = 1000
 const CLOCK_READINGS = 10
 
@@ -87,23 +85,6 @@ export class GuestAgent {
   }
 
   /**
-   * Gives the guest what twins share and must not: host name, machine id, the time of day. Written as files, since
-   * a process costs 50 ms and more in a guest whose code was never translated.
-   */
-  async giveIdentity(options: CallOptions): Promise<void> {
-    const { name, uuid } = this.#domain
-    await this.#write('/proc/sys/kernel/hostname', name, options)
-    await this.#write('/etc/machine-id', `${uuid.replaceAll('-', '')}\n`, options)
-    await this.#setClock(options)
-  }
-
-  async #write(path: string, text: string, options: CallOptions): Promise<void> {
-    const handle = await this.#call('guest-file-open', { path, mode: 'w' }, options)
-    await this.#call('guest-file-write', { handle, 'buf-b64': Buffer.from(text, 'utf8').toString('base64') }, options)
-    await this.#call('guest-file-close', { handle }, options)
-  }
-
-  /**
    * Runs a shell line to its end.
    *
    * @throws `ATP_LAB_GUEST_COMMAND` when it exits with another code than 0.
@@ -142,19 +123,6 @@ export class GuestAgent {
       if (after - before < best.tripMs) best = { guestMs, hostMs: (before + after) / 2, tripMs: after - before }
     }
     return best
-  }
-
-  /** Sets the guest's clock to the host's unless it is right already: setting it costs a process in the guest. */
-  async syncClock(options: CallOptions): Promise<void> {
-    const before = Date.now()
-    const guestMs = Number(await this.#call('guest-get-time', {}, options)) / 1e6
-    const after = Date.now()
-    if (guestMs > before - CLOCK_TOLERANCE_MS && guestMs < after + CLOCK_TOLERANCE_MS) return
-    await this.#setClock(options)
-  }
-
-  async #setClock(options: CallOptions): Promise<void> {
-    await this.#call('guest-set-time', { time: Date.now() * 1e6 }, options)
   }
 
   async #call(execute: string, args: object, options: CallOptions): Promise<unknown> {

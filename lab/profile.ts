@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { configError } from '../framework/core/index.ts'
 import type { GuestImage } from './image/build.ts'
+import { IDENTITY_PORT } from './image/identity-program.ts'
 
 /** A machine the lab can make. A memory snapshot freezes the device list, so each profile has its own. */
 export interface MachineProfile {
@@ -69,13 +70,15 @@ export function profileOf(name: string = DEFAULT_PROFILE): MachineProfile {
 
 /**
  * virtio-serial ports of every profile: one per input device for its evdev records (they carry no device id),
- * one free for specs, and the guest agent's. The agent's is last: the guest relies on it.
+ * one free for specs, one over which the lab tells the guest who it is, and the guest agent's. The agent's is last:
+ * the guest relies on it.
  */
 export const GUEST_PORTS = [
   'atp.evdev.0',
   'atp.evdev.1',
   'atp.evdev.2',
   'atp.channel.0',
+  IDENTITY_PORT,
   'org.qemu.guest_agent.0',
 ] as const
 
@@ -105,6 +108,11 @@ export interface VmFiles {
 export function vmFiles(hostFolder: string, name: string): VmFiles {
   const folder = join(hostFolder, 'v', name)
   return { folder, serialLog: join(folder, 'serial.log'), stateDisk: join(folder, 'state.qcow2') }
+}
+
+/** The host's end of a port of every profile. */
+export function portSocket(files: VmFiles, port: (typeof GUEST_PORTS)[number]): string {
+  return join(files.folder, String(GUEST_PORTS.indexOf(port)))
 }
 
 const KERNEL_OPTIONS = [
@@ -157,9 +165,9 @@ export function domainXml(vm: {
   const inputs = profile.inputs.map(({ type, bus }) => `${bus}-${type}`).join(',')
   const usb = desktop || profile.inputs.some((input) => input.bus === 'usb')
   const ports = GUEST_PORTS.map(
-    (port, index) => `
+    (port) => `
     <channel type='unix'>
-      <source mode='bind' path='${xmlText(join(files.folder, String(index)))}'/>
+      <source mode='bind' path='${xmlText(portSocket(files, port))}'/>
       <target type='virtio' name='${port}'/>
     </channel>`,
   )

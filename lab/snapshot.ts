@@ -7,6 +7,7 @@ import type { LibvirtClient } from '../framework/protocols/libvirt/index.ts'
 import { giveTo, type DaemonUser } from './daemon-user.ts'
 import { GuestAgent } from './guest-agent.ts'
 import type { LabHost } from './hosts.ts'
+import { setClock } from './identity.ts'
 import { GUEST_READY_FILE } from './image/guest-files.ts'
 import type { GuestImage } from './image/build.ts'
 import { withLock } from './lock.ts'
@@ -177,6 +178,8 @@ async function bootAndSave(
       `until [ -e ${GUEST_READY_FILE} ]; do usleep 20000; done; sync; echo 3 > /proc/sys/vm/drop_caches`,
       bounds,
     )
+    // Its answer proves that the program waits, now and in every clone.
+    await setClock(domain, files, bounds)
     const clockRate = await agent.clockRate(bounds)
     if (isRight(clockRate)) await client.save(domain, file, bounds)
     else await client.destroy(domain, bounds)

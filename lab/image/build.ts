@@ -140,7 +140,7 @@ async function guestTree(root: string, signal?: AbortSignal): Promise<CpioEntry[
     if (!entries.has(path)) add({ path, type: 'symlink', target: '/bin/busybox' })
   }
   for (const path of GUEST_FOLDERS) add({ path, type: 'directory', mode: path === 'tmp' ? 0o1777 : 0o755 })
-  for (const { path, mode, text } of GUEST_FILES) add({ path, type: 'file', mode, content: Buffer.from(text) })
+  for (const { path, mode, content } of GUEST_FILES) add({ path, type: 'file', mode, content: Buffer.from(content) })
   add({ path: 'var/run', type: 'symlink', target: '../run' })
   add({ path: 'etc/hostname', type: 'symlink', target: '/proc/sys/kernel/hostname' })
   add({ path: 'init', type: 'symlink', target: 'sbin/init' })

@@ -1,4 +1,5 @@
 /** The lab's own files inside the guest. Everything else in the guest comes from distribution packages. */
+import { identityProgram } from './identity-program.ts'
 
 /** Kernel modules in the order in which they can be loaded. The rest of what is needed is built in. */
 export const GUEST_MODULES = [
@@ -51,6 +52,7 @@ const GUEST_INPUT_LINKS = '/dev/input/atp'
 export const GUEST_READY_FILE = '/run/atp-ready'
 const INITTAB = `::sysinit:/etc/boot
 ::respawn:/usr/sbin/qemu-ga -m virtio-serial -p /dev/virtio-ports/org.qemu.guest_agent.0
+::respawn:/sbin/atp-identity
 ::once:/etc/settle
 tty1::respawn:-/bin/sh
 ::shutdown:/bin/umount -a -r
@@ -137,17 +139,18 @@ cd /root
 `
 
 /** Path without leading slash, mode, content. */
-export const GUEST_FILES: readonly { path: string; mode: number; text: string }[] = [
-  { path: 'etc/inittab', mode: 0o644, text: INITTAB },
-  { path: 'etc/boot', mode: 0o755, text: BOOT },
-  { path: 'etc/settle', mode: 0o755, text: SETTLE },
-  { path: 'etc/modules', mode: 0o644, text: `${GUEST_MODULES.join('\n')}\n` },
-  { path: 'etc/modules.desktop', mode: 0o644, text: `${DESKTOP_MODULES.join('\n')}\n` },
-  { path: 'etc/hosts', mode: 0o644, text: '127.0.0.1 localhost\n' },
-  { path: 'etc/machine-id', mode: 0o644, text: 'uninitialized\n' },
-  { path: 'etc/os-release', mode: 0o644, text: OS_RELEASE },
-  { path: 'etc/passwd', mode: 0o644, text: 'root:x:0:0:root:/root:/bin/sh\n' },
-  { path: 'etc/group', mode: 0o644, text: 'root:x:0:\n' },
-  { path: 'etc/profile', mode: 0o644, text: PROFILE },
-  { path: 'sbin/shutdown', mode: 0o755, text: SHUTDOWN },
+export const GUEST_FILES: readonly { path: string; mode: number; content: string | Buffer }[] = [
+  { path: 'etc/inittab', mode: 0o644, content: INITTAB },
+  { path: 'etc/boot', mode: 0o755, content: BOOT },
+  { path: 'etc/settle', mode: 0o755, content: SETTLE },
+  { path: 'etc/modules', mode: 0o644, content: `${GUEST_MODULES.join('\n')}\n` },
+  { path: 'etc/modules.desktop', mode: 0o644, content: `${DESKTOP_MODULES.join('\n')}\n` },
+  { path: 'etc/hosts', mode: 0o644, content: '127.0.0.1 localhost\n' },
+  { path: 'etc/machine-id', mode: 0o644, content: 'uninitialized\n' },
+  { path: 'etc/os-release', mode: 0o644, content: OS_RELEASE },
+  { path: 'etc/passwd', mode: 0o644, content: 'root:x:0:0:root:/root:/bin/sh\n' },
+  { path: 'etc/group', mode: 0o644, content: 'root:x:0:\n' },
+  { path: 'etc/profile', mode: 0o644, content: PROFILE },
+  { path: 'sbin/shutdown', mode: 0o755, content: SHUTDOWN },
+  { path: 'sbin/atp-identity', mode: 0o755, content: identityProgram() },
 ]

@@ -15,6 +15,7 @@ import { parseDomainXml, withOwner, type Domain } from '../../framework/protocol
 import { cutPower, monitor, removeDomain, resetClone } from '../clone.ts'
 import { giveTo } from '../daemon-user.ts'
 import { GuestAgent } from '../guest-agent.ts'
+import { giveIdentity, setClock } from '../identity.ts'
 import { withLock } from '../lock.ts'
 import { labPaths } from '../paths.ts'
 import { PROFILE_NAMES, profileOf, vmFiles, type VmFiles } from '../profile.ts'
@@ -179,9 +180,8 @@ export class LibvirtWorld implements PlatformWorld {
   /** Waits for the guest's agent and tells the guest who it is. */
   async #greet(domain: Domain, { client, files }: Place, { signal }: CallOptions): Promise<void> {
     const bounds = { signal, timeoutMs: BOOT_TIMEOUT_MS }
-    const agent = new GuestAgent(client, domain)
-    await agent.ready(files.serialLog, bounds)
-    await agent.giveIdentity(bounds)
+    await new GuestAgent(client, domain).ready(files.serialLog, bounds)
+    await giveIdentity(domain, files, bounds)
   }
 
   async shutDown(vm: WorldVm, options: CallOptions = {}): Promise<void> {
@@ -259,9 +259,8 @@ export class LibvirtWorld implements PlatformWorld {
   /** A guest whose processors stood still has missed that time. */
   async #correctClock(domain: Domain, { client, files }: Place, { signal }: CallOptions): Promise<void> {
     const bounds = { signal, timeoutMs: BOOT_TIMEOUT_MS }
-    const agent = new GuestAgent(client, domain)
-    await agent.ready(files.serialLog, bounds)
-    await agent.syncClock(bounds)
+    await new GuestAgent(client, domain).ready(files.serialLog, bounds)
+    await setClock(domain, files, bounds)
   }
 
   async saveSnapshot(vm: WorldVm, snapshot: string, options: CallOptions = {}): Promise<void> {

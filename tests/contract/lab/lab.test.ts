@@ -11,6 +11,7 @@ import { daemonUser } from '../../../lab/daemon-user.ts'
 import { daemonPid, labHost, openHost, vmPids, type LabHost } from '../../../lab/hosts.ts'
 import { cpioArchive } from '../../../lab/image/cpio.ts'
 import { ensureImage } from '../../../lab/image/build.ts'
+import { giveIdentity, setClock } from '../../../lab/identity.ts'
 import { createLabProvider, labDown, labPaths, labStatus, type LabProvider } from '../../../lab/index.ts'
 import { profileOf, vmFiles } from '../../../lab/profile.ts'
 import { ensureSnapshot, snapshotName, snapshotsOf } from '../../../lab/snapshot.ts'
@@ -113,6 +114,7 @@ describe('clones', () => {
       'atp.evdev.0',
       'atp.evdev.1',
       'atp.evdev.2',
+      'atp.identity.0',
       'org.qemu.guest_agent.0',
     ])
   })
@@ -173,6 +175,46 @@ describe('clones', () => {
     const request = { host: host.id, name: 'vm-006', owner: owner() }
     await expect(provider.create({ ...request, profile: 'vista' })).rejects.toMatchObject({ code: 'ATP_LAB_PROFILE' })
     await expect(provider.create({ ...request, host: 'moon' })).rejects.toMatchObject({ code: 'ATP_LAB_HOST' })
+  })
+})
+
+describe('an identity', () => {
+  const filesOf = (vm: Domain) => vmFiles(host.folder, vm.name)
+  const known = (vm: Domain) => shell(vm, 'hostname; cat /etc/machine-id')
+
+  it('is given as often as wanted, whoever removed it or the program that takes it', async () => {
+    const vm = await makeVm('vm-001')
+    await shell(vm, 'hostname other; rm /etc/machine-id; date -s 2001-01-01; kill -9 $(pidof atp-identity)')
+    await giveIdentity(vm, filesOf(vm), { timeoutMs: 20_000 })
+    expect(await known(vm)).toBe(`vm-001\n${vm.uuid.replaceAll('-', '')}`)
+    expect(await guestClockErrorMs(vm)).toBeLessThan(100)
+    const long = { name: '桌'.repeat(30), uuid: '00000000-0000-4000-8000-000000000000' } as Domain
+    await giveIdentity(long, filesOf(vm), {})
+    expect(await known(vm)).toBe(`${'桌'.repeat(21)}\n00000000000040008000000000000000`)
+  })
+
+  it('stays when only the clock is set', async () => {
+    const vm = await makeVm('vm-001')
+    await shell(vm, 'hostname other; date -s 2001-01-01')
+    await setClock(vm, filesOf(vm), {})
+    expect(await guestClockErrorMs(vm)).toBeLessThan(100)
+    expect(await known(vm)).toBe(`other\n${vm.uuid.replaceAll('-', '')}`)
+  })
+
+  it('is not given by a guest that refuses or does not answer, and that is said', async () => {
+    const vm = await makeVm('vm-001')
+    const refused = { code: 'ATP_LAB_GUEST_IDENTITY' }
+    await shell(vm, 'rm /etc/machine-id; mkdir /etc/machine-id')
+    const message = expect.stringContaining(`"vm-001" its identity failed: the guest's kernel answered error 21`)
+    await expect(giveIdentity(vm, filesOf(vm), {})).rejects.toMatchObject({ ...refused, message: message as string })
+    await client.suspend(vm)
+    await expect(setClock(vm, filesOf(vm), { timeoutMs: 300 })).rejects.toMatchObject(refused)
+    const stop = new AbortController()
+    const setting = setClock(vm, filesOf(vm), { signal: stop.signal })
+    stop.abort()
+    await expect(setting).rejects.toMatchObject({ code: 'ATP_INTERRUPTED' })
+    await client.resume(vm)
+    await setClock(vm, filesOf(vm), {})
   })
 })
 

@@ -1,0 +1,127 @@
+/** The virtio-serial port on which the guest's identity program waits. */
+export const IDENTITY_PORT = 'atp.identity.0'
+
+/**
+ * What the program is told, little-endian: eight bytes that its answer repeats, `struct timespec`, the length of the
+ * host name (with 0 only the clock is set), the name, and the text of `/etc/machine-id`.
+ */
+export const IDENTITY_RECORD = {
+  nonce: 0,
+  seconds: 8,
+  nanoseconds: 16,
+  nameLength: 24,
+  name: 32,
+  machineId: 96,
+} as const
+/** Length of a host name that Linux takes, in bytes. */
+export const HOST_NAME_BYTES = 64
+const MACHINE_ID_BYTES = 33
+export const IDENTITY_RECORD_BYTES = IDENTITY_RECORD.machineId + MACHINE_ID_BYTES
+/** Its answer: a signed status, negative after a failure (then it is Linux's error number), and the nonce. */
+export const IDENTITY_ANSWER = { status: 0, nonce: 8 } as const
+export const IDENTITY_ANSWER_BYTES = 16
+
+const BASE = 0x400000
+const HEADERS_BYTES = 64 + 56
+/** The answer's status, followed by the record, so that the answer is the memory from here on. */
+const ANSWER_AT = BASE + 0x1000
+const RECORD_AT = ANSWER_AT + IDENTITY_ANSWER.nonce
+const IN_RECORD = (field: keyof typeof IDENTITY_RECORD) => RECORD_AT + IDENTITY_RECORD[field]
+
+const O_RDWR = 2
+const O_WRONLY_CREAT_TRUNC = 0x241
+/** System calls of Linux on x86-64 (`arch/x86/entry/syscalls/syscall_64.tbl`). */
+const SYS = { read: 0, write: 1, open: 2, close: 3, exit: 60, sethostname: 170, clock_settime: 227 } as const
+
+const u32 = (value: number) => [value, value >> 8, value >> 16, value >> 24].map((byte) => byte & 0xff)
+/** mov edi | esi | edx, value */
+const ARGUMENT = [0xbf, 0xbe, 0xba] as const
+const bytes = (...instructions: readonly (readonly number[])[]) => instructions.flat()
+/** Arguments that are undefined stay as they are in their registers. */
+const call = (name: keyof typeof SYS, ...values: (number | undefined)[]) =>
+  bytes(
+    values.flatMap((value, index) => (value === undefined ? [] : [ARGUMENT[index] as number, ...u32(value)])),
+    [0xb8, ...u32(SYS[name])], // mov eax, number
+    [0x0f, 0x05], // syscall
+  )
+/** The same; a failure becomes the status, which is kept in rbx. */
+const checked = (...what: Parameters<typeof call>) =>
+  bytes(
+    call(...what),
+    [0x48, 0x85, 0xc0], // test rax, rax
+    [0x48, 0x0f, 0x48, 0xd8], // cmovs rbx, rax
+  )
+const JUMP = { ifZero: 0x84, ifNotZero: 0x85, ifNegative: 0x88, ifNotNegative: 0x89 } as const
+const skip = (when: keyof typeof JUMP, code: readonly number[]) => [0x0f, JUMP[when], ...u32(code.length), ...code]
+const PORT_TO_EDI = [0x89, 0xef] // mov edi, ebp
+
+/**
+ * An x86-64 ELF program that waits until somebody opens its port on the host, and gives the guest what a record says:
+ * time, host name, machine id. Then it waits again. It is part of a snapshot while it waits, so that a clone need not
+ * start a process to become somebody: in an emulated guest all code of a process must be translated first, and these
+ * are a few instructions.
+ *
+ * It begins with its answer to the record before: a write to a virtio-serial port sleeps until the host's side is
+ * open, while a read from one that is not returns at once (Linux, `drivers/char/virtio_console.c`).
+ */
+export function identityProgram(): Buffer {
+  const strings = [`/dev/virtio-ports/${IDENTITY_PORT}`, '/etc/machine-id'].map((text) => Buffer.from(`${text}\0`))
+  const [portPath, machineIdPath] = [BASE + HEADERS_BYTES, BASE + HEADERS_BYTES + (strings[0] as Buffer).length]
+  const entry = HEADERS_BYTES + Buffer.concat(strings).length
+
+  const writeMachineId = bytes(
+    [0x89, 0xc7], // mov edi, eax
+    checked('write', undefined, IN_RECORD('machineId'), MACHINE_ID_BYTES),
+    checked('close'),
+  )
+  const identity = bytes(
+    checked('sethostname', IN_RECORD('name')), // the length is in esi
+    checked('open', machineIdPath, O_WRONLY_CREAT_TRUNC, 0o644),
+    skip('ifNegative', writeMachineId),
+  )
+  const apply = bytes(
+    checked('clock_settime', 0, IN_RECORD('seconds')),
+    [0x8b, 0x34, 0x25, ...u32(IN_RECORD('nameLength'))], // mov esi, [nameLength]
+    [0x85, 0xf6], // test esi, esi
+    skip('ifZero', identity),
+  )
+  const round = bytes(
+    PORT_TO_EDI,
+    call('write', undefined, ANSWER_AT, IDENTITY_ANSWER_BYTES),
+    [0x85, 0xc0], // test eax, eax
+    skip('ifNotNegative', call('exit', 1)), // without its port; init starts it again
+    PORT_TO_EDI,
+    call('read', undefined, RECORD_AT, IDENTITY_RECORD_BYTES),
+    [0x48, 0x2d, ...u32(IDENTITY_RECORD_BYTES)], // sub rax, length of a record
+    [0x48, 0x89, 0xc3], // mov rbx, rax: negative after half a record, or none since the host is gone
+    skip('ifNotZero', apply),
+    [0x48, 0x89, 0x1c, 0x25, ...u32(ANSWER_AT)], // mov [status], rbx
+  )
+  const JUMP_BYTES = 5
+  const code = bytes(
+    call('open', portPath, O_RDWR),
+    [0x89, 0xc5], // mov ebp, eax
+    round,
+    [0xe9, ...u32(-(round.length + JUMP_BYTES))], // jmp round
+  )
+  return Buffer.concat([elfHeaders(BASE + entry, entry + code.length), ...strings, Buffer.from(code)])
+}
+
+/** ELF header and one program header: the whole file, and zeros behind it, in one segment (`elf(5)`). */
+function elfHeaders(entry: number, fileBytes: number): Buffer {
+  const headers = Buffer.alloc(HEADERS_BYTES)
+  headers.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]) // "\x7fELF", 64 bits, little-endian, version 1
+  const u16At = { 16: 2, 18: 62, 52: 64, 54: 56, 56: 1 } // executable, x86-64, sizes of both headers, one of these
+  for (const [at, value] of Object.entries(u16At)) headers.writeUInt16LE(value, Number(at))
+  headers.writeUInt32LE(1, 20) // version
+  headers.writeUInt32LE(entry, 24)
+  headers.writeUInt32LE(64, 32) // where the program header is
+  headers.writeUInt32LE(1, 64) // PT_LOAD
+  headers.writeUInt32LE(7, 68) // readable, writable, executable
+  headers.writeUInt32LE(BASE, 80)
+  headers.writeUInt32LE(BASE, 88)
+  headers.writeUInt32LE(fileBytes, 96)
+  headers.writeUInt32LE(ANSWER_AT + 0x1000 - BASE, 104) // size in memory
+  headers.writeUInt32LE(0x1000, 112)
+  return headers
+}
