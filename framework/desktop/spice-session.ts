@@ -5,6 +5,9 @@ import {
   type InputsChannel,
   type MainChannel,
   SmartCardReader,
+  SpiceAgent,
+  type SpicePort,
+  SpicePorts,
   SpiceSound,
   type SpiceVmConnection,
   type UsbDevice,
@@ -12,6 +15,7 @@ import {
   type UsbRedirection,
 } from '../protocols/spice/index.ts'
 import { SourceScreen, type Screen } from '../screen/index.ts'
+import { SharedFolder } from './shared-folder/shared-folder.ts'
 
 /**
  * The SPICE session with a VM's console, as its author has it. The VM owns it.
@@ -28,12 +32,15 @@ export class SpiceSession {
   /** What the VM plays and records. */
   readonly sound: SpiceSound
   readonly #name: string
+  readonly #ports: SpicePorts
+  #agent: SpiceAgent | undefined
   readonly #pictures = new Map<number, Promise<DisplayPicture>>()
 
   constructor(name: string, connection: SpiceVmConnection) {
     this.#name = name
     this.connection = connection
     this.usb = new UsbPorts(connection)
+    this.#ports = new SpicePorts(connection)
     this.smartCards = new SmartCardReader(connection)
     this.sound = new SpiceSound(connection)
   }
@@ -49,6 +56,24 @@ export class SpiceSession {
   /** Plugs a device into a free USB port, see {@link UsbPorts.plug}. `unplug()` of what it resolves to takes it out. */
   plug<D extends UsbDevice>(device: D, options?: CallOptions): Promise<UsbRedirection<D>> {
     return this.usb.plug(device, options)
+  }
+
+  /**
+   * The guest's SPICE agent: clipboard, files, monitors. Asked for the first time it tells the agent that a client is
+   * there; its calls wait for the agent.
+   */
+  get agent(): SpiceAgent {
+    return (this.#agent ??= new SpiceAgent(this.main))
+  }
+
+  /** A port of the VM by its name, see {@link SpicePorts.port}. */
+  port(name: string, options?: CallOptions): Promise<SpicePort> {
+    return this.#ports.port(name, options)
+  }
+
+  /** Shares a folder of this machine with the guest until it is closed, see {@link SharedFolder.share}. */
+  shareFolder(folder: string, options: CallOptions = {}): Promise<SharedFolder> {
+    return SharedFolder.share(this.connection, folder, options)
   }
 
   /** The screen as the client of a desktop sees it. @throws `ATP_SPICE_NO_CHANNEL` when the VM has no such display. */

@@ -192,6 +192,11 @@ export class SpiceChannel {
     return await this.#messages.next(options)
   }
 
+  /** Stops taking messages, which slows the server down, until the returned function is called or the connection ends. */
+  hold(): () => void {
+    return this.#pump?.hold() ?? (() => {})
+  }
+
   /** Bits of the channel's own capabilities. */
   protected get capabilities(): readonly number[] {
     return []

@@ -57,6 +57,7 @@ export class MessagePump {
   readonly #over = Promise.withResolvers<void>()
   #lateTimer: ReturnType<typeof setTimeout> | undefined
   #closed = false
+  #holds = 0
 
   constructor(options: PumpOptions, { stream, reply }: LinkedChannel) {
     this.#handshake = stream
@@ -130,6 +131,23 @@ export class MessagePump {
     if (this.#spoken || this.#ending) return this.end()
     this.#endsLate = true
     this.#lateTimer = setTimeout(() => this.end(), limitMs)
+  }
+
+  /** Stops delivering, which slows the server down, until the returned function was called. */
+  hold(): () => void {
+    if (this.#holds++ === 0) {
+      this.#framer.block(true)
+      this.#stream.pause()
+    }
+    let held = true
+    return () => {
+      if (!held) return
+      held = false
+      if (--this.#holds > 0 || this.#ending) return
+      this.#guarded(() => this.#framer.block(false))
+      // What was kept may have made somebody hold it again.
+      if (this.#holds === 0) this.#stream.resume()
+    }
   }
 
   #push(chunk: Uint8Array): void {
@@ -241,16 +259,7 @@ export class MessagePump {
       channelId: reader.u8(),
       serial: reader.u64(),
     }))
-    this.#framer.block(true)
-    this.#stream.pause()
-    this.#options.waitFor(awaited).then(
-      () => {
-        if (this.#ending) return
-        this.#guarded(() => this.#framer.block(false))
-        this.#stream.resume()
-      },
-      (error: unknown) => this.end(error as Error),
-    )
+    this.#options.waitFor(awaited).then(this.hold(), (error: unknown) => this.end(error as Error))
   }
 
   /** Nobody waits for these: if they cannot be sent, the stream's end tells. */

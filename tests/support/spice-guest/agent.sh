@@ -43,11 +43,11 @@ hear() {
     10)
       id=$(od -An -N4 -tu4 body | tr -d ' ')
       tail -c +5 body | tr -d '\000' > start
-      name=$(sed -n 's/^name=//p' start); size=$(sed -n 's/^size=//p' start)
+      name=$(sed -n 's/^name=//p' start); whole=$(sed -n 's/^size=//p' start)
       : > incoming; answer 11 $id 0 ;;
     12)
       tail -c +13 body >> incoming
-      if [ $(wc -c < incoming) -ge $size ]; then mv incoming "files/$name"; answer 11 $id 3; fi ;;
+      if [ $(wc -c < incoming) -ge $whole ]; then mv incoming "files/$name"; answer 11 $id 3; fi ;;
     14) numbers < body >> limit; echo >> limit ;;
   esac
 }

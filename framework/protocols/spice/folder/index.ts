@@ -1,0 +1,2 @@
+export { FolderClients } from './folder-clients.ts'
+export { folderTakenError } from './errors.ts'

@@ -1,0 +1,2 @@
+export { SpicePort } from './spice-port.ts'
+export { SpicePorts } from './spice-ports.ts'
