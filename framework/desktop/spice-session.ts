@@ -2,6 +2,9 @@ import { stateError, type CallOptions } from '../core/index.ts'
 import {
   DisplayPicture,
   type DisplayChannel,
+  encodingReport,
+  type EncodingReport,
+  type EncodingReportOptions,
   type InputsChannel,
   type MainChannel,
   SmartCardReader,
@@ -96,6 +99,14 @@ export class SpiceSession {
     opening.catch(() => this.#pictures.delete(display))
     return opening
   }
+  /** What the server offers: channels, capabilities, compressions. @throws what {@link encodingReport} throws. */
+  async encodings(options: EncodingReportOptions = {}): Promise<EncodingReport> {
+    const { signal, timeoutMs } = options
+    const hasDisplay = this.main.channels.some(({ type }) => type === 'display')
+    const picture = hasDisplay ? await this.picture(0, { signal, timeoutMs }) : undefined
+    return await encodingReport(this.connection, picture, options)
+  }
+
   async #openPicture(id: number, options: CallOptions): Promise<DisplayPicture> {
     let picture: DisplayPicture | undefined
     const prepare = (channel: DisplayChannel) => void (picture = new DisplayPicture(channel))

@@ -2,6 +2,7 @@ import { withDeadline, type CallOptions } from '../../core/deadline.ts'
 import { MessageQueue } from '../message-queue.ts'
 import { channelClosedError, channelLostError } from './errors.ts'
 import { linkChannel, placeOf, type ChannelId, type SpiceServer } from './link-channel.ts'
+import type { LinkReply } from './link.ts'
 import { MessagePump, type AwaitedMessage } from './message-pump.ts'
 import type { ChannelName } from './wire/numbers.ts'
 
@@ -38,6 +39,9 @@ export interface ChannelStateEvent {
   /** Why, where it was not asked for. */
   error?: Error
 }
+
+/** What a server said of itself when a channel was linked, as words of bits. */
+export type OfferedCapabilities = Pick<LinkReply, 'common' | 'channel'>
 
 /** Counted since the channel was made, over all its connections. */
 export interface ChannelStatistics {
@@ -99,6 +103,7 @@ export class SpiceChannel {
   #attempt: Attempt | undefined
   #pump: MessagePump | undefined
   #messages: MessageQueue<SpiceMessage> | undefined
+  #offered: OfferedCapabilities | undefined
 
   constructor(host: ChannelHost, channel: ChannelId) {
     this.#host = host
@@ -118,6 +123,11 @@ export class SpiceChannel {
 
   get statistics(): ChannelStatistics {
     return { ...this.#statistics, bytesIn: this.#statistics.bytesIn + (this.#pump?.bytesIn ?? 0) }
+  }
+
+  /** What the server can do on this channel, by its last link. Undefined before there was one. */
+  get offered(): OfferedCapabilities | undefined {
+    return this.#offered
   }
 
   /** Serial number of the last message processed on this connection; 0 without one. */
@@ -272,6 +282,7 @@ export class SpiceChannel {
     if (attempt.over) return
     const linked = await linkChannel(server, channel, { ...bounds, connectionId, capabilities })
     const linkedMs = performance.now()
+    this.#offered = { common: linked.reply.common, channel: linked.reply.channel }
     const becameReady = Promise.withResolvers<void>()
     becameReady.promise.catch(() => {})
     let spoken = false
