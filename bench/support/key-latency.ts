@@ -1,0 +1,88 @@
+import { withDeadline } from '../../framework/core/index.ts'
+import type { DesktopVm } from '../../framework/desktop/index.ts'
+import type { ProtocolTarget } from '../../framework/protocols/protocol.ts'
+import { parseDomainXml } from '../../framework/protocols/libvirt/index.ts'
+import { GuestClock, startEvdevObserver } from '../../framework/verify/index.ts'
+
+/** Left Shift does nothing to whatever runs in the guest. */
+export const KEY = { scancode: 0x2a, qcode: 'shift', evdev: 42 }
+const EVENT_MS = 5000
+/** Time between two events: our own pacing must not be measured. */
+const REST_MS = 3
+
+/** One way to a VM's keyboard. */
+export interface KeyWay {
+  open(): Promise<void>
+  /** Sends a key; resolves to when it was asked for, as `process.hrtime` counts. */
+  send(down: boolean): Promise<bigint>
+  close(): Promise<void>
+}
+
+export interface KeySample {
+  /** From the call to the time that the guest's kernel gave the event. */
+  kernelMs: number
+  /** From the call to when we read the event: without a second clock, but with the way back. */
+  arrivalMs: number
+}
+
+/** Sees one key of a guest, whoever sends it. */
+export class KeyWatch implements AsyncDisposable {
+  readonly #observer: Awaited<ReturnType<typeof startEvdevObserver>>
+  readonly #clock: GuestClock
+
+  private constructor(observer: Awaited<ReturnType<typeof startEvdevObserver>>, clock: GuestClock) {
+    this.#observer = observer
+    this.#clock = clock
+  }
+
+  static async start(vm: DesktopVm, target: ProtocolTarget): Promise<KeyWatch> {
+    const clock = new GuestClock(async (options) => (await vm.qga(options)).getTime(options))
+    const channels = parseDomainXml(await target.xml()).channels.flatMap(({ name }) => name ?? [])
+    const guest = {
+      shell: async (line: string, options?: object) => (await vm.qga(options)).shell(line, options),
+      openChannel: target.openChannel,
+      clock,
+    }
+    return new KeyWatch(await startEvdevObserver(guest, { what: 'keyboard', device: 'ps2', channels }), clock)
+  }
+
+  /** Presses and releases the key so often, each event after the one before arrived. */
+  async measure(way: KeyWay, strokes: number): Promise<{ samples: KeySample[]; boundMs: number }> {
+    await this.#clock.estimate()
+    const seen: { at: bigint; guestNs: bigint; arrivedNs: bigint }[] = []
+    for (let stroke = 0; stroke < strokes; stroke++) {
+      for (const down of [true, false]) seen.push(await this.#once(way, down))
+    }
+    await this.#clock.estimate()
+    let boundMs = 0
+    const samples = seen.map(({ at, guestNs, arrivedNs }) => {
+      const { hostNs, boundNs } = this.#observer.toHostTime(guestNs)
+      boundMs = Math.max(boundMs, Number(boundNs) / 1e6)
+      return { kernelMs: Number(hostNs - at) / 1e6, arrivalMs: Number(arrivedNs - at) / 1e6 }
+    })
+    return { samples, boundMs }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#observer.close()
+  }
+
+  async #once(way: KeyWay, down: boolean): Promise<{ at: bigint; guestNs: bigint; arrivedNs: bigint }> {
+    const arrived = Promise.withResolvers<{ guestNs: bigint; arrivedNs: bigint }>()
+    const unsubscribe = this.#observer.subscribe(
+      ({ type, code, value, guestNs, arrivedNs }) => {
+        if (type === 'key' && code === KEY.evdev && value === Number(down)) arrived.resolve({ guestNs, arrivedNs })
+      },
+      (reason) => arrived.reject(new Error(reason)),
+    )
+    try {
+      await new Promise((resolve) => setTimeout(resolve, REST_MS))
+      const [at, event] = await withDeadline('a key', { timeoutMs: EVENT_MS }, () =>
+        Promise.all([way.send(down), arrived.promise]),
+      )
+      return { at, ...event }
+    } finally {
+      unsubscribe()
+    }
+  }
+}
