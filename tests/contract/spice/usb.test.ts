@@ -116,6 +116,31 @@ it('what goes wrong has a name and leaves nothing behind', async () => {
   await attachedBecome([])
 })
 
+it('a VM that is suspended holds a device until it runs again', async () => {
+  const connection = await connect()
+  const { redirection } = await inPort(connection, 0, disk())
+  await attachedBecome([0])
+  await server.qmp.execute('stop')
+  const held = expect.objectContaining({ code: 'ATP_SPICE_USB_HELD' })
+  await expect(redirection.unplug({ timeoutMs: 300 })).rejects.toEqual(held)
+  expect(redirection.unplugged).toBe(false)
+  await server.qmp.execute('cont')
+  await redirection.unplug()
+  // A channel whose bytes had waited would end QEMU now.
+  await inPort(connection, 0, disk())
+  await attachedBecome([0])
+  // Nor does a device that comes while it is suspended.
+  const late = new UsbPorts(connection)
+  await server.qmp.execute('stop')
+  await expect(late.plug(new HidKeyboard(), { timeoutMs: 300 })).rejects.toMatchObject({
+    code: 'ATP_SPICE_USB_IGNORED',
+  })
+  await server.qmp.execute('cont')
+  await inPort(connection, 1, new HidKeyboard())
+  await attachedBecome([0, 1])
+  expect(server.alive).toBe(true)
+})
+
 it('QEMU lives on when devices come and go at any moment', async () => {
   const connection = await connect()
   for (let round = 0; round < 30; round++) {

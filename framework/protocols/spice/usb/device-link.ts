@@ -19,6 +19,8 @@ const VERSION = 'OCloudView ATP'
 /** Transfers that may wait for a device. */
 const TRANSFERS_MAX = 1024
 const WAITING_MAX_BYTES = 16 * TRANSFER_MAX_BYTES
+/** What a suspended VM did not take, its server offers it again only when something follows. */
+const FAREWELL_MS = 1000
 const EMPTY = new Uint8Array(0)
 
 /** A bulk transfer that was asked for and not answered. */
@@ -39,11 +41,13 @@ export class DeviceLink {
   readonly #control: ControlEndpoint
   readonly #waiting = new Map<bigint, Waiting>()
   readonly #configured = Promise.withResolvers<void>()
-  readonly #acknowledged = Promise.withResolvers<void>()
+  readonly #gone = Promise.withResolvers<void>()
   #waitingBytes = 0
   #transfers: Promise<void> = Promise.resolve()
   #configuration = CONFIGURATION
   #reports = 0n
+  /** Disconnections that the VM has not acknowledged. */
+  #farewells = 0
   #connected = false
 
   constructor(place: string, device: UsbDevice, sendBytes: (bytes: Uint8Array) => Promise<void>) {
@@ -53,7 +57,7 @@ export class DeviceLink {
     this.#parser = new PacketParser(place)
     this.#control = new ControlEndpoint(device)
     this.#configured.promise.catch(() => {})
-    this.#acknowledged.promise.catch(() => {})
+    this.#gone.promise.catch(() => {})
   }
 
   /** Resolves when the guest has chosen the device's configuration, which its USB core does with every device. */
@@ -67,21 +71,31 @@ export class DeviceLink {
   }
 
   /**
-   * Takes the device away from the VM; transfers under way go unanswered. Resolves when the VM let go of it, at once
-   * when it never had it.
+   * Takes the device away from the VM; transfers under way go unanswered. Resolves when the VM let go of it and has taken
+   * all that was said, at once when it never had it. A VM that is suspended does so when it runs again.
    */
   async disconnect(): Promise<void> {
     if (!this.#connected) return
     this.#detach()
+    this.#farewells = 1
     await this.#send({ kind: 'device_disconnect', id: 0n })
-    if (this.#parser.capabilities?.has('device_disconnect_ack')) await this.#acknowledged.promise
+    if (!this.#parser.capabilities?.has('device_disconnect_ack')) return this.#gone.resolve()
+    const again = setInterval(() => {
+      this.#farewells++
+      this.#reply({ kind: 'device_disconnect', id: 0n })
+    }, FAREWELL_MS)
+    try {
+      await this.#gone.promise
+    } finally {
+      clearInterval(again)
+    }
   }
 
   /** The connection is over. */
   end(reason: Error): void {
     this.#detach()
     this.#configured.reject(reason)
-    this.#acknowledged.reject(reason)
+    this.#gone.reject(reason)
   }
 
   #detach(): void {
@@ -96,7 +110,8 @@ export class DeviceLink {
       case 'hello':
         return this.#introduce()
       case 'device_disconnect_ack':
-        return this.#acknowledged.resolve()
+        if (--this.#farewells <= 0) this.#gone.resolve()
+        return
       case 'filter_filter':
         return
       case 'filter_reject':

@@ -18,6 +18,15 @@ export function deviceIgnoredError(place: string, device: string, timeoutMs: num
   )
 }
 
+/** The VM did not let go of a device. */
+export function deviceHeldError(place: string, device: string, timeoutMs: number, cause: unknown): AtpError {
+  return timeoutError('ATP_SPICE_USB_HELD', `${place}: the VM did not let go of the ${device} within ${timeoutMs} ms`, {
+    cause,
+    context: { place, device, timeoutMs },
+    remedy: 'resume the VM if it is suspended: the device leaves by itself then',
+  })
+}
+
 /** All ports that the VM redirects USB to have a device, or it has none. */
 export function noPortError(vm: string, ports: number): AtpError {
   return unsupportedError('ATP_SPICE_USB_NO_PORT', `"${vm}" has no free port for a USB device (of ${ports})`, {

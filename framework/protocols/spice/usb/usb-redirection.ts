@@ -3,7 +3,7 @@ import { isAtpError } from '../../../core/errors.ts'
 import type { DataChannel } from '../channels/data.ts'
 import { DeviceLink } from './device-link.ts'
 import type { UsbDevice } from './device.ts'
-import { deviceIgnoredError, unpluggedError } from './errors.ts'
+import { deviceHeldError, deviceIgnoredError, unpluggedError } from './errors.ts'
 
 const READY_MS = 30_000
 const ACKNOWLEDGE_MS = 5000
@@ -19,6 +19,7 @@ export class UsbRedirection<D extends UsbDevice = UsbDevice> {
   readonly #onOver: () => Promise<void>
   #link: DeviceLink | undefined
   #linked = Promise.withResolvers<DeviceLink>()
+  #leaving: Promise<void> | undefined
   #over: Promise<void> | undefined
 
   /**
@@ -76,12 +77,26 @@ export class UsbRedirection<D extends UsbDevice = UsbDevice> {
     }
   }
 
-  /** Takes the device out of the port, also in the middle of a transfer. Resolves when the VM has let go of it. */
+  /**
+   * Takes the device out of the port, also in the middle of a transfer. Resolves when the VM has let go of it.
+   *
+   * @throws `ATP_SPICE_USB_HELD` after `timeoutMs` (default 5 s): the VM does not listen. The device leaves once it does.
+   */
   async unplug({ signal, timeoutMs = ACKNOWLEDGE_MS }: CallOptions = {}): Promise<void> {
-    if (this.#over) return this.#over
-    const link = this.#link
+    const leaving = (this.#leaving ??= this.#leave())
     try {
-      if (link) await withDeadline(`unplugging the ${this.device.name}`, { signal, timeoutMs }, () => link.disconnect())
+      await withDeadline(`unplugging the ${this.device.name}`, { signal, timeoutMs }, () => leaving)
+    } catch (error) {
+      throw isAtpError(error, 'ATP_TIMEOUT')
+        ? deviceHeldError(this.#channel.place, this.device.name, timeoutMs, error)
+        : error
+    }
+  }
+
+  async #leave(): Promise<void> {
+    try {
+      // QEMU ends when a channel is opened after one whose bytes it had not taken; so it is closed only then.
+      await this.#link?.disconnect()
     } catch {
       // Without the channel the VM has no device either.
     }
