@@ -3,7 +3,7 @@ import { pollUntil } from '../../../framework/core/index.ts'
 import { spiceServer } from '../../../framework/hosts/spice-carriers.ts'
 import { DisplayPicture, SpiceVmConnection } from '../../../framework/protocols/spice/index.ts'
 import { FaultProxy } from '../../support/spice-server/fault-proxy.ts'
-import { drawBitmap } from '../../support/spice-server/picture.ts'
+import { drawBitmap, drawImage, putBitmap } from '../../support/spice-server/picture.ts'
 import { PictureServer, type PictureServerOptions } from '../../support/spice-server/picture-server.ts'
 import { samplePicture, toBitmap } from '../../support/spice-server/sample-pictures.ts'
 
@@ -57,6 +57,14 @@ it('JPEG: the picture is nearly what QEMU shows', async () => {
   const difference = await meanDifference(server, picture)
   expect(difference).toBeGreaterThan(0)
   expect(difference).toBeLessThan(6)
+})
+
+it('an image that was kept without loss is told apart from those with loss', async () => {
+  const { server, picture } = await overSlowNetwork({ compression: 'lz', forSlowNetworks: 'jpeg' })
+  const text = await putBitmap(server.card, toBitmap(samplePicture('text', 160, 100), 'rgb32'), true)
+  for (const y of [0, 100]) await drawImage(server.card, text, { x: 0, y, width: 160, height: 100 })
+  await images(picture, 'fromCacheLossless', 1)
+  expect(await meanDifference(server, picture)).toBe(0)
 })
 
 it('GLZ packed once more: no pixel differs', async () => {

@@ -63,15 +63,24 @@ export function rect(writer: SpiceWriter, { x, y, width, height }: Area): SpiceW
     .i32(x + width)
 }
 
-/** Puts a bitmap into the card's memory, as the image that draw operations take. */
-export async function putBitmap(card: QxlDevice, bitmap: Bitmap): Promise<bigint> {
+/**
+ * Puts a bitmap into the card's memory, as the image that draw operations take.
+ *
+ * @param isKept whether clients should keep it: drawn again, it need not be sent.
+ */
+export async function putBitmap(card: QxlDevice, bitmap: Bitmap, isKept = false): Promise<bigint> {
   const data = await card.put(bitmap.bytes)
   const colours = new SpiceWriter().u64(0n).u16(bitmap.palette?.length ?? 0)
   for (const colour of bitmap.palette ?? []) colours.u32(colour)
   const palette = bitmap.palette ? await card.put(colours.finish()) : 0n
   const { width, height } = bitmap
   // Type 0 is a bitmap; flags 5: its data lie in one piece, from the top.
-  const image = new SpiceWriter().u64(nextImageId()).u8(0).u8(0).u32(width).u32(height)
+  const image = new SpiceWriter()
+    .u64(nextImageId())
+    .u8(0)
+    .u8(isKept ? 1 : 0)
+    .u32(width)
+    .u32(height)
   image.u8(bitmap.format).u8(5).u32(width).u32(height).u32(bitmap.stride).u64(palette).u64(data)
   return card.put(image.finish())
 }
