@@ -23,6 +23,14 @@ export interface KeySample {
   kernelMs: number
   /** From the call to when we read the event: without a second clock, but with the way back. */
   arrivalMs: number
+  /** How far {@link kernelMs} may be off, since guest and host have clocks of their own. */
+  boundMs: number
+}
+
+interface KeyEvent {
+  atNs: bigint
+  guestNs: bigint
+  arrivedNs: bigint
 }
 
 /** Sees one key of a guest, whoever sends it. */
@@ -46,28 +54,34 @@ export class KeyWatch implements AsyncDisposable {
     return new KeyWatch(await startEvdevObserver(guest, { what: 'keyboard', device: 'ps2', channels }), clock)
   }
 
-  /** Presses and releases the key so often, each event after the one before arrived. */
-  async measure(way: KeyWay, strokes: number): Promise<{ samples: KeySample[]; boundMs: number }> {
+  /** Compares the clocks. Events between two comparisons are known best. */
+  async compareClocks(): Promise<void> {
     await this.#clock.estimate()
-    const seen: { at: bigint; guestNs: bigint; arrivedNs: bigint }[] = []
+  }
+
+  /** Presses and releases the key so often, each event after the one before arrived. */
+  async measure(way: KeyWay, strokes: number): Promise<KeyEvent[]> {
+    const seen: KeyEvent[] = []
     for (let stroke = 0; stroke < strokes; stroke++) {
       for (const down of [true, false]) seen.push(await this.#once(way, down))
     }
-    await this.#clock.estimate()
-    let boundMs = 0
-    const samples = seen.map(({ at, guestNs, arrivedNs }) => {
-      const { hostNs, boundNs } = this.#observer.toHostTime(guestNs)
-      boundMs = Math.max(boundMs, Number(boundNs) / 1e6)
-      return { kernelMs: Number(hostNs - at) / 1e6, arrivalMs: Number(arrivedNs - at) / 1e6 }
-    })
-    return { samples, boundMs }
+    return seen
+  }
+
+  sampleOf({ atNs, guestNs, arrivedNs }: KeyEvent): KeySample {
+    const { hostNs, boundNs } = this.#observer.toHostTime(guestNs)
+    return {
+      kernelMs: Number(hostNs - atNs) / 1e6,
+      arrivalMs: Number(arrivedNs - atNs) / 1e6,
+      boundMs: Number(boundNs) / 1e6,
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#observer.close()
   }
 
-  async #once(way: KeyWay, down: boolean): Promise<{ at: bigint; guestNs: bigint; arrivedNs: bigint }> {
+  async #once(way: KeyWay, down: boolean): Promise<KeyEvent> {
     const arrived = Promise.withResolvers<{ guestNs: bigint; arrivedNs: bigint }>()
     const unsubscribe = this.#observer.subscribe(
       ({ type, code, value, guestNs, arrivedNs }) => {
@@ -77,10 +91,10 @@ export class KeyWatch implements AsyncDisposable {
     )
     try {
       await new Promise((resolve) => setTimeout(resolve, REST_MS))
-      const [at, event] = await withDeadline('a key', { timeoutMs: EVENT_MS }, () =>
+      const [atNs, event] = await withDeadline('a key', { timeoutMs: EVENT_MS }, () =>
         Promise.all([way.send(down), arrived.promise]),
       )
-      return { at, ...event }
+      return { atNs, ...event }
     } finally {
       unsubscribe()
     }

@@ -47,6 +47,8 @@ export class InputsChannel extends SpiceChannel {
   #modifiers: ReadonlySet<KeyboardModifier> = new Set()
   #initialised = false
   #turn: Promise<void> = Promise.resolve()
+  /** Messages asked for and not sent. */
+  #waiting = 0
   #sentAtMs = 0
   #motions = 0
   #onMotionAck: (() => void) | undefined
@@ -211,24 +213,39 @@ export class InputsChannel extends SpiceChannel {
     const before = this.#turn
     const done = Promise.withResolvers<void>()
     this.#turn = done.promise
+    const leave = (): Promise<void> => {
+      if (motion) this.#motions++
+      const bytes = body()
+      onSend?.()
+      this.#sentAtMs = performance.now()
+      return this.send(type, bytes)
+    }
+    // To get ready for waiting takes longer than to send: what need not wait leaves first.
+    const sent = this.#waiting++ === 0 && !signal?.aborted && this.#mayLeave(motion) ? leave() : undefined
     try {
       await withDeadline(`${this.place}: sending input`, { signal, timeoutMs }, async (stop) => {
+        if (sent) return await sent
         await before
         // A timer may fire early by most of a millisecond.
-        while (performance.now() - this.#sentAtMs < GAP_MS) await sleep(GAP_MS, stop)
+        while (this.#gapLasts) await sleep(GAP_MS, stop)
         while (motion && this.#motions >= MOTIONS_MAX && this.state === 'open') {
           await new Promise<void>((resolve) => (this.#onMotionAck = resolve))
         }
         if (stop.aborted) throw interrupted(`${this.place}: sending input`, stop)
-        if (motion) this.#motions++
-        const bytes = body()
-        onSend?.()
-        this.#sentAtMs = performance.now()
-        await this.send(type, bytes)
+        await leave()
       })
     } finally {
+      this.#waiting--
       done.resolve()
     }
+  }
+
+  get #gapLasts(): boolean {
+    return performance.now() - this.#sentAtMs < GAP_MS
+  }
+
+  #mayLeave(motion: boolean): boolean {
+    return !this.#gapLasts && !(motion && this.#motions >= MOTIONS_MAX)
   }
 }
 

@@ -224,6 +224,8 @@ describe('buttons', () => {
     expect(await peer.next()).toEqual(button(113, 3, 5))
     expect(await peer.next()).toEqual(button(114, 1, 4))
     expect(await peer.next()).toEqual(button(113, 5, 4))
+    // What was down when everything was to be let go of.
+    expect(await peer.next()).toEqual(button(114, 1, 4))
     expect(await peer.next()).toEqual(button(114, 5, 4))
   })
 })
