@@ -25,8 +25,8 @@ export class UsbPorts {
    * Plugs a device into the first free port. Resolves when the guest has taken it into use.
    *
    * @throws `ATP_SPICE_USB_NO_PORT`, `ATP_SPICE_USB_PLUGGED`, `ATP_SPICE_USB_REFUSED`, `ATP_SPICE_USB_IGNORED` after
-   *   `timeoutMs` (default 30 s), what the device's `open` and opening a channel throw. Nothing is plugged in then, unless the VM was suspended
-   *   meanwhile: the device leaves once it runs.
+   *   `timeoutMs` (default 30 s), what the device's `open` and opening a channel throw. Nothing is plugged in then,
+   *   unless the VM was suspended meanwhile: the device leaves once it runs.
    */
   async plug<D extends UsbDevice>(device: D, options: CallOptions = {}): Promise<UsbRedirection<D>> {
     if (plugged.has(device)) throw alreadyPluggedError(device.name)
