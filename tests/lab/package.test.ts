@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { browserBundle } from '../support/browser-bundle.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 let dir: string
@@ -54,7 +55,7 @@ test('types', async ({ keyboard }) => {
   })
 
   it('has entry points that work without Vitest', () => {
-    for (const entry of ['libvirt', 'qmp', 'qga', 'scenario', 'config', 'reporters']) {
+    for (const entry of ['libvirt', 'qmp', 'qga', 'spice', 'scenario', 'config', 'reporters']) {
       const names = run(
         process.execPath,
         '--input-type=module',
@@ -63,5 +64,10 @@ test('types', async ({ keyboard }) => {
       )
       expect(Number(names), entry).toBeGreaterThan(0)
     }
+  })
+
+  it('has a SPICE client for browsers', async () => {
+    const code = await browserBundle(join(dir, 'node_modules/@ocloudview/atp/framework/protocols/spice/index.js'))
+    expect(code).toMatch(/\bexport \{[^}]*\bSpiceVmConnection\b/)
   })
 })
