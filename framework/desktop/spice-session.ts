@@ -18,6 +18,7 @@ import {
   type UsbRedirection,
 } from '../protocols/spice/index.ts'
 import { SourceScreen, type Screen } from '../screen/index.ts'
+import { streamScreen, type ScreenStreamFigures, type ScreenStreamOptions } from './screen-stream.ts'
 import { SharedFolder } from './shared-folder/shared-folder.ts'
 
 /**
@@ -105,6 +106,11 @@ export class SpiceSession {
     const hasDisplay = this.main.channels.some(({ type }) => type === 'display')
     const picture = hasDisplay ? await this.picture(0, { signal, timeoutMs }) : undefined
     return await encodingReport(this.connection, picture, options)
+  }
+
+  /** Streams what a display shows to a folder or to a server. @throws what {@link streamScreen} throws. */
+  async stream({ display = 0, ...options }: ScreenStreamOptions & { display?: number }): Promise<ScreenStreamFigures> {
+    return await streamScreen(await this.picture(display), options)
   }
 
   async #openPicture(id: number, options: CallOptions): Promise<DisplayPicture> {
