@@ -13,6 +13,8 @@ const CONFIG = resolve(import.meta.dirname, 'mutations/vitest.config.ts')
 /** For each parser; there are about twenty. */
 const EACH = Number(process.env['ATP_MUTATIONS'] ?? 50_000)
 const TOTAL = 1_000_000
+/** Five minutes do on two processors; a loop without an end is ended after this. */
+const LIMIT_MS = 3 * 3_600_000
 /** The largest picture allowed takes a quarter of it, and may be there twice. */
 const MAX_RSS_BYTES = 1.5 * 2 ** 30
 /** Share of changes that know where fields, lengths, pointers, markers and codes lie, as each file says. */
@@ -36,6 +38,8 @@ it(`${TOTAL} mutations give typed errors or pictures`, { timeout: 4 * 3_600_000 
   // The machine may be somebody's.
   const campaign = spawn('nice', ['-n', '19', process.execPath, vitest, 'run', '--config', CONFIG, ...files], {
     stdio: ['ignore', 'inherit', 'inherit'],
+    timeout: LIMIT_MS,
+    killSignal: 'SIGKILL',
     env: { ...process.env, ATP_MUTATIONS: String(EACH), ATP_MUTATIONS_LOG: log },
   })
   const [code] = (await once(campaign, 'exit')) as [number | null]

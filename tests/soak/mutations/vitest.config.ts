@@ -6,7 +6,8 @@ export default defineConfig({
   test: {
     root: resolve(import.meta.dirname, '../../..'),
     include: ['tests/unit/spice/**/*.test.ts'],
-    pool: 'forks',
+    // One process, so that one that hangs can be ended with all that belongs to it.
+    pool: 'threads',
     maxWorkers: 1,
     testTimeout: 3_600_000,
     setupFiles: resolve(import.meta.dirname, 'count-runs.ts'),
