@@ -8,6 +8,7 @@ import { gcCommand } from './gc.ts'
 import { hostCommand } from './host.ts'
 import { labCommand } from './lab.ts'
 import { scenarioCommand } from './scenario.ts'
+import { spiceCommand } from './spice.ts'
 import { testCommand } from './test.ts'
 import { vdiCommand } from './vdi.ts'
 
@@ -36,6 +37,7 @@ The npm package "atp" is somebody else's: install @ocloudview/atp, then "npx atp
     scenarioCommand(),
     labCommand(),
     hostCommand(),
+    spiceCommand(),
     vdiCommand(),
     gcCommand(),
     doctorCommand(),

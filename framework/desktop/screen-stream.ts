@@ -179,6 +179,8 @@ async function start(frame: StreamFrame, framesPerS: number, { args, folder }: S
   const all = ['-hide_banner', '-loglevel', 'error', '-use_wallclock_as_timestamps', '1', ...input, '-i', 'pipe:0']
   const child = spawn(PROGRAM, [...all, '-an', ...codec, ...pace, ...args], {
     stdio: ['pipe', 'ignore', 'pipe'],
+    // Ctrl+C is for us; it ends with its input.
+    detached: true,
     ...(folder !== undefined && { cwd: folder }),
   })
   // A program that ends early breaks the pipe; its own words say why.
