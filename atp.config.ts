@@ -16,6 +16,7 @@ export default defineConfig({
     { name: 'input', description: 'keyboard and mouse' },
     { name: 'guest', description: 'commands and files in the guest' },
     { name: 'channel', description: 'virtio-serial channels' },
+    { name: 'spice', description: 'a desktop as its user has it: input, screen and devices over SPICE' },
     { name: 'vdi', description: 'desktops that a VDI platform makes' },
   ],
   timeouts: { lease: 120_000 + Number(desktops ?? 0) * 10_000 },

@@ -82,6 +82,7 @@ export interface TimeoutSettings {
 }
 
 export type EvidenceMode = 'off' | 'on' | 'on-failure'
+export type VideoMode = 'off' | 'on-failure'
 
 export interface TagSetting {
   name: string
@@ -181,6 +182,8 @@ export interface AtpConfig {
   workers?: number
   /** When screenshots, serial logs and transcripts are kept. Default `on-failure`. */
   evidence?: EvidenceMode
+  /** Whether a failed test keeps a film of each SPICE screen that it looked at. Default `on-failure`; `off` with `evidence: 'off'`. */
+  video?: VideoMode
   /** Values of `secret('name')` and `${secret.name}`: `{ env: 'VARIABLE' }` or `{ file: 'path' }`. */
   secrets?: Record<string, SecretSource>
   report?: {

@@ -4,7 +4,7 @@ import { dirname, join, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Ajv } from 'ajv'
 import { configError, messageOf, parseDuration } from '../core/index.ts'
-import type { AtpConfig, EvidenceMode, LabSettings, QualityGateRule, SecretSource } from './define.ts'
+import type { AtpConfig, EvidenceMode, LabSettings, QualityGateRule, SecretSource, VideoMode } from './define.ts'
 import type { HostsFile, SpiceVm } from './hosts-file.ts'
 import { resolveHost, type ResolvedHost } from './resolve-host.ts'
 import { resolveVdi, type ResolvedVdi } from './resolve-vdi.ts'
@@ -30,6 +30,7 @@ export interface ResolvedConfig {
   bail: number
   workers: number | undefined
   evidence: EvidenceMode
+  video: VideoMode
   secrets: Record<string, SecretSource>
   report: {
     allure: { results: string; report: string; history: string; qualityGate: QualityGateRule[] } | undefined
@@ -154,6 +155,7 @@ export function resolveConfig(raw: unknown, root: string, file?: string, hostsFi
     bail: config.bail ?? 0,
     workers: config.workers,
     evidence: config.evidence ?? 'on-failure',
+    video: config.video ?? (config.evidence === 'off' ? 'off' : 'on-failure'),
     secrets: config.secrets ?? {},
     report: {
       allure:

@@ -4,6 +4,7 @@ import type { Keyboard, Mouse } from '../input/api.ts'
 import type { Ownership } from '../leases/api.ts'
 import type { UsbPorts } from '../protocols/spice/index.ts'
 import type { Screen } from '../screen/api.ts'
+import type { SpiceSession } from './spice-session.ts'
 
 export type { Keyboard, Mouse, MouseButton, MouseOptions, PressOptions, TypeOptions } from '../input/api.ts'
 export type * from '../screen/api.ts'
@@ -23,6 +24,8 @@ export interface Vm {
   readonly screen: Screen
   /** The same screen seen another way: `spice` is what the client of a desktop sees. */
   screenVia(via: Screen['via'], options?: CallOptions): Promise<Screen>
+  /** Its SPICE session: agent, ports, folders, channels. The same for everybody. */
+  spice(options?: CallOptions): Promise<SpiceSession>
   /** Its USB ports, over its SPICE session. */
   usb(options?: CallOptions): Promise<UsbPorts>
   /** State as libvirt reports it now. */

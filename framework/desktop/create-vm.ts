@@ -6,9 +6,9 @@ import type { ProtocolRegistry } from '../protocols/protocol.ts'
 import { TranscriptRecorder } from '../protocols/transcript.ts'
 import { DesktopVm } from './desktop-vm.ts'
 import { Machine, type MachineHost } from './machine.ts'
-import { Sessions } from './sessions.ts'
+import { Sessions, type SessionsOptions } from './sessions.ts'
 
-export interface CreateVmOptions extends CallOptions {
+export interface CreateVmOptions extends CallOptions, SessionsOptions {
   /** What the lease handed out. An attached VM is known by its name only. */
   leased: LeasedVm
   /** An open connection to the VM's host; stays its owner's. */
@@ -34,8 +34,8 @@ export async function createVm({ leased, host, onDelivery, ...options }: CreateV
     ? await control.lookupByUuid(leased.uuid, bounds)
     : await control.lookupByName(leased.name, bounds)
   const target = await host.target(domain, bounds)
-  const { transcript = new TranscriptRecorder(), registry = protocolRegistry } = options
-  const sessions = new Sessions(target, transcript, registry)
+  const { transcript = new TranscriptRecorder(), registry = protocolRegistry, video, onFigures } = options
+  const sessions = new Sessions(target, transcript, registry, { video, onFigures })
   const machine = new Machine(host, domain, leased.ownership)
   const vm = new DesktopVm(leased, machine, sessions, onDelivery)
   try {

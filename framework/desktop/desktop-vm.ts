@@ -210,6 +210,11 @@ export class DesktopVm implements Vm {
     return collectEvidence(this.#machine, this.#sessions, attach, options)
   }
 
+  /** Ends the recording of its SPICE displays and hands out a film of each that was opened: an animated PNG. */
+  async collectVideo(attach: Attach): Promise<void> {
+    await this.#sessions.recordings?.finish(attach)
+  }
+
   /**
    * Ends all sessions. A VM that lives on is left without pressed keys and without our programs; one that ends
    * with its lease is not asked for anything. Idempotent.

@@ -16,7 +16,13 @@ import {
 import { connectUnix } from '../transport/index.ts'
 import type { ByteStream } from '../wire/byte-stream.ts'
 import { LazySession } from './lazy-session.ts'
-import { SpiceSession } from './spice-session.ts'
+import { ScreenRecordings } from './screen-recording.ts'
+import { SpiceSession, type SpiceSessionHooks } from './spice-session.ts'
+
+export interface SessionsOptions extends Pick<SpiceSessionHooks, 'onFigures'> {
+  /** Records what SPICE displays show while they are open. Default false. */
+  video?: boolean | undefined
+}
 
 /** Something open in the guest. */
 interface GuestSession {
@@ -32,6 +38,8 @@ interface GuestSession {
 export class Sessions {
   readonly target: ProtocolTarget
   readonly transcript: TranscriptRecorder
+  /** What SPICE displays showed lately; undefined where it is not recorded. */
+  readonly recordings: ScreenRecordings | undefined
   readonly #registry: ProtocolRegistry
   readonly #qmp: LazySession<QmpClient>
   readonly #qga: LazySession<QgaClient>
@@ -41,7 +49,14 @@ export class Sessions {
   readonly #protocols = new Set<Protocol>()
   readonly #closing = new AbortController()
 
-  constructor(target: ProtocolTarget, transcript: TranscriptRecorder, registry: ProtocolRegistry) {
+  constructor(
+    target: ProtocolTarget,
+    transcript: TranscriptRecorder,
+    registry: ProtocolRegistry,
+    { video = false, onFigures }: SessionsOptions = {},
+  ) {
+    const recordings = video ? new ScreenRecordings() : undefined
+    this.recordings = recordings
     this.target = target
     this.transcript = transcript
     this.#registry = registry
@@ -61,7 +76,10 @@ export class Sessions {
       what: `SPICE of ${target.name}`,
       open: async () => {
         const bounds = { signal: this.#closing.signal }
-        const session = new SpiceSession(target.name, await connectConsole(target, {}, bounds))
+        const session = new SpiceSession(target.name, await connectConsole(target, {}, bounds), {
+          onPicture: (display, picture) => recordings?.record(display, picture),
+          onFigures,
+        })
         try {
           await session.inputs(bounds)
           return session
@@ -161,6 +179,7 @@ export class Sessions {
   async close(): Promise<void> {
     this.#closing.abort()
     this.#endGuestSide(undefined)
+    this.recordings?.stop()
     const results = await Promise.allSettled([
       this.#qga.drop(undefined),
       this.#qmp.drop(undefined),

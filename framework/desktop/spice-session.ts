@@ -2,15 +2,18 @@ import { stateError, type CallOptions } from '../core/index.ts'
 import {
   DisplayPicture,
   type DisplayChannel,
+  type DisplayFigures,
   encodingReport,
   type EncodingReport,
   type EncodingReportOptions,
   type InputsChannel,
   type MainChannel,
-  SmartCardReader,
+  measureDisplay,
+  type MeasureOptions,
   SpiceAgent,
   type SpicePort,
   SpicePorts,
+  SmartCardReader,
   SpiceSound,
   type SpiceVmConnection,
   type UsbDevice,
@@ -20,6 +23,14 @@ import {
 import { SourceScreen, type Screen } from '../screen/index.ts'
 import { streamScreen, type ScreenStreamFigures, type ScreenStreamOptions } from './screen-stream.ts'
 import { SharedFolder } from './shared-folder/shared-folder.ts'
+
+/** Who hears of what happens in a session. */
+export interface SpiceSessionHooks {
+  /** A display was opened. */
+  onPicture?: ((display: number, picture: DisplayPicture) => void) | undefined
+  /** A display was measured. */
+  onFigures?: ((figures: DisplayFigures) => void) | undefined
+}
 
 /**
  * The SPICE session with a VM's console, as its author has it. The VM owns it.
@@ -36,12 +47,14 @@ export class SpiceSession {
   /** What the VM plays and records. */
   readonly sound: SpiceSound
   readonly #name: string
+  readonly #hooks: SpiceSessionHooks
   readonly #ports: SpicePorts
   #agent: SpiceAgent | undefined
   readonly #pictures = new Map<number, Promise<DisplayPicture>>()
 
-  constructor(name: string, connection: SpiceVmConnection) {
+  constructor(name: string, connection: SpiceVmConnection, hooks: SpiceSessionHooks = {}) {
     this.#name = name
+    this.#hooks = hooks
     this.connection = connection
     this.usb = new UsbPorts(connection)
     this.#ports = new SpicePorts(connection)
@@ -100,6 +113,20 @@ export class SpiceSession {
     opening.catch(() => this.#pictures.delete(display))
     return opening
   }
+
+  /**
+   * Measures for a while what a display does; the report shows the figures.
+   *
+   * @throws what {@link measureDisplay} and {@link picture} throw.
+   */
+  async measure({ display = 0, ...options }: MeasureOptions & { display?: number }): Promise<DisplayFigures> {
+    const picture = await this.picture(display, options)
+    const channel = await this.connection.openChannel('display', { id: display, ...options })
+    const figures = await measureDisplay(channel, picture, options)
+    this.#hooks.onFigures?.(figures)
+    return figures
+  }
+
   /** What the server offers: channels, capabilities, compressions. @throws what {@link encodingReport} throws. */
   async encodings(options: EncodingReportOptions = {}): Promise<EncodingReport> {
     const { signal, timeoutMs } = options
@@ -117,7 +144,10 @@ export class SpiceSession {
     let picture: DisplayPicture | undefined
     const prepare = (channel: DisplayChannel) => void (picture = new DisplayPicture(channel))
     await this.connection.openChannel('display', { id, prepare, ...options })
-    if (picture) return picture
+    if (picture) {
+      this.#hooks.onPicture?.(id, picture)
+      return picture
+    }
     throw stateError('ATP_SPICE_DISPLAY_TAKEN', `display ${id} of ${this.#name} was opened past its session`, {
       remedy: 'use picture() or screen() instead of connection.openChannel',
     })

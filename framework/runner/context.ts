@@ -14,6 +14,7 @@ export interface AtpContext {
   /** Where evidence files of this run go. */
   evidenceDir: string
   evidence: ResolvedConfig['evidence']
+  video: ResolvedConfig['video']
   timeouts: ResolvedConfig['timeouts']
   tags: ResolvedConfig['tags']
   secrets: ResolvedConfig['secrets']

@@ -123,6 +123,7 @@ export function contextOf(config: ResolvedConfig, run: string, doors: RunDoors =
     configFile: config.file,
     evidenceDir: join(config.root, '.atp', 'runs', run),
     evidence: config.evidence,
+    video: config.video,
     timeouts: config.timeouts,
     tags: config.tags,
     secrets: config.secrets,

@@ -276,6 +276,7 @@ function withOptions(config: ResolvedConfig, options: RunOptions): ResolvedConfi
     bail: options.bail ?? config.bail,
     workers: options.workers ?? config.workers,
     evidence: (evidence as ResolvedConfig['evidence'] | undefined) ?? config.evidence,
+    video: evidence === 'off' ? 'off' : config.video,
     report: {
       allure: options.allure === false ? undefined : config.report.allure,
       junit: options.junit === undefined ? config.report.junit : resolve(config.root, options.junit),

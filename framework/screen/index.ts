@@ -1,5 +1,6 @@
 export type * from './api.ts'
 export { compare } from './compare.ts'
+export { Film } from './film.ts'
 export { imageSize, toPicture, toPng, type Screenshot } from './image-file.ts'
 export { ReferenceImages } from './reference.ts'
 export { SourceScreen } from './screen.ts'

@@ -184,6 +184,15 @@ class WorkerRuntime {
           signal,
           leased,
           host: lease.connection,
+          video: this.context.video !== 'off',
+          onFigures: (figures) =>
+            scope.record({
+              type: 'attachment',
+              time: Date.now(),
+              name: `${leased.name} display ${figures.display} figures`,
+              contentType: 'application/json',
+              text: JSON.stringify(figures, undefined, 2),
+            }),
           onDelivery: (delivery) => {
             const { vm: name, ...record } = delivery
             scope.record({
@@ -196,6 +205,9 @@ class WorkerRuntime {
         }),
       (open) => open.close(),
     )
+    if (this.context.video !== 'off') {
+      scope.addEvidence({ name: leased.name, ofFailure: true, collect: (attach) => vm.collectVideo(attach) })
+    }
     scope.addEvidence({ name: leased.name, collect: (attach, signal) => vm.collectEvidence(attach, { signal }) })
     return vm
   }

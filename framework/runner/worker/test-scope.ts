@@ -14,6 +14,8 @@ type Task = TestContext['task']
 export interface EvidenceSource {
   /** Prefix of the attachment names, e.g. the VM's name. */
   name: string
+  /** Wanted of every failed test and of no other. Absent: as the configuration's `evidence` says. */
+  ofFailure?: boolean
   collect(
     attach: (name: string, contentType: string, content: string | Uint8Array) => void,
     signal: AbortSignal,
@@ -192,7 +194,8 @@ export class TestScope extends Scope {
     const failed = this.#task.result?.state === 'fail'
     if (!this.setUpDone) this.#explainSetUp()
     const mode = this.context.evidence
-    if (mode === 'on' || (mode === 'on-failure' && failed)) await this.#collectEvidence()
+    const wanted = mode === 'on' || (mode === 'on-failure' && failed)
+    await this.#collectEvidence(({ ofFailure }) => (ofFailure ? failed : wanted))
     for (const error of await this.close()) this.attach('teardown failed', 'text/plain', error.message)
     if (this.allureMessages.length > 0)
       this.attach('allure calls', ALLURE_MESSAGES_TYPE, JSON.stringify(this.allureMessages))
@@ -212,9 +215,9 @@ export class TestScope extends Scope {
     Object.assign(error, { name, message, code, branch, verdict, stack: `${name}: ${message}`, stacks: [] })
   }
 
-  async #collectEvidence(): Promise<void> {
+  async #collectEvidence(wanted: (source: EvidenceSource) => boolean): Promise<void> {
     await Promise.all(
-      this.#evidence.map(async (source) => {
+      this.#evidence.filter(wanted).map(async (source) => {
         const attach = (name: string, contentType: string, content: string | Uint8Array) =>
           this.attach(`${source.name} ${name}`, contentType, content)
         try {

@@ -7,6 +7,7 @@ import { knownElsewhere } from './known-elsewhere.ts'
 import * as mouse from './mouse.ts'
 import * as screen from './screen.ts'
 import * as serial from './serial.ts'
+import * as spice from './spice.ts'
 import * as usb from './usb.ts'
 import { vdiCheckKinds } from './vdi-checks.ts'
 import { vdiPoolKinds } from './vdi-pools.ts'
@@ -41,6 +42,7 @@ export const builtInKinds: readonly StepKind[] = [
   screen.screenExpectText,
   screen.screenExpectResize,
   screen.screenFirst,
+  spice.spiceMeasure,
   usb.usbRedirect,
   usb.usbRelease,
   guestFile.expectFile,

@@ -116,6 +116,7 @@ export function memoryVm(
     waitForState: never,
     screen,
     screenVia: async () => screen,
+    spice: never,
     usb: never,
     screenshot: async () => ({ contentType: 'image/png', bytes: new Uint8Array([137, 80]) }),
     suspend: never,
