@@ -73,6 +73,8 @@ describe('channels', () => {
     for (let round = 0; round < 5; round++) {
       const cursor = await connection.openChannel('cursor')
       expect(await connection.openChannel('cursor')).toBe(cursor)
+      // What came before the end can be read after it.
+      expect((await cursor.receive({ timeoutMs: 5000 })).type).toBe(101)
       await connection.closeChannel('cursor')
       expect(cursor.state).toBe('closed')
       expect(connection.getChannel('cursor')).toBeUndefined()
