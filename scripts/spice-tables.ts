@@ -53,7 +53,7 @@ function coverage(folder: string): [string, number][] {
   return Object.entries(summary)
     .filter(([file]) => file !== 'total')
     .map(([file, { lines }]) => [relative(join(ROOT, CODECS), file), lines.pct] as [string, number])
-    .toSorted()
+    .toSorted(([one], [other]) => one.localeCompare(other))
 }
 
 /** What servers sent to all displays of the contract tests together. */
