@@ -43,7 +43,7 @@ export async function recordFrames(options: {
   try {
     await connection.connectMainChannel()
     const prepare = (channel: DisplayChannel) => {
-      channel.onMessage = (type, body) => void messages.push({ type, body: body.slice() })
+      channel.onMessage = (type, body) => void messages.push({ type, body: new Uint8Array(body) })
     }
     const display = await connection.openChannel('display', { prepare })
     if (asked !== undefined) await display.send(DISPLAY_CLIENT.preferredCompression, Uint8Array.of(asked))

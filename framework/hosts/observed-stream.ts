@@ -9,6 +9,7 @@ export function observedStream(stream: ByteStream, onEnd: (reason: Error | undef
     confidential: stream.confidential ?? false,
     start: (sink) =>
       stream.start({
+        borrows: sink.borrows ?? false,
         onData: (chunk) => sink.onData(chunk),
         onClose: (error) => {
           onEnd(error ?? (ended ? undefined : connectError('ATP_STREAM_CLOSED', `${stream.peer} ended the stream`)))

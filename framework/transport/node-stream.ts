@@ -38,10 +38,17 @@ export class NodeStream implements ByteStream {
     })
   }
 
-  /** Bytes of the peer. False: keep further ones until the input is resumed. */
-  receive(chunk: Uint8Array): boolean {
-    if (this.#sink && !this.#paused && this.#held.length === 0) this.#sink.onData(chunk)
-    else this.#held.push(chunk)
+  /**
+   * Bytes of the peer. False: keep further ones until the input is resumed.
+   *
+   * @param isLent whether the chunk holds only until this returns.
+   */
+  receive(chunk: Uint8Array, isLent = false): boolean {
+    const sink = this.#paused || this.#held.length > 0 ? undefined : this.#sink
+    const isTaken = isLent && sink?.borrows !== true
+    const bytes = isTaken ? Buffer.from(chunk) : chunk
+    if (sink) sink.onData(bytes)
+    else this.#held.push(bytes)
     return this.#sink !== undefined && !this.#paused
   }
 

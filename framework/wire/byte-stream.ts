@@ -1,6 +1,8 @@
 /** Who consumes a {@link ByteStream}. Handlers run synchronously in the reader and must not block or throw. */
 export interface ByteSink {
-  /** Bytes as they arrived; the chunk belongs to the sink. */
+  /** Whether chunks may be lent, which saves a copy: they hold until {@link onData} returns then. Default: no. */
+  readonly borrows?: boolean
+  /** Bytes as they arrived; the chunk belongs to the sink, unless it {@link borrows}. */
   onData(chunk: Uint8Array): void
   /** Called exactly once: without an error on a clean end, else with a connect error. */
   onClose(error?: Error): void

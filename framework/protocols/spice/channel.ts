@@ -86,7 +86,10 @@ export class SpiceChannel {
   readonly id: number
   /** Server and channel, for messages. */
   readonly place: string
-  /** Takes the messages that the channel does not handle itself. What it throws ends the channel. */
+  /**
+   * Takes the messages that the channel does not handle itself. What it throws ends the channel. The body of a display's
+   * message holds until it returns; others belong to the receiver.
+   */
   onMessage: ((type: number, body: Uint8Array) => void) | undefined
   readonly #host: ChannelHost
   readonly #handlers = new Set<(event: ChannelStateEvent) => void>()
@@ -217,6 +220,11 @@ export class SpiceChannel {
     return 1024 * 1024
   }
 
+  /** Whether bodies hold only until they are handled: saves memory and copies where messages are large. */
+  protected get lendsBodies(): boolean {
+    return false
+  }
+
   /** What this client has to say first. */
   protected get greeting(): SpiceMessage | undefined {
     return undefined
@@ -290,6 +298,7 @@ export class SpiceChannel {
       {
         place: this.place,
         maxBytes: this.maxMessageBytes,
+        lends: this.lendsBodies,
         onMessage: (type, body) => {
           if (!spoken) this.#statistics.firstMessageMs = performance.now() - linkedMs
           spoken = true
@@ -336,7 +345,7 @@ export class SpiceChannel {
     this.#statistics.messagesIn++
     if (this.handle(type, body)) return
     if (this.onMessage) this.onMessage(type, body)
-    else this.#messages?.push({ type, body })
+    else this.#messages?.push({ type, body: this.lendsBodies ? new Uint8Array(body) : body })
   }
 
   /** The connection ended; unless it was ended here, the channel is lost. */

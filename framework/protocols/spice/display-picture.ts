@@ -138,7 +138,8 @@ export class DisplayPicture {
     if (this.#heldBytes > HELD_MAX_BYTES) {
       throw spiceProtocolError(this.#channel.place, `more than ${HELD_MAX_BYTES} bytes wait for another display`)
     }
-    this.#held.push(message)
+    // Its body is only lent.
+    this.#held.push({ ...message, body: new Uint8Array(message.body) })
   }
 
   async #await(imageId: number): Promise<void> {

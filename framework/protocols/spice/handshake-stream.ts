@@ -22,9 +22,10 @@ export class HandshakeStream {
     this.#stream = stream
     this.#place = place
     stream.start({
+      borrows: true,
       onData: (chunk) => {
         if (this.#sink) return this.#sink.onData(chunk)
-        this.#chunks.push(chunk)
+        this.#chunks.push(new Uint8Array(chunk))
         this.#unreadBytes += chunk.length
         if (this.#unreadBytes > UNREAD_MAX_BYTES) stream.pause()
         this.#wake?.()
@@ -66,7 +67,7 @@ export class HandshakeStream {
     return all.subarray(0, sizeBytes)
   }
 
-  /** From now on everything, unread bytes first and before this returns, goes to the sink. */
+  /** From now on everything, unread bytes first and before this returns, goes to the sink. Chunks are only lent. */
   handOver(sink: ByteSink): void {
     const rest = this.#joined()
     this.#chunks = []

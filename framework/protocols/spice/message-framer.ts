@@ -8,6 +8,8 @@ export interface FramerOptions {
   mini: boolean
   /** Longest body that is accepted. */
   maxBytes: number
+  /** Whether bodies are only lent: they hold until `onMessage` returns then. Default: they belong to the receiver. */
+  lends?: boolean
   /** Runs inside {@link MessageFramer.push}; `subList` is the offset of sub-messages in the body, 0 for none. */
   onMessage(type: number, body: Uint8Array, subList: number): void
 }
@@ -18,8 +20,8 @@ const FULL_HEADER_BYTES = 18
 const WHOLE_BYTES = 16 * 1024 * 1024
 
 /**
- * Cuts a channel's bytes into messages. Bodies that lie whole within a chunk are views of it; only split ones are
- * copied, into a buffer that grows with what really came.
+ * Cuts a channel's bytes into messages. Where bodies are lent, those that lie whole within a chunk are views of it; only
+ * split ones are copied, into memory that serves the next one, too.
  */
 export class MessageFramer {
   readonly #options: FramerOptions
@@ -39,15 +41,22 @@ export class MessageFramer {
     if (!blocked) this.push(new Uint8Array(0))
   }
 
-  /** @throws `ATP_SPICE_PROTOCOL` for a message that is too long; what `onMessage` throws. */
+  /**
+   * Takes bytes, which need not hold longer than this.
+   *
+   * @throws `ATP_SPICE_PROTOCOL` for a message that is too long; what `onMessage` throws.
+   */
   push(chunk: Uint8Array): void {
+    const { lends = false } = this.#options
     let bytes = chunk
     if (this.#pendingBytes > 0) {
       this.#keep(chunk)
       if (this.#blocked || !this.#hasMessage()) return
       bytes = this.#pending.subarray(0, this.#pendingBytes)
-      this.#pending = new Uint8Array(0)
+      if (!lends || this.#pending.length > WHOLE_BYTES) this.#pending = new Uint8Array(0)
       this.#pendingBytes = 0
+    } else if (!lends) {
+      bytes = new Uint8Array(chunk)
     }
     let at = 0
     while (!this.#blocked && bytes.length - at >= this.#headerBytes) {

@@ -21,7 +21,9 @@ export interface PumpOptions {
   place: string
   /** Longest body accepted from the server. */
   maxBytes: number
-  /** A message of the channel itself. What it throws ends the channel. The body belongs to the receiver. */
+  /** Whether bodies are only lent: they hold until {@link onMessage} returns then. */
+  lends: boolean
+  /** A message of the channel itself. What it throws ends the channel. */
   onMessage(type: number, body: Uint8Array): void
   /** Called once, with the reason unless {@link MessagePump.end} was called without one. */
   onClose(reason?: Error): void
@@ -64,12 +66,12 @@ export class MessagePump {
     this.#stream = stream.inner
     this.#options = options
     this.#mini = usesMiniHeader(reply)
-    const { place, maxBytes } = options
+    const { place, maxBytes, lends } = options
     const onMessage = (type: number, body: Uint8Array, subList: number) => {
       // Whoever ended the channel in the middle of a chunk wants to hear no more of it.
       if (!this.#ending) this.#receive(type, body, subList)
     }
-    this.#framer = new MessageFramer({ place, maxBytes, mini: this.#mini, onMessage })
+    this.#framer = new MessageFramer({ place, maxBytes, lends, mini: this.#mini, onMessage })
   }
 
   /** Serial number of the last message that was processed. */

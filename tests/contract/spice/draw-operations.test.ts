@@ -30,7 +30,7 @@ beforeAll(async () => {
   await connection.connectMainChannel()
   const channel = await connection.openChannel('display')
   channel.onMessage = (type, body) => {
-    arrived.push({ type, body })
+    arrived.push({ type, body: new Uint8Array(body) })
     try {
       display.handle(type, body)
     } catch (error) {

@@ -52,6 +52,10 @@ export class DisplayChannel extends SpiceChannel {
     return MESSAGE_MAX_BYTES
   }
 
+  protected override get lendsBodies(): boolean {
+    return true
+  }
+
   /** spice-server 0.15 dies when a display is closed between its link and its first message. */
   protected override get closesLate(): boolean {
     return true

@@ -110,6 +110,31 @@ describe('messages', () => {
     const framer = new MessageFramer({ place: 'test', mini: true, maxBytes: 10, onMessage: () => {} })
     expect(() => framer.push(new SpiceWriter().u16(5).u32(11).finish())).toThrow(/type 5 with 11 bytes/)
   })
+
+  it.each([true, false])('come out of chunks that are overwritten afterwards, lent: %s', (lends) => {
+    const bodies = Array.from({ length: 60 }, (_, index) => new Uint8Array(index * 7).fill(index))
+    const writer = new SpiceWriter()
+    for (const body of bodies) writer.u16(200).u32(body.length).bytes(body)
+    const bytes = writer.finish()
+    for (const chunkBytes of [1, 5, 64, 1000, bytes.length]) {
+      const seen: Uint8Array[] = []
+      const atOnce: number[][] = []
+      const onMessage = (_: number, body: Uint8Array) => {
+        seen.push(body)
+        atOnce.push([...body])
+      }
+      const framer = new MessageFramer({ place: 'test', mini: true, maxBytes: 1000, lends, onMessage })
+      const buffer = new Uint8Array(chunkBytes)
+      for (let at = 0; at < bytes.length; at += chunkBytes) {
+        const part = bytes.subarray(at, at + chunkBytes)
+        buffer.set(part)
+        framer.push(buffer.subarray(0, part.length))
+        buffer.fill(0xff)
+      }
+      expect(atOnce).toEqual(bodies.map((body) => [...body]))
+      if (!lends) expect(seen).toEqual(bodies)
+    }
+  })
 })
 
 describe('a ticket', () => {
