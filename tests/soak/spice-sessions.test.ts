@@ -13,7 +13,7 @@ import { PictureServer } from '../support/spice-server/picture-server.ts'
 import { samplePicture, toBitmap } from '../support/spice-server/sample-pictures.ts'
 import { differingPixels } from '../support/spice-server/two-modes.ts'
 
-const VMS = Number(process.env['ATP_SPICE_VMS'] ?? 50)
+const VMS = 50
 const DISPLAYS = 200
 const LONGEST_MS = 40
 const log = (text: string) => void process.stderr.write(`${text}\n`)
