@@ -75,6 +75,32 @@ export class SerialPort {
     }
   }
 
+  /**
+   * Waits for a text, or for what a regular expression matches; resolves to what matched.
+   *
+   * @throws what {@link expect} throws.
+   */
+  async expectText(
+    { contains, matches }: { contains?: string; matches?: string },
+    options: CallOptions,
+  ): Promise<string> {
+    const pattern = matches === undefined ? undefined : new RegExp(matches, 'u')
+    const what = contains === undefined ? `/${matches}/` : JSON.stringify(contains)
+    const find = (arrived: string) => {
+      if (contains === undefined) return pattern?.exec(arrived)
+      const index = arrived.indexOf(contains)
+      return index < 0 ? undefined : { index, 0: contains }
+    }
+    return this.expect(
+      what,
+      (arrived) => {
+        const found = find(arrived)
+        return found ? { end: found.index + found[0].length, match: found[0] } : undefined
+      },
+      options,
+    )
+  }
+
   close(): void {
     this.#stream.destroy()
   }

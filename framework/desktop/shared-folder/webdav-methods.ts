@@ -14,7 +14,7 @@ const ENTRIES_MAX = 10_000
 const BODY_MAX_BYTES = 64 * 1024
 
 /** One request: where it leads, and how to answer. */
-export interface FolderRequest {
+interface FolderRequest {
   root: string
   at: FolderPath
   request: IncomingMessage

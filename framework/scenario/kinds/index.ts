@@ -8,6 +8,7 @@ import * as mouse from './mouse.ts'
 import * as screen from './screen.ts'
 import * as serial from './serial.ts'
 import * as spice from './spice.ts'
+import * as spiceData from './spice-data.ts'
 import * as usb from './usb.ts'
 import { vdiCheckKinds } from './vdi-checks.ts'
 import { vdiPoolKinds } from './vdi-pools.ts'
@@ -43,6 +44,12 @@ export const builtInKinds: readonly StepKind[] = [
   screen.screenExpectResize,
   screen.screenFirst,
   spice.spiceMeasure,
+  spiceData.spiceClipboardWrite,
+  spiceData.spiceClipboardRead,
+  spiceData.spiceSendFile,
+  spiceData.spiceShareFolder,
+  spiceData.spicePortSend,
+  spiceData.spicePortExpect,
   usb.usbRedirect,
   usb.usbRelease,
   guestFile.expectFile,

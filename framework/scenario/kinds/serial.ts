@@ -33,18 +33,8 @@ export const serialExpect = defineStep({
   needs: ['vm'],
   passive: true,
   async run({ serialPort, call }, { port, contains, matches }) {
-    const text = contains as string | undefined
-    const pattern = matches === undefined ? undefined : new RegExp(matches as string, 'u')
-    const what = text === undefined ? `/${String(matches)}/` : JSON.stringify(text)
     const opened = await serialPort(port as string | undefined)
-    const output = await opened.expect(
-      what,
-      (arrived) => {
-        const found = pattern ? pattern.exec(arrived) : { index: arrived.indexOf(text as string), 0: text as string }
-        return found && found.index >= 0 ? { end: found.index + found[0].length, match: found[0] } : undefined
-      },
-      call,
-    )
-    return { note: `received ${what}`, output }
+    const output = await opened.expectText({ contains, matches } as { contains?: string; matches?: string }, call)
+    return { note: `received ${JSON.stringify(output)}`, output }
   },
 })

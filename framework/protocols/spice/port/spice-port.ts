@@ -71,22 +71,21 @@ export class SpicePort implements ByteStream {
 
   /** Waits until the guest has its end open, 10 s by default. @throws `ATP_TIMEOUT`, `ATP_SPICE_CLOSED`. */
   async waitForGuest({ signal, timeoutMs = GUEST_MS }: CallOptions = {}): Promise<void> {
-    await withDeadline(`the guest to open ${this.name}`, { signal, timeoutMs }, async (stop) => {
-      while (!this.guestOpen) {
-        if (this.#over) throw channelClosedError(this.peer, this.#reason)
-        stop.throwIfAborted()
-        await new Promise<void>((resolve) => {
-          this.#waiting.add(resolve)
-          stop.addEventListener('abort', () => resolve(), { once: true })
-        })
-      }
-    })
+    await withDeadline(`waiting for the guest to open ${this.name}`, { signal, timeoutMs }, (stop) => this.#open(stop))
   }
 
-  /** Sends text as UTF-8, or bytes. What the guest does not read yet waits for it. @throws `ATP_SPICE_CLOSED` */
-  async send(content: string | Uint8Array, options: CallOptions = {}): Promise<void> {
+  /**
+   * Sends text as UTF-8, or bytes, once the guest has its end open: QEMU may never deliver what comes earlier, nor what
+   * follows. 10 s by default.
+   *
+   * @throws `ATP_TIMEOUT` when the guest does not open it, `ATP_SPICE_CLOSED`.
+   */
+  async send(content: string | Uint8Array, { signal, timeoutMs = GUEST_MS }: CallOptions = {}): Promise<void> {
     const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content
-    await withDeadline(`sending to ${this.peer}`, options, () => this.write(bytes))
+    await withDeadline(`sending to ${this.peer}, which the guest must open`, { signal, timeoutMs }, async (stop) => {
+      await this.#open(stop)
+      await this.#channel.sendData(bytes)
+    })
   }
 
   /** Sends a break, which serial ports know; virtio-serial ports do not. */
@@ -111,7 +110,7 @@ export class SpicePort implements ByteStream {
   }
 
   async write(bytes: Uint8Array): Promise<void> {
-    if (this.#over) throw channelClosedError(this.peer, this.#reason)
+    await this.#open()
     await this.#channel.sendData(bytes)
   }
 
@@ -133,6 +132,17 @@ export class SpicePort implements ByteStream {
   async close(): Promise<void> {
     this.#finish(undefined)
     await this.#end()
+  }
+
+  async #open(stop?: AbortSignal): Promise<void> {
+    while (!this.guestOpen) {
+      if (this.#over) throw channelClosedError(this.peer, this.#reason)
+      stop?.throwIfAborted()
+      await new Promise<void>((resolve) => {
+        this.#waiting.add(resolve)
+        stop?.addEventListener('abort', () => resolve(), { once: true })
+      })
+    }
   }
 
   #wake(): void {
