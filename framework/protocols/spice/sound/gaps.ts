@@ -20,10 +20,12 @@ export interface PacketTime {
 
 /** Shorter ones are not told from the rhythm in which a hypervisor serves its sound card. */
 const GAP_MIN_MS = 30
+/** What is late at the very end may only have had no time to be made up for. */
+const JUDGED_BEFORE_END_MS = 100
 
 export interface Timing {
   gaps: SoundGap[]
-  /** How late a packet came at most, although what was late was made up for: what a player must hold back. */
+  /** How late a packet came at most, gaps apart: what a player must hold back. */
   latestMs: number
 }
 
@@ -39,16 +41,18 @@ export function timingOf(packets: readonly PacketTime[], frequencyHz: number): T
   const staying = new Float64Array(late.length)
   let least = Infinity
   for (let at = late.length - 1; at >= 0; at--) staying[at] = least = Math.min(least, late[at] as number)
+  const endMs = msOf((packets.at(-1) ?? first).framesBefore)
   const gaps: SoundGap[] = []
   let latestMs = 0
   let known = staying[0] as number
-  for (const [at, stays] of staying.entries()) {
-    latestMs = Math.max(latestMs, (late[at] as number) - stays)
-    if (stays - known >= GAP_MIN_MS) {
-      const atMs = msOf((packets[at] as PacketTime).framesBefore)
+  for (const [at, { framesBefore }] of packets.entries()) {
+    const atMs = msOf(framesBefore)
+    const stays = staying[at] as number
+    if (stays - known >= GAP_MIN_MS && atMs <= endMs - JUDGED_BEFORE_END_MS) {
       gaps.push({ atMs, durationMs: stays - known, kind: 'missing' })
       known = stays
     }
+    latestMs = Math.max(latestMs, (late[at] as number) - known)
   }
   return { gaps, latestMs }
 }

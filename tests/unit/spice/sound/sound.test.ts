@@ -48,6 +48,9 @@ describe('figures of a sound', () => {
     expect(missing.latestMs).toBe(0)
     const late = recorded([...Array(50).fill(0), 200, 190, 180, ...Array(50).fill(0)]).finish()
     expect([late.gaps, late.latestMs]).toEqual([[], 200])
+    // Nothing came after it that could have been in time.
+    const end = recorded([...Array(50).fill(0), 40]).finish()
+    expect([end.gaps, end.latestMs]).toEqual([[], 40])
   })
 
   it('goes on when the clock begins anew', () => {
