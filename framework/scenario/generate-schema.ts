@@ -206,8 +206,8 @@ function shared(): Record<string, JsonSchema> {
       type: 'object',
       additionalProperties: false,
       properties: {
-        channel: { enum: ['auto', 'qmp', 'spice'], description: 'Which program injects' },
-        channel_type: { enum: ['auto', 'qmp', 'spice'] },
+        channel: orExpression({ enum: ['auto', 'qmp', 'spice'], description: 'Which program injects' }),
+        channel_type: orExpression({ enum: ['auto', 'qmp', 'spice'] }),
         key_delay: DURATION,
         key_hold: DURATION,
         key_delay_ms: { type: 'number' },

@@ -386,7 +386,7 @@ export class ScenarioRun {
       platform: platformContext(this.#services.vdi, frame.targets, on, call),
       call,
       verify: step.verify ?? scenario.defaults?.verify ?? 'observe',
-      input: this.#input(scenario),
+      input: this.#input(frame),
       serialPort: (name) => this.#port(vm, name, call),
       images: new ReferenceImages(scenario.file, this.#services.updateScreens ?? false),
       attach: async (name, contentType, content) => this.#attach(report.id, name, contentType, content),
@@ -412,12 +412,16 @@ export class ScenarioRun {
     const { stepMs = 30_000, expectMs = 5_000 } = this.#services.timeouts ?? {}
     const common = frame.scenario.defaults?.timeout
     const base = common === undefined ? (kind.expectation ? expectMs : stepMs) : parseDuration(common, 's')
-    return base + (kind.ownDurationMs?.(params, this.#input(frame.scenario)) ?? 0)
+    return base + (kind.ownDurationMs?.(params, this.#input(frame)) ?? 0)
   }
 
-  #input({ input }: Scenario): StepContext['input'] {
+  #input({ scenario: { input }, variables }: Frame): StepContext['input'] {
+    const via = revealed(variables.fill(input?.channel ?? 'auto'))
+    if (via !== 'auto' && via !== 'qmp' && via !== 'spice') {
+      throw configError('ATP_SCENARIO_VALUE', `input.channel is ${JSON.stringify(via)}; it must be auto, qmp or spice`)
+    }
     return {
-      via: input?.channel ?? 'auto',
+      via,
       layout: input?.layout ?? 'us',
       ...(input?.key_delay === undefined ? {} : { delayMs: parseDuration(input.key_delay, 's') }),
       ...(input?.key_hold === undefined ? {} : { holdMs: parseDuration(input.key_hold, 's') }),

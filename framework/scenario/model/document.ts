@@ -6,6 +6,7 @@ import type { Scenario } from './scenario.ts'
 import { parseSource, type Source } from './source.ts'
 import type { StepCatalog, TextChecks } from './step-spec.ts'
 import { readRetry, readSteps, verifyMode } from './step.ts'
+import { isTemplate } from './template.ts'
 import { readTarget, readUse } from './use.ts'
 import { checkVariables } from './variables.ts'
 
@@ -181,7 +182,7 @@ function readInput(reading: Reading, scenario: Scenario, value: unknown, pointer
   for (const [key, inner] of Object.entries(value)) {
     const at = `${pointer}/${key}`
     if (key === 'channel' || key === 'channel_type') {
-      if (inner === 'auto' || inner === 'qmp' || inner === 'spice') input.channel = inner
+      if (inner === 'auto' || inner === 'qmp' || inner === 'spice' || isTemplate(inner)) input.channel = inner
       else badValue(reading, at, `input.${key} is ${JSON.stringify(inner)}; it must be auto, qmp or spice`)
     } else if (key === 'layout') input.layout = readText(reading, inner, at, 'input.layout') ?? 'us'
     else if (key === 'key_delay' || key === 'key_hold' || key === 'key_delay_ms' || key === 'key_hold_ms') {

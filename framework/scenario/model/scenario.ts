@@ -23,7 +23,8 @@ export interface Scenario {
   use?: Use
   /** VMs that steps without `on` act on, by name. */
   target?: { domains?: string[]; hosts?: string }
-  input?: { channel?: 'auto' | 'qmp' | 'spice'; key_delay?: string; key_hold?: string; layout?: string }
+  /** `channel` is `auto`, `qmp`, `spice`, or a text with `${…}` that becomes one of them. */
+  input?: { channel?: string; key_delay?: string; key_hold?: string; layout?: string }
   defaults?: Pick<StepMeta, 'timeout' | 'retry' | 'verify'>
   setup: Step[]
   steps: Step[]

@@ -21,6 +21,10 @@ export function checkVariables(reading: Reading, scenario: Scenario, data: Recor
       if (!PREPARATION.test(pointer)) check.text(text, reading.source.value(pointer), early)
   }
   check.text(scenario.name, scenario.at, new Set(['matrix']))
+  for (const key of ['input', 'input_channel']) {
+    for (const { text, pointer } of textsOf(data[key], `/${key}`))
+      check.text(text, reading.source.value(pointer), known)
+  }
   for (const { prepare } of checkpointsOf(scenario)) check.steps(prepare, new Set(known), false)
   for (const steps of [scenario.setup, scenario.steps, scenario.teardown]) check.steps(steps, known, false)
 }

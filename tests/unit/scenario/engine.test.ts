@@ -497,6 +497,24 @@ describe('variables', () => {
     expect(ran.report.passed).toBe(true)
   })
 
+  it('choose the way of the input', async () => {
+    const ways: unknown[] = []
+    const deliver: GuestScript['deliver'] = (_action, { via }) => {
+      ways.push(via)
+      return {}
+    }
+    const typed = (channel: string) =>
+      scenario('  - { action: keyboard.type, text: a }', `matrix: { via: [x] }\ninput: { channel: ${channel} }`)
+    for (const via of ['spice', 'qmp']) await run(typed('"${matrix.via}"'), { matrix: { via }, guest: { deliver } })
+    expect(ways).toEqual(['spice', 'qmp'])
+    const wrong = await run(typed('"${matrix.via}"'), { matrix: { via: 'vnc' }, guest: { deliver } })
+    expect(step(wrong, 0)?.error).toMatchObject({
+      code: 'ATP_SCENARIO_VALUE',
+      message: 'input.channel is "vnc"; it must be auto, qmp or spice',
+    })
+    await expect(run(typed('"${matrix.way}"'), { matrix: { via: 'qmp' } })).rejects.toThrow(/matrix\.way/)
+  })
+
   it('that lead nowhere are errors at run time too', async () => {
     const ran = await run(
       scenario('  - { action: command.exec, command: x, capture: c }\n  - { action: log, message: "${c.nothing}" }'),
