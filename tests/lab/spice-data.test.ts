@@ -120,6 +120,26 @@ describe('what goes between a guest and its SPICE client', () => {
     expect((await vm.guest.file('/tmp/agent/display').text()).trim()).toBe('4 0')
   })
 
+  it('agent and folder come back with a session that was lost', async () => {
+    await writeFile(join(folder, 'again'), '又')
+    const shared = await spice.shareFolder(folder)
+    onTestFinished(() => shared.close())
+    const read = () => shell('sh /tmp/folder.sh GET /again 2>/dev/null')
+    const webdav = () => spice.connection.getChannel('webdav')
+    const isBack = () => expect.poll(() => webdav()?.state, { timeout: 30_000 }).toBe('open')
+    webdav()?.lose(new Error('cut by the test'))
+    await isBack()
+    expect(await read()).toBe('又')
+    const port = await spice.port('atp.port.0')
+    spice.main.lose(new Error('cut by the test'))
+    await isBack()
+    expect(await read()).toBe('又')
+    expect(port.isOver).toBe(true)
+    await spice.agent.clipboard.write('又来了')
+    const pasted = () => vm.guest.file('/tmp/agent/pasted').text()
+    await expect.poll(pasted, { timeout: 60_000 }).toBe('又来了')
+  })
+
   it('steps do the same', async () => {
     await writeFile(join(folder, 'step.txt'), '步骤')
     await writeFile(join(folder, 'own.txt'), 'for the guest')
