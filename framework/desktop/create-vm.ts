@@ -34,8 +34,9 @@ export async function createVm({ leased, host, onDelivery, ...options }: CreateV
     ? await control.lookupByUuid(leased.uuid, bounds)
     : await control.lookupByName(leased.name, bounds)
   const target = await host.target(domain, bounds)
-  const { transcript = new TranscriptRecorder(), registry = protocolRegistry, video, onFigures } = options
-  const sessions = new Sessions(target, transcript, registry, { video, onFigures })
+  const { transcript = new TranscriptRecorder(), registry = protocolRegistry, ...rest } = options
+  const { video, onFigures, onEncodings } = rest
+  const sessions = new Sessions(target, transcript, registry, { video, onFigures, onEncodings })
   const machine = new Machine(host, domain, leased.ownership)
   const vm = new DesktopVm(leased, machine, sessions, onDelivery)
   try {

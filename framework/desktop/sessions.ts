@@ -19,7 +19,7 @@ import { LazySession } from './lazy-session.ts'
 import { ScreenRecordings } from './screen-recording.ts'
 import { SpiceSession, type SpiceSessionHooks } from './spice-session.ts'
 
-export interface SessionsOptions extends Pick<SpiceSessionHooks, 'onFigures'> {
+export interface SessionsOptions extends Pick<SpiceSessionHooks, 'onFigures' | 'onEncodings'> {
   /** Records what SPICE displays show while they are open. Default false. */
   video?: boolean | undefined
 }
@@ -53,7 +53,7 @@ export class Sessions {
     target: ProtocolTarget,
     transcript: TranscriptRecorder,
     registry: ProtocolRegistry,
-    { video = false, onFigures }: SessionsOptions = {},
+    { video = false, onFigures, onEncodings }: SessionsOptions = {},
   ) {
     const recordings = video ? new ScreenRecordings() : undefined
     this.recordings = recordings
@@ -79,6 +79,7 @@ export class Sessions {
         const session = new SpiceSession(target.name, await connectConsole(target, {}, bounds), {
           onPicture: (display, picture) => recordings?.record(display, picture),
           onFigures,
+          onEncodings,
         })
         try {
           await session.inputs(bounds)

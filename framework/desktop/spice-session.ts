@@ -30,6 +30,8 @@ export interface SpiceSessionHooks {
   onPicture?: ((display: number, picture: DisplayPicture) => void) | undefined
   /** A display was measured. */
   onFigures?: ((figures: DisplayFigures) => void) | undefined
+  /** A report of what the server offers was made. */
+  onEncodings?: ((report: EncodingReport) => void) | undefined
 }
 
 /**
@@ -127,12 +129,18 @@ export class SpiceSession {
     return figures
   }
 
-  /** What the server offers: channels, capabilities, compressions. @throws what {@link encodingReport} throws. */
+  /**
+   * What the server offers: channels, capabilities, compressions. It becomes a part of the test's report.
+   *
+   * @throws what {@link encodingReport} throws.
+   */
   async encodings(options: EncodingReportOptions = {}): Promise<EncodingReport> {
     const { signal, timeoutMs } = options
     const hasDisplay = this.main.channels.some(({ type }) => type === 'display')
     const picture = hasDisplay ? await this.picture(0, { signal, timeoutMs }) : undefined
-    return await encodingReport(this.connection, picture, options)
+    const report = await encodingReport(this.connection, picture, options)
+    this.#hooks.onEncodings?.(report)
+    return report
   }
 
   /** Streams what a display shows to a folder or to a server. @throws what {@link streamScreen} throws. */

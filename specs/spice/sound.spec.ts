@@ -23,8 +23,7 @@ test('a card', async ({ spice }) => {
   await spice.smartCards.detach()
 })
 
-test('the console lets clients choose how images are compressed', async ({ spice, attach }) => {
-  const report = await spice.encodings()
-  attach('SPICE encodings', 'application/json', JSON.stringify(report, undefined, 2))
-  expect(report.choice.compression).toBe(true)
+test('the console lets clients choose how images are compressed', async ({ spice }) => {
+  const { choice } = await spice.encodings()
+  expect(choice.compression).toBe(true)
 })

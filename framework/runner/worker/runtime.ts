@@ -193,6 +193,14 @@ class WorkerRuntime {
               contentType: 'application/json',
               text: JSON.stringify(figures, undefined, 2),
             }),
+          onEncodings: (report) =>
+            scope.record({
+              type: 'attachment',
+              time: Date.now(),
+              name: `${leased.name} SPICE encodings`,
+              contentType: 'application/json',
+              text: JSON.stringify(report, undefined, 2),
+            }),
           onDelivery: (delivery) => {
             const { vm: name, ...record } = delivery
             scope.record({

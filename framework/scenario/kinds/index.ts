@@ -8,6 +8,7 @@ import * as mouse from './mouse.ts'
 import * as screen from './screen.ts'
 import * as serial from './serial.ts'
 import * as spice from './spice.ts'
+import { spiceEncodings } from './spice-encodings.ts'
 import * as spiceData from './spice-data.ts'
 import * as usb from './usb.ts'
 import { vdiCheckKinds } from './vdi-checks.ts'
@@ -44,6 +45,7 @@ export const builtInKinds: readonly StepKind[] = [
   screen.screenExpectResize,
   screen.screenFirst,
   spice.spiceMeasure,
+  spiceEncodings,
   spiceData.spiceClipboardWrite,
   spiceData.spiceClipboardRead,
   spiceData.spiceSendFile,
