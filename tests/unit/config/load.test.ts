@@ -16,6 +16,18 @@ describe('configuration', () => {
     expect(config.report.allure?.results).toBe(join(dir, 'allure-results'))
   })
 
+  it('films failed tests unless evidence or video is off', () => {
+    const videoOf = (settings: object) => resolveConfig(settings, dir).video
+    expect([videoOf({}), videoOf({ evidence: 'on' }), videoOf({ evidence: 'off' })]).toEqual([
+      'on-failure',
+      'on-failure',
+      'off',
+    ])
+    expect(videoOf({ evidence: 'off', video: 'on-failure' })).toBe('on-failure')
+    expect(videoOf({ video: 'off' })).toBe('off')
+    expect(() => videoOf({ video: 'on' })).toThrow(/video: must be one of off, on-failure/)
+  })
+
   it('uses the lab without a file', async () => {
     expect(await loadConfig(dir)).toMatchObject({ file: undefined, lab: {} })
   })

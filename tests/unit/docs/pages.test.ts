@@ -98,7 +98,7 @@ describe('tables', () => {
     for (const name of ['retry', 'bail']) expect(rows.get(name)).toBe(String(resolved[name]))
     for (const name of ['hosts', 'tags', 'plugins'] as const)
       expect([rows.get(name), resolved[name]]).toEqual(['[]', []])
-    expect(rows.get('evidence')).toBe(`'${String(resolved['evidence'])}'`)
+    for (const name of ['evidence', 'video']) expect(rows.get(name)).toBe(`'${String(resolved[name])}'`)
     expect(rows.get('specs')).toBe(`['${(resolved['specs'] as string[]).join()}']`)
     const { allure } = resolved['report'] as { allure: Record<string, string> }
     for (const name of ['results', 'report', 'history'])
