@@ -8,6 +8,8 @@ import { SpicePort } from './spice-port.ts'
 export class SpicePorts {
   readonly #connection: SpiceVmConnection
   readonly #open = new Map<number, SpicePort>()
+  /** Of the channels that were open once. */
+  readonly #names = new Map<number, string>()
   #last: Promise<unknown> = Promise.resolve()
 
   constructor(connection: SpiceVmConnection) {
@@ -29,22 +31,22 @@ export class SpicePorts {
   async #find(name: string, options: CallOptions): Promise<SpicePort> {
     const connection = this.#connection
     await connection.main.connect(options)
-    const names: string[] = []
     for (const { type, id } of connection.main.channels) {
-      if (type !== 'port') continue
-      const port = await this.#portOf(id, options)
+      if (type !== 'port' || (this.#names.get(id) ?? name) !== name) continue
+      const known = this.#open.get(id)
+      const port = known && !known.isOver ? known : await this.#openPort(id, options)
       if (port.name === name) return port
-      names.push(port.name)
+      // The guest must not take us for somebody who listens there.
+      await port.close()
     }
+    const names = [...this.#names.values()].toSorted()
     throw unsupportedError('ATP_SPICE_PORT_UNKNOWN', `${connection.server.name} has no SPICE port "${name}"`, {
       context: { name, names },
       remedy: `it has ${names.join(', ') || 'none'}; a port is a <channel type='spiceport'> of the VM`,
     })
   }
 
-  async #portOf(id: number, options: CallOptions): Promise<SpicePort> {
-    const known = this.#open.get(id)
-    if (known && !known.isOver) return known
+  async #openPort(id: number, options: CallOptions): Promise<SpicePort> {
     const portOn = (channel: PortChannel) =>
       new SpicePort(channel, async () => {
         if (this.#connection.getChannel('port', id) === channel) await this.#connection.closeChannel('port', id)
@@ -54,6 +56,7 @@ export class SpicePorts {
     const prepare = (channel: PortChannel) => (port = portOn(channel))
     const channel = await this.#connection.openChannel('port', { id, prepare, ...options })
     port ??= portOn(channel)
+    this.#names.set(id, port.name)
     this.#open.set(id, port)
     return port
   }
