@@ -134,7 +134,7 @@ async function feed(
     await new Promise<void>((resolve) => input.write(frame.bytes, () => resolve()))
     frames++
     const nextMs = (Math.floor((passedMs() * framesPerS) / 1000) + 1) * (1000 / framesPerS)
-    await sleep(Math.min(nextMs, forMs) - passedMs(), signal).catch(() => {})
+    await sleep(Math.max(0, Math.min(nextMs, forMs) - passedMs()), signal).catch(() => {})
   }
   return { frames, durationMs: passedMs() }
 }
