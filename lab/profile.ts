@@ -119,6 +119,8 @@ const KERNEL_OPTIONS = [
   'console=tty0 console=ttyS0 quiet',
   // A clock that jumps with every restore looks broken to the kernel, which would then read a slower one.
   'tsc=reliable',
+  // On a busy machine the kernel's test of the timer may see no tick in time, and end in a panic.
+  'no_timer_check',
   // Pages of zeros are left out of a snapshot: a quarter less to read for every clone.
   'init_on_free=1',
   // There is nobody in the guest to be protected from; what is left out is not emulated.
@@ -131,13 +133,15 @@ const DESKTOP_OPTIONS = 'atp.modules=desktop vt.global_cursor_default=0'
 const LAB_CONSOLE = "<graphics type='spice'><listen type='socket'/></graphics>"
 
 /**
- * A SPICE console on a TCP port of the loopback that libvirt chooses. Clients choose how images are compressed.
+ * A SPICE console on a TCP port of the loopback that libvirt chooses. Clients choose how images are compressed; never
+ * with loss, which a server would take for its own to choose when the machine is busy.
  * Positions go to the tablet, also where the guest has a SPICE agent.
  */
 function desktopConsole(ticket: string): string {
   return `<graphics type='spice' autoport='yes' passwd='${xmlText(ticket)}'>
       <listen type='address' address='127.0.0.1'/>
       <image compression='auto_glz'/>
+      <jpeg compression='never'/>
       <streaming mode='off'/>
       <mouse mode='server'/>
     </graphics>`
