@@ -7,12 +7,11 @@ import { SpiceAgent, SpicePorts, SpiceVmConnection } from '../../../framework/pr
 import { ConsoleServer } from '../../support/spice-server/console-server.ts'
 
 /** Two ports and a folder channel, of a machine whose guest sleeps: nobody ever opens the other ends. */
-const port = (name: string, id: string) => [
-  ...['-chardev', `spiceport,id=${id},name=${name}`],
-  ...['-device', `virtserialport,chardev=${id},name=${name}`],
-]
+const port = (name: string, id: string) =>
+  `-chardev spiceport,id=${id},name=${name} -device virtserialport,chardev=${id},name=${name}`.split(' ')
 const DEVICES = [
-  ...['-device', 'virtio-serial-pci'],
+  '-device',
+  'virtio-serial-pci',
   ...port('first.port', 'p0'),
   ...port('second.port', 'p1'),
   ...port('org.spice-space.webdav.0', 'dav'),
