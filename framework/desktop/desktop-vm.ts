@@ -27,7 +27,8 @@ import type { Sessions } from './sessions.ts'
 import type { SpiceSession } from './spice-session.ts'
 
 /** Channels that belong to the framework or the guest's own services. */
-const TAKEN_PORT = /^(org\.qemu\.guest_agent|atp\.evdev|atp\.identity|com\.redhat\.spice|org\.spice-space|org\.libguestfs)\./
+const TAKEN_PORT =
+  /^(org\.qemu\.guest_agent|atp\.evdev|atp\.identity|com\.redhat\.spice|org\.spice-space|org\.libguestfs)\./
 
 /** How long the host may take to report a reset, milliseconds. */
 const RESET_TIMEOUT_MS = 10_000
