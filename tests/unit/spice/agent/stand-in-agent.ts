@@ -24,7 +24,8 @@ export class StandInAgent {
       onAgent: undefined,
       onAgentData: undefined,
       startAgent: async () => {},
-      sendAgentData: async (bytes, { signal } = {}) => {
+      sendAgentData: async (bytes, options) => {
+        const signal = options?.signal
         if (this.stuck) await new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
         this.#framer.push(bytes)
       },
