@@ -22,7 +22,7 @@ interface Workload {
 }
 
 const WORKLOADS: readonly Workload[] = [
-  { name: 'small_draws', steps: 10, prepare: smallDraws },
+  { name: 'small_draws', steps: 20, prepare: smallDraws },
   { name: 'full_frames', steps: 40, prepare: (server) => frames(server, movingDesktop(8)) },
   {
     name: 'lz4_scroll',

@@ -15,10 +15,11 @@ export class SpiceReader {
   readonly #view: DataView
   #at: number
 
-  constructor(bytes: Uint8Array, place: string, start = 0) {
+  /** @param view of the same bytes, where there is one already. */
+  constructor(bytes: Uint8Array, place: string, start = 0, view?: DataView) {
     this.place = place
     this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#view = view ?? new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
     if (start > bytes.length) throw this.error(`offset ${start} is outside of ${bytes.length} bytes`)
     this.#at = start
   }
@@ -111,7 +112,7 @@ export class SpiceReader {
 
   /** A reader of the same body at the offset that a pointer names. */
   at(offset: number): SpiceReader {
-    return new SpiceReader(this.#bytes, this.place, offset)
+    return new SpiceReader(this.#bytes, this.place, offset, this.#view)
   }
 
   /** A u32 pointer followed: a reader at its target, undefined for the null pointer. */
