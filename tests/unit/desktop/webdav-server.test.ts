@@ -1,4 +1,5 @@
-import { request as httpRequest, type IncomingHttpHeaders } from 'node:http'
+import { once } from 'node:events'
+import { request as httpRequest, type IncomingHttpHeaders, type IncomingMessage } from 'node:http'
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -39,15 +40,12 @@ async function ask(
   body: string | Uint8Array = '',
 ): Promise<{ status: number; headers: IncomingHttpHeaders; body: Buffer }> {
   const sent = httpRequest({ createConnection: () => connect(), method, path, headers })
-  const answer = Promise.withResolvers<{ status: number; headers: IncomingHttpHeaders; body: Buffer }>()
-  sent.on('error', answer.reject)
-  sent.on('response', async (response) => {
-    const parts: Buffer[] = []
-    for await (const part of response) parts.push(part as Buffer)
-    answer.resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts) })
-  })
+  const answered = once(sent, 'response') as Promise<[IncomingMessage]>
   sent.end(body)
-  return answer.promise
+  const [response] = await answered
+  const parts: Buffer[] = []
+  for await (const part of response) parts.push(part as Buffer)
+  return { status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts) }
 }
 const statusOf = async (...all: Parameters<typeof ask>) => (await ask(...all)).status
 
