@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { buffer } from 'node:stream/consumers'
 import { resolve } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { browserBundle } from '../../support/browser-bundle.ts'
 import { HeadlessChromium, missingChromium } from '../../support/headless-chromium.ts'
 import { ConsoleServer } from '../../support/spice-server/console-server.ts'
@@ -28,8 +28,10 @@ let pages: Server
 let screenshot: Screenshot | undefined
 
 const missing = missingChromium()
-describe.skipIf(missing)(`the client in a browser${missing ? ` (${missing})` : ''}`, { timeout: TIMEOUT_MS }, () => {
+describe('the client in a browser', { timeout: TIMEOUT_MS }, () => {
+  beforeEach(({ skip }) => skip(missing !== undefined, missing))
   beforeAll(async () => {
+    if (missing) return
     const code = await browserBundle(CLIENT)
     pages = createServer((request, response) => {
       if (request.url === '/client.js') response.setHeader('content-type', 'text/javascript').end(code)

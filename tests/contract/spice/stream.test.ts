@@ -4,7 +4,7 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { SpiceSession } from '../../../framework/desktop/spice-session.ts'
 import { SpiceVmConnection } from '../../../framework/protocols/spice/index.ts'
 import { freePorts } from '../../support/remote-host/free-ports.ts'
@@ -12,7 +12,6 @@ import { ConsoleServer } from '../../support/spice-server/console-server.ts'
 
 const run = promisify(execFile)
 const installed = ['ffmpeg', 'ffprobe'].every((program) => spawnSync(program, ['-version']).status === 0)
-if (!installed) console.warn('streams of screens are not tested: ffmpeg is not installed')
 
 let server: ConsoleServer
 let folder: string
@@ -40,7 +39,8 @@ async function probe(file: string): Promise<Record<string, unknown>> {
   return JSON.parse(stdout).streams[0]
 }
 
-describe.skipIf(!installed)('a screen is streamed', () => {
+describe('a screen is streamed', () => {
+  beforeEach(({ skip }) => skip(!installed, 'ffmpeg is not installed: apt-get install ffmpeg'))
   it('to a folder, whose name may be any, as a playlist that players read', async () => {
     const spice = await session()
     const hls = join(folder, '-hls')
