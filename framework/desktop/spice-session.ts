@@ -1,8 +1,10 @@
 import { stateError, type CallOptions } from '../core/index.ts'
 import {
+  type CursorState,
   DisplayPicture,
   type DisplayChannel,
   type DisplayFigures,
+  drawCursor,
   encodingReport,
   type EncodingReport,
   type EncodingReportOptions,
@@ -13,7 +15,9 @@ import {
   SpiceAgent,
   type SpicePort,
   SpicePorts,
+  showCursor,
   SmartCardReader,
+  type SpiceChannel,
   SpiceSound,
   type SpiceVmConnection,
   type UsbDevice,
@@ -53,6 +57,7 @@ export class SpiceSession {
   readonly #ports: SpicePorts
   #agent: SpiceAgent | undefined
   readonly #pictures = new Map<number, Promise<DisplayPicture>>()
+  readonly #pointers = new Map<number, Promise<CursorState>>()
 
   constructor(name: string, connection: SpiceVmConnection, hooks: SpiceSessionHooks = {}) {
     this.#name = name
@@ -95,14 +100,29 @@ export class SpiceSession {
     return SharedFolder.share(this.connection, folder, options)
   }
 
-  /** The screen as the client of a desktop sees it. @throws `ATP_SPICE_NO_CHANNEL` when the VM has no such display. */
-  async screen({ display = 0, ...options }: CallOptions & { display?: number } = {}): Promise<Screen> {
+  /**
+   * The screen as the client of a desktop sees it; with `pointer` also the one that the guest draws, where it shows any.
+   * Where that is only the server's mouse mode tells.
+   *
+   * @throws `ATP_SPICE_NO_CHANNEL` when the VM has no such display.
+   */
+  async screen({
+    display = 0,
+    pointer = false,
+    ...options
+  }: CallOptions & { display?: number; pointer?: boolean } = {}): Promise<Screen> {
     const picture = await this.picture(display, options)
+    const cursor = pointer ? await this.#showPointer(display, options) : undefined
     return new SourceScreen({
       name: this.#name,
       via: 'spice',
-      picture: (bounds) => picture.screenshot(bounds),
-      changed: (bounds) => picture.changed(bounds),
+      picture: async (bounds) => {
+        const pixels = await picture.screenshot(bounds)
+        if (cursor?.shape && cursor.isVisible) drawCursor(pixels, cursor.shape, cursor.position.x, cursor.position.y)
+        return pixels
+      },
+      // The pointer moves without the picture: then it is looked at again and again.
+      ...(cursor ? {} : { changed: (bounds) => picture.changed(bounds) }),
     })
   }
 
@@ -148,6 +168,20 @@ export class SpiceSession {
     return await streamScreen(await this.picture(display), options)
   }
 
+  #showPointer(id: number, options: CallOptions): Promise<CursorState> {
+    const known = this.#pointers.get(id)
+    if (known) return known
+    let state: CursorState | undefined
+    const prepare = (channel: SpiceChannel) => void (state = showCursor(channel))
+    const opening = this.connection.openChannel('cursor', { id, prepare, ...options }).then(() => {
+      if (state) return state
+      throw this.#taken(`pointer ${id}`)
+    })
+    this.#pointers.set(id, opening)
+    opening.catch(() => this.#pointers.delete(id))
+    return opening
+  }
+
   async #openPicture(id: number, options: CallOptions): Promise<DisplayPicture> {
     let picture: DisplayPicture | undefined
     const prepare = (channel: DisplayChannel) => void (picture = new DisplayPicture(channel))
@@ -156,7 +190,11 @@ export class SpiceSession {
       this.#hooks.onPicture?.(id, picture)
       return picture
     }
-    throw stateError('ATP_SPICE_DISPLAY_TAKEN', `display ${id} of ${this.#name} was opened past its session`, {
+    throw this.#taken(`display ${id}`)
+  }
+
+  #taken(what: string): Error {
+    return stateError('ATP_SPICE_DISPLAY_TAKEN', `${what} of ${this.#name} was opened past its session`, {
       remedy: 'use picture() or screen() instead of connection.openChannel',
     })
   }

@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { pollUntil, withDeadline } from '../../../framework/core/index.ts'
+import { SpiceSession } from '../../../framework/desktop/spice-session.ts'
 import { spiceServer } from '../../../framework/hosts/spice-carriers.ts'
 import type { CursorState } from '../../../framework/protocols/spice/display/cursor.ts'
 import { DisplayState } from '../../../framework/protocols/spice/display/display-state.ts'
@@ -221,5 +222,24 @@ describe('the screen as a real server sends it', () => {
     expect(seen).toMatchObject({ width: 8, height: 8, hotSpot: { x: 2, y: 3 } })
     expect([...seen.data.subarray(0, 3)]).toEqual([0xff000000, 0xff000001, 0xff000002])
     expect([state.position, state.isVisible]).toEqual([{ x: 40, y: 50 }, true])
+    // The same over a session that begins now. The server tells it the shape, but not where it was put.
+    await console.connection.disconnectAll()
+    const connection = new SpiceVmConnection('vm', { server: console.connection.server })
+    onTestFinished(() => connection.disconnectAll())
+    await connection.connectMainChannel()
+    const session = new SpiceSession('vm', connection)
+    const [plain, composed] = [await session.screen(), await session.screen({ pointer: true })]
+    const without = await plain.picture()
+    await card.cursorCommand(await card.put(command.finish()))
+    const middle = 52 * 200 + 41
+    const { data } = await pollUntil('the pointer on the screen', { timeoutMs: 10_000 }, async () => {
+      const picture = await composed.picture()
+      return (picture.data[middle] as number) & 0xffffff ? picture : undefined
+    })
+    expect((data[middle] as number) & 0xffffff).toBe(5 * 8 + 3)
+    const box = new Set(Array.from({ length: 64 }, (_, index) => (47 + (index >> 3)) * 200 + 38 + (index & 7)))
+    const places = [...data.keys()].filter((at) => ((data[at] as number) ^ (without.data[at] as number)) & 0xffffff)
+    // The shape's first pixel is black, as is the screen.
+    expect(places).toEqual([...box].slice(1))
   })
 })
