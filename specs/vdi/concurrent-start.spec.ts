@@ -14,7 +14,7 @@ describe('并发启动', { tags: ['vdi'] }, () => {
       const names = new Set(pool.all.map(({ name }) => name))
       const known = (await vdi.domains.listAll({ status: [1] })).filter(({ name }) => names.has(name))
       expect(known).toHaveLength(COUNT)
-      await pool.each((vm) => expect(vm).toBeRunning())
+      await pool.each((vm) => expect(vm).toBeRunning({ timeoutMs: 5_000 + COUNT * 500 }))
     })
     await step('每台桌面都收到键盘输入', () =>
       pool.each(async (vm, user) => {
