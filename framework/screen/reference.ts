@@ -25,7 +25,8 @@ export class ReferenceImages {
 
   /**
    * Waits until the screen, or its region, looks like the picture `name`. When it does not in time, what was seen, what
-   * was expected and the differences are attached. With `update` the stable screen becomes the picture.
+   * was expected and the differences are attached. With `update` the stable screen becomes the picture,
+   * which is attached.
    *
    * @returns what to say about it in the report.
    * @throws `ATP_SCREEN_IMAGE` (product), `ATP_SCREEN_NO_REFERENCE`, `ATP_SCREEN_IMAGE_NAME`.
@@ -40,7 +41,9 @@ export class ReferenceImages {
     const { timeoutMs, signal, ...how } = options
     if (this.#update) {
       const picture = crop(await screen.waitForStable({ ...how, timeoutMs, signal }), how.region)
-      await save(path, encodePng(picture).bytes)
+      const { bytes } = encodePng(picture)
+      await save(path, bytes)
+      attach(`${name}: written, not compared`, 'image/png', bytes)
       return `${FOLDER}/${name}.png was written, not compared`
     }
     const expected = await this.read(name, async () => {

@@ -45,7 +45,8 @@ export class DisplayPicture {
     }
     channel.onMessage = (type, body) => this.#take({ type, body })
     this.#unwatch = channel.onStateChange(({ to }) => {
-      if (to === 'lost' || to === 'closed') this.#reset()
+      // Who waits looks again then: at a channel that is over for good they learn why.
+      if (to === 'lost' || to === 'closed' || to === 'failed') this.#reset()
     })
   }
 

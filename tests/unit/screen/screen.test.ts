@@ -107,6 +107,7 @@ describe('expected pictures', () => {
     const note = await images(true).match(showing(dot), '登录', { timeoutMs: 2000 }, attach)
     expect(note).toBe('__screens__/登录.png was written, not compared')
     expect(await readdir(join(folder, '__screens__'))).toEqual(['登录.png'])
+    expect(attached.splice(0)).toEqual(['登录: written, not compared'])
     expect(await images().match(showing(black, dot), '登录', { timeoutMs: 2000 }, attach)).toBe('as expected')
     expect(attached).toEqual([])
     await expect(images().match(showing(black), '登录', { timeoutMs: 60 }, attach)).rejects.toMatchObject({
