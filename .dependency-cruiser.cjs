@@ -37,8 +37,11 @@ const allowed = Object.entries(rooms).map(([room, imports]) => ({
   severity: 'error',
   from: { path: `^framework/${room}/` },
   to: {
-    path: '^(framework|fixtures|reporters|lab|bench|tests|specs)/',
-    pathNot: [room, ...imports].map((name) => `^framework/${name}/`),
+    path: '^(framework|fixtures|reporters|lab|guest|bench|tests|specs)/',
+    pathNot: [
+      ...[room, ...imports].map((name) => `^framework/${name}/`),
+      ...(room === 'verify' ? ['^guest/protocol/'] : []),
+    ],
   },
 }))
 
@@ -65,6 +68,13 @@ module.exports = {
         path: '^(framework|fixtures|reporters)/',
         pathNot: '^framework/(core|wire|transport|protocols|hosts|leases/api)',
       },
+    },
+    {
+      name: 'guest-stands-alone',
+      comment: 'the guest verifier shares the table of keys with the framework and nothing else',
+      severity: 'error',
+      from: { path: '^guest/' },
+      to: { path: '^(framework|fixtures|reporters|lab|bench|tests|specs)/', pathNot: '^framework/(keys|core)/' },
     },
     {
       name: 'vitest-only-in-the-runner',

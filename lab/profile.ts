@@ -70,7 +70,8 @@ export function profileOf(name: string = DEFAULT_PROFILE): MachineProfile {
 
 /**
  * virtio-serial ports of every profile: one per input device for its evdev records (they carry no device id),
- * one free for specs, one over which the lab tells the guest who it is, and the guest agent's. The agent's is last:
+ * one free for specs, one for the guest's clock, one for a guest verifier, one over which the lab tells the guest who
+ * it is, and the guest agent's. The agent's is last:
  * the guest relies on it.
  */
 export const GUEST_PORTS = [
@@ -78,6 +79,8 @@ export const GUEST_PORTS = [
   'atp.evdev.1',
   'atp.evdev.2',
   'atp.channel.0',
+  'atp.clock.0',
+  'atp.verifier.0',
   IDENTITY_PORT,
   'org.qemu.guest_agent.0',
 ] as const

@@ -111,10 +111,12 @@ describe('clones', () => {
     expect(linked).toEqual(expect.arrayContaining(inputs))
     expect((await shell(vm, 'ls /dev/virtio-ports')).split('\n')).toEqual([
       'atp.channel.0',
+      'atp.clock.0',
       'atp.evdev.0',
       'atp.evdev.1',
       'atp.evdev.2',
       'atp.identity.0',
+      'atp.verifier.0',
       'org.qemu.guest_agent.0',
     ])
   })
