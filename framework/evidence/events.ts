@@ -42,6 +42,9 @@ export interface InputPathName {
 /** Who saw the input: the guest kernel's evdev, a browser in the guest, or pixels. Never mixed in one trend. */
 export type ObservationLevel = 'kernel' | 'browser' | 'pixel'
 
+/** What observed input: the evdev stream without an agent, a verifier agent in the guest, or a browser's page. */
+export type ObserverName = 'evdev' | 'agent' | 'browser'
+
 /** A latency statement. Milliseconds. The true value lies within `value ± bound`. */
 export interface LatencySummary {
   level: ObservationLevel
@@ -75,6 +78,8 @@ export interface DeliveryRecord {
   outcome: 'delivered' | 'damaged' | 'unverified'
   /** Why it is unverified. */
   reason?: string
+  /** Who observed, or should have. Absent where nobody did. */
+  observed?: { by: ObserverName; level: ObservationLevel }
   /** Events (presses and releases, moves, buttons). */
   sent: number
   seen: number

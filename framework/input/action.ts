@@ -9,7 +9,7 @@ import {
   type CallOptions,
 } from '../core/index.ts'
 import type { InputPathName } from '../evidence/events.ts'
-import type { Account, Delivery, InputObserver, InputOptions, InputPath, Reconcile } from './api.ts'
+import type { Account, Delivery, InputObserver, InputOptions, InputPath, ObserverChoice, Reconcile } from './api.ts'
 import { Recording } from './recording.ts'
 
 /** What an action needs of the VM: given to keyboard and mouse by whoever composes the VM. */
@@ -22,7 +22,11 @@ export interface InputHost {
     options: Pick<InputOptions, 'via' | 'device'>,
   ): InputPath | Promise<InputPath>
   /** The observer of these devices, started when needed. Rejects with the reason when there can be none. */
-  observe(what: 'keyboard' | 'pointer', path: InputPathName, options: CallOptions): Promise<InputObserver>
+  observe(
+    what: 'keyboard' | 'pointer',
+    path: InputPathName,
+    options: CallOptions & { observe?: ObserverChoice },
+  ): Promise<InputObserver>
   reconcile: Reconcile
   /** Hears of every action that was carried out, also of those that arrived damaged. */
   onDelivery?(delivery: Delivery): void
@@ -129,7 +133,7 @@ export class ActionQueue {
       const durationMs = Number(process.hrtime.bigint() - startedNs) / 1e6
       const account = observer && (await this.#account(action, recording, observer, durationMs, signal))
       this.#unsettled = account === undefined || account.lost > 0 || recording.gap !== undefined
-      return this.#conclude(action, path, recording, { account, reason, remark, durationMs })
+      return this.#conclude(action, path, recording, { account, observer, reason, remark, durationMs })
     } catch (error) {
       await recording.letGo()
       throw error
@@ -145,7 +149,9 @@ export class ActionQueue {
   ): Promise<{ observer?: InputObserver; reason?: string }> {
     if (options.verify === 'off') return { reason: 'verification is off' }
     try {
-      return { observer: await this.#host.observe(target === 'keyboard' ? 'keyboard' : 'pointer', path, { signal }) }
+      const { observe } = options
+      const what = target === 'keyboard' ? 'keyboard' : 'pointer'
+      return { observer: await this.#host.observe(what, path, { signal, ...(observe && { observe }) }) }
     } catch (error) {
       if (signal.aborted) throw error
       if (options.verify === 'require') throw this.#impossible(name, messageOf(error), error)
@@ -180,10 +186,11 @@ export class ActionQueue {
     recording: Recording,
     {
       account,
+      observer,
       reason,
       remark,
       durationMs,
-    }: { account?: Account; reason?: string; remark?: string; durationMs: number },
+    }: { account?: Account; observer?: InputObserver; reason?: string; remark?: string; durationMs: number },
   ): Delivery {
     const verify = action.options.verify ?? 'observe'
     const unverified = reason ?? recording.gap
@@ -204,6 +211,7 @@ export class ActionQueue {
       verify,
       outcome: unverified !== undefined ? 'unverified' : whole ? 'delivered' : 'damaged',
       ...(unverified !== undefined ? { reason: unverified } : {}),
+      ...(observer?.by ? { observed: { by: observer.by, level: observer.level } } : {}),
       ...counts,
       ...(action.secret ? { differences: [], stuck: counts.stuck.filter((name) => MODIFIER.test(name)) } : {}),
       durationMs,

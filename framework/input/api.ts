@@ -1,6 +1,12 @@
 /** The border between input (what is sent), observation (what the guest saw) and the paths between them. */
 import type { CallOptions, Secret } from '../core/index.ts'
-import type { DeliveryRecord, InputPathName, LatencySummary, ObservationLevel } from '../evidence/events.ts'
+import type {
+  DeliveryRecord,
+  InputPathName,
+  LatencySummary,
+  ObservationLevel,
+  ObserverName,
+} from '../evidence/events.ts'
 
 /** One state change of one virtual input device. Keys are identified by their QMP qcode. */
 export type InputEvent =
@@ -45,8 +51,15 @@ export interface ObservedEvent {
 /** Something in or at the guest that reports input it saw. */
 export interface InputObserver {
   readonly level: ObservationLevel
+  /** Which observer it is, for the account. */
+  readonly by?: ObserverName
   /** Delivers events in the order the guest saw them. Returns the unsubscribe function. */
   subscribe(onEvent: (event: ObservedEvent) => void, onGap: (reason: string) => void): () => void
+  /**
+   * Told before each injection what it will make the guest report. Resolves once the guest's side knows. An observer
+   * that sees everything by itself has no need of it.
+   */
+  expecting?(expected: readonly ExpectedEvent[], options?: CallOptions): Promise<void>
   /** Maps a guest timestamp to host monotonic nanoseconds, with the half width of its uncertainty. */
   toHostTime(guestNs: bigint): { hostNs: bigint; boundNs: bigint }
   /** Measures the clock offset again. Called after long actions, and when latencies contradict the last measurement. */
@@ -66,12 +79,15 @@ export interface Expectation {
   value: number
 }
 
-/** What one injected event should cause, and when the request that carried it left this process. */
-export interface SentEvent extends Expectation {
-  /** Host monotonic time, see {@link InputPath.inject}. */
-  atNs: bigint
+export interface ExpectedEvent extends Expectation {
   /** Sent to provoke another event; whether the guest reports it does not matter. */
   optional?: boolean
+}
+
+/** What one injected event should cause, and when the request that carried it left this process. */
+export interface SentEvent extends ExpectedEvent {
+  /** Host monotonic time, see {@link InputPath.inject}. */
+  atNs: bigint
 }
 
 /** What comparing sent with observed events yields; the core of a {@link Delivery}. */
@@ -108,7 +124,14 @@ export interface InputOptions extends CallOptions {
   device?: 'auto' | 'ps2' | 'usb' | 'virtio'
   /** Default `observe`. */
   verify?: VerifyMode
+  /**
+   * Who observes: the guest's `evdev`, streamed by nothing but its own `cat`; a verifier `agent` in the guest; or a
+   * `browser` in it. Default `auto`: evdev where it is possible, else an agent. Never a browser unless asked for.
+   */
+  observe?: ObserverChoice
 }
+
+export type ObserverChoice = 'auto' | ObserverName
 
 /** What an input action resolves to: its account plus the raw latencies for statistics and matchers. */
 export interface Delivery extends DeliveryRecord {

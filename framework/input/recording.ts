@@ -15,6 +15,7 @@ export class Recording {
   /** Called for each observed event, before anybody who waits is woken. */
   onSeen: (event: ObservedEvent) => void = () => {}
   readonly #path: InputPath
+  readonly #observer: InputObserver | undefined
   readonly #wakers = new Set<() => void>()
   /** What is still to be seen, by kind of event: how often (keys, positions) or how far (motion). */
   readonly #open = new Map<string, number>()
@@ -26,6 +27,7 @@ export class Recording {
 
   constructor(path: InputPath, observer: InputObserver | undefined) {
     this.#path = path
+    this.#observer = observer
     this.#unsubscribe =
       observer?.subscribe(
         (event) => this.#see(event),
@@ -61,6 +63,11 @@ export class Recording {
     this.sent.push(...added.map(({ sent }) => sent))
     for (const { sent } of added) if (!optional) this.#expect(sent, 1)
     for (const event of events) if (isPress(event)) this.#releases.set(nameOf(event), { ...event, down: false })
+    if (added.length > 0)
+      await this.#observer?.expecting?.(
+        added.map(({ sent }) => sent),
+        bounds,
+      )
     const { atNs, eachAtNs } = await this.#path.inject(events, bounds)
     for (const { index, sent } of added) sent.atNs = eachAtNs?.[index] ?? atNs
     for (const event of events) if (!isPress(event)) this.#releases.delete(nameOf(event))

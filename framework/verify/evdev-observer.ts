@@ -31,6 +31,7 @@ interface Subscriber {
  */
 export class EvdevObserver implements InputObserver {
   readonly level = 'kernel'
+  readonly by = 'evdev'
   readonly #clock: GuestClock
   readonly #channels: readonly ObservationChannel[]
   readonly #subscribers = new Set<Subscriber>()

@@ -83,6 +83,7 @@ const samples: Samples = {
       verify: 'observe',
       outcome: 'unverified',
       reason: 'r',
+      observed: { by: 'agent', level: 'kernel' },
       sent: 2,
       seen: 2,
       lost: 0,
