@@ -13,7 +13,7 @@ const ATR = Uint8Array.of(0x3b, 0x95, 0x13, 0x81, 0x01, 0x80, 0xff, 0xff, 0xff)
 const compiler = spawnSync('cc', ['--version']).status === 0
 
 describe('a guest and its smart card', () => {
-  beforeEach(({ skip }) => skip(!compiler, 'no C compiler is installed: apt-get install gcc libc6-dev'))
+  beforeEach(({ skip }) => skip(!compiler, 'no C compiler is installed: apt-get install tcc libc6-dev'))
   let machine: BenchVm
 
   beforeAll(async () => {

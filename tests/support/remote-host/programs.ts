@@ -71,5 +71,5 @@ export function missingProgram(names: readonly (keyof typeof PROGRAMS)[]): strin
   const missing = names.map((name) => PROGRAMS[name]).find((path) => !existsSync(path))
   if (missing === undefined) return undefined
   if (!missing.startsWith(FOLDER)) return `${missing} is not installed`
-  return `${missing} is not there: node tests/support/remote-host/fetch.ts fetches it`
+  return `${missing} is not there: node tests/support/install.ts fetches it`
 }
