@@ -1,0 +1,3 @@
+export * from './verifier.ts'
+export * from './input-source.ts'
+export * from './expectation-matcher.ts'
