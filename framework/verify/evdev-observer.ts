@@ -1,7 +1,9 @@
-import { messageOf, type CallOptions } from '../core/index.ts'
+import { isAtpError, messageOf, pollUntil, withDeadline, type CallOptions } from '../core/index.ts'
 import type { InputObserver, ObservedEvent } from '../input/api.ts'
 import type { GuestClock } from './clock.ts'
-import { EV_ABS, EV_KEY, EV_REL, EV_SYN, EvdevDecoder, SYN_DROPPED, type EvdevRecord } from './evdev.ts'
+import { guestError, type EvdevReaders, type ReaderState } from './evdev-readers.ts'
+import { EV_ABS, EV_KEY, EV_REL, EV_SYN, SYN_DROPPED, type EvdevRecord } from './evdev.ts'
+import { ReaderStream } from './reader-stream.ts'
 
 /** The reading half of a byte stream; what an observer needs of a virtio-serial channel. */
 export interface ObservationChannel {
@@ -10,13 +12,9 @@ export interface ObservationChannel {
 }
 
 const TYPES: Readonly<Record<number, ObservedEvent['type']>> = { [EV_KEY]: 'key', [EV_ABS]: 'abs', [EV_REL]: 'rel' }
-
-/** The guest's side of an observer. */
-export interface EvdevReaders {
-  /** Whether all of them run. */
-  alive(options?: CallOptions): Promise<boolean>
-  stop(): Promise<void>
-}
+/** How long what a reader wrote may be on its way, and how often its count is asked for. */
+const ON_ITS_WAY_MS = 500
+const COUNTS = 3
 
 interface Subscriber {
   onEvent(event: ObservedEvent): void
@@ -26,30 +24,36 @@ interface Subscriber {
 /**
  * Sees what the guest's kernel reports on `/dev/input/eventN`, each device over a channel of its own.
  *
- * A gap — the kernel dropped events, or a channel closed — means that nothing can be said about the input of
- * that time; it is never counted as lost keys. A closed channel is a gap for every later subscriber too.
+ * A gap — the kernel dropped events, a channel closed, carried garbage, or not every byte that the guest's reader
+ * wrote — means that nothing can be said about the input of that time; it is never counted as lost keys. All but the
+ * first end the observation: they are a gap for every later subscriber too.
  */
 export class EvdevObserver implements InputObserver {
   readonly level = 'kernel'
-  readonly by = 'evdev'
   readonly #clock: GuestClock
   readonly #channels: readonly ObservationChannel[]
+  readonly #streams: readonly ReaderStream[]
   readonly #subscribers = new Set<Subscriber>()
   readonly #readers: EvdevReaders
+  readonly #end = Promise.withResolvers<never>()
   #closed: string | undefined
+  /** As far as is known; a program that has ended must not be stopped by its number. */
+  #readersRun = true
 
+  /** @param readers write into the channels, in the same order. */
   constructor(channels: readonly ObservationChannel[], clock: GuestClock, readers: EvdevReaders) {
     this.#channels = channels
     this.#clock = clock
     this.#readers = readers
-    for (const channel of channels) {
-      const decoder = new EvdevDecoder()
+    this.#streams = readers.greetings.map((greeting) => new ReaderStream(greeting))
+    this.#end.promise.catch(() => {})
+    for (const [index, channel] of channels.entries()) {
       channel.start({
-        onData: (chunk) => {
-          const arrivedNs = process.hrtime.bigint()
-          for (const record of decoder.push(chunk)) this.#observe(record, arrivedNs)
+        onData: (chunk) => this.#read(this.#streams[index] as ReaderStream, chunk),
+        onClose: (error) => {
+          this.#readersRun = false
+          this.#lost(`the observation channel closed${error ? `: ${messageOf(error)}` : ''}`)
         },
-        onClose: (error) => this.#lost(`the observation channel closed${error ? `: ${messageOf(error)}` : ''}`),
       })
     }
   }
@@ -57,6 +61,23 @@ export class EvdevObserver implements InputObserver {
   /** Why nothing can be observed any more; undefined while it works. */
   get closed(): string | undefined {
     return this.#closed
+  }
+
+  /**
+   * Waits until each channel is known to lead to its reader.
+   *
+   * @throws `ATP_VERIFY_GUEST`
+   */
+  async greeted({ timeoutMs, signal }: CallOptions): Promise<void> {
+    const all = Promise.all(this.#streams.map((stream) => stream.greeted))
+    try {
+      await withDeadline("the greeting of the guest's readers", { timeoutMs, signal }, () =>
+        Promise.race([all, this.#end.promise]),
+      )
+    } catch (error) {
+      if (signal?.aborted || isAtpError(error, 'ATP_VERIFY_GUEST')) throw error
+      throw guestError('nothing comes from its readers over their channels', messageOf(error), error)
+    }
   }
 
   subscribe(onEvent: (event: ObservedEvent) => void, onGap: (reason: string) => void): () => void {
@@ -77,11 +98,12 @@ export class EvdevObserver implements InputObserver {
     await this.#clock.estimate(options)
   }
 
-  /** An observer found dead stays dead. */
+  /** An observer found dead, or whose channel lost something, stays dead. */
   async fault(options?: CallOptions): Promise<string | undefined> {
     if (this.#closed !== undefined) return this.#closed
     try {
-      if (!(await this.#readers.alive(options))) this.#lost("the guest's reader of input events has ended")
+      const reason = await this.#missing(options)
+      if (reason !== undefined) this.#lost(reason)
     } catch (error) {
       if (options?.signal?.aborted) throw error
       return `whether the guest's observer still works is unknown: ${messageOf(error)}`
@@ -91,29 +113,71 @@ export class EvdevObserver implements InputObserver {
 
   /** Ends the observation on both sides. Idempotent; rejects when the guest's side could not be stopped. */
   async close(): Promise<void> {
-    if (this.#closed !== undefined) return this.#destroy()
     this.#lost('the observer was closed')
+    const stop = this.#readersRun
+    this.#readersRun = false
     // The guest first: its reader must not write into a channel that nobody empties.
     try {
-      await this.#readers.stop()
+      if (stop) await this.#readers.stop()
     } finally {
-      this.#destroy()
+      for (const channel of this.#channels) channel.destroy()
     }
   }
 
-  #destroy(): void {
-    for (const channel of this.#channels) channel.destroy()
+  /** What the guest's readers have not passed on, or what did not arrive of it. */
+  async #missing(options: CallOptions = {}): Promise<string | undefined> {
+    let reason: string | undefined
+    for (let count = 0; count < COUNTS; count++) {
+      const states = await this.#readers.states(options)
+      if (!states) {
+        this.#readersRun = false
+        return "the guest's reader of input events has ended"
+      }
+      const difference = () => this.#difference(states)
+      reason = difference()
+      if (reason === undefined && states.every(({ idle }) => idle)) return undefined
+      reason ??= "the guest's reader of input events stands still"
+      try {
+        // The count may have overtaken the bytes.
+        const bounds = { ...options, timeoutMs: ON_ITS_WAY_MS }
+        await pollUntil('the rest', bounds, async () => difference() === undefined || undefined)
+      } catch (error) {
+        if (options.signal?.aborted) throw error
+      }
+    }
+    return reason
+  }
+
+  #difference(states: readonly ReaderState[]): string | undefined {
+    for (const [index, { writtenBytes }] of states.entries()) {
+      const { receivedBytes } = this.#streams[index] as ReaderStream
+      if (writtenBytes === undefined || writtenBytes === receivedBytes) continue
+      return `the observation channel carried ${receivedBytes} of the ${writtenBytes} bytes that the guest's reader wrote`
+    }
+    return undefined
   }
 
   #lost(reason: string): void {
     if (this.#closed !== undefined) return
     this.#closed = reason
+    this.#end.reject(guestError('its observer has ended', reason))
     this.#gap(reason)
     this.#subscribers.clear()
   }
 
   #gap(reason: string): void {
     for (const subscriber of this.#subscribers) subscriber.onGap(reason)
+  }
+
+  #read(stream: ReaderStream, chunk: Uint8Array): void {
+    if (this.#closed !== undefined) return
+    const arrivedNs = process.hrtime.bigint()
+    try {
+      for (const record of stream.push(chunk)) this.#observe(record, arrivedNs)
+    } catch (error) {
+      if (!isAtpError(error, 'ATP_VERIFY_GARBAGE')) throw error
+      this.#lost(messageOf(error))
+    }
   }
 
   #observe({ type, code, value, guestNs }: EvdevRecord, arrivedNs: bigint): void {

@@ -1,16 +1,14 @@
-import { messageOf, unsupportedError, type AtpError, type CallOptions } from '../core/index.ts'
+import { unsupportedError, type AtpError, type CallOptions } from '../core/index.ts'
 import type { InputPathName } from '../evidence/events.ts'
 import type { GuestClock } from './clock.ts'
 import { EvdevObserver, type ObservationChannel } from './evdev-observer.ts'
+import { guestError, startReaders, type GuestShell } from './evdev-readers.ts'
 import { parseInputDevices, type GuestInputDevice } from './input-devices.ts'
 
 /** The ways into the guest that an observer needs. */
 export interface ObservedGuest {
-  /** Runs a line in the guest's `sh`. A non-zero exit is a result, not an error. */
-  shell(
-    line: string,
-    options?: CallOptions,
-  ): Promise<{ exitCode: number | undefined; stdoutText: string; stderrText: string }>
+  /** Runs a line in the guest's `sh`. */
+  shell: GuestShell
   /** A virtio-serial channel of the VM, opened on the host's side. */
   openChannel(name: string, options?: CallOptions): Promise<ObservationChannel>
   clock: GuestClock
@@ -48,13 +46,10 @@ export async function startEvdevObserver(
   try {
     // The host's side first: the guest's kernel throws away what it writes to a port nobody listens on.
     for (const name of names) channels.push(await guest.openChannel(name, bounds))
-    const pids = await startReaders(guest, devices, names, bounds)
-    const observer = new EvdevObserver(channels, guest.clock, {
-      alive: async (each) =>
-        (await guest.shell(`kill -0 ${pids.join(' ')}`, { timeoutMs: STEP_TIMEOUT_MS, ...each })).exitCode === 0,
-      stop: async () => stopReaders(guest, pids),
-    })
+    const readers = await startReaders(guest.shell, devices, names, bounds)
+    const observer = new EvdevObserver(channels, guest.clock, readers)
     try {
+      await observer.greeted(bounds)
       await guest.clock.refresh(options)
     } catch (error) {
       await observer.close()
@@ -103,48 +98,6 @@ function chooseChannels({ what, channels }: EvdevTarget, devices: readonly Guest
     })
   }
   return free.slice(0, devices.length).map((number) => `atp.evdev.${number}`)
-}
-
-/** Process ids of the guest's readers. When this resolves their devices are open: no event is missed from then on. */
-async function startReaders(
-  guest: ObservedGuest,
-  devices: readonly GuestInputDevice[],
-  channels: readonly string[],
-  bounds: CallOptions,
-): Promise<number[]> {
-  // Everything is opened before anything runs, so that a failure leaves no reader behind.
-  const opened = devices.flatMap(({ path }, index) => {
-    const port = `/dev/virtio-ports/${channels[index]}`
-    return [`(exec 9>${port}) 2>/dev/null || free ${port}`, `exec ${3 + 2 * index}<${path} ${4 + 2 * index}>${port}`]
-  })
-  const readers = devices.map((_, index) => `cat <&${3 + 2 * index} >&${4 + 2 * index} 2>/dev/null & echo $!`)
-  // A port has one opener; a reader that outlived its session may hold it still.
-  const free =
-    'free() { port=$(readlink -f "$1"); for fd in /proc/[0-9]*/fd/*; do ' +
-    'if [ "$(readlink "$fd")" = "$port" ]; then pid=${fd#/proc/}; kill "${pid%%/*}"; fi; done; ' +
-    'for try in 1 2 3 4 5 6 7 8 9; do (exec 9>"$1") 2>/dev/null && return; sleep 0.1; done; }'
-  const { exitCode, stdoutText, stderrText } = await guest.shell([free, ...opened, ...readers].join('\n'), bounds)
-  const pids = stdoutText.trim().split('\n').map(Number)
-  if (exitCode !== 0 || pids.length !== devices.length || !pids.every(Number.isInteger)) {
-    throw guestError('its input devices cannot be streamed', stderrText || `exit code ${exitCode}`)
-  }
-  return pids
-}
-
-async function stopReaders(guest: ObservedGuest, pids: readonly number[]): Promise<void> {
-  try {
-    await guest.shell(`kill ${pids.join(' ')}`, { timeoutMs: STEP_TIMEOUT_MS })
-  } catch (error) {
-    throw guestError('its input readers cannot be stopped', messageOf(error), error)
-  }
-}
-
-function guestError(what: string, detail: string, cause?: unknown): AtpError {
-  return unsupportedError('ATP_VERIFY_GUEST', `the guest cannot be observed, ${what}: ${detail.trim().slice(0, 500)}`, {
-    cause,
-    verdict: 'infrastructure',
-    remedy: 'observing needs a Linux guest whose agent runs as root, with sh, cat and readlink',
-  })
 }
 
 function unavailable(

@@ -30,8 +30,12 @@ B: REL=143
 class Channel implements ObservationChannel {
   sink: Parameters<ObservationChannel['start']>[0] | undefined
   destroyed = false
+  /** What the guest wrote before anybody read. */
+  written = ''
   start(sink: Parameters<ObservationChannel['start']>[0]): void {
     this.sink = sink
+    // A byte at a time, as a stream may be cut.
+    for (const byte of Buffer.from(this.written)) sink.onData(Uint8Array.of(byte))
   }
   destroy(): void {
     this.destroyed = true
@@ -48,7 +52,12 @@ function guestOf(answer: (line: string) => { exitCode: number; stdoutText: strin
     clock: new GuestClock(async () => process.hrtime.bigint()),
     shell: async (line: string) => {
       lines.push(line)
-      return { stderrText: '', ...answer(line) }
+      const answered = { stderrText: '', ...answer(line) }
+      for (const [, greeting, name] of line.matchAll(/\{ echo '((\S+) \w+)'/g)) {
+        const channel = channels.get(name as string)
+        if (channel) channel.written = `left by another reader${greeting}\n`
+      }
+      return answered
     },
     openChannel: async (name: string) => {
       const channel = new Channel()
@@ -60,6 +69,7 @@ function guestOf(answer: (line: string) => { exitCode: number; stdoutText: strin
 const healthy = (line: string) => {
   if (line.startsWith('cat /proc')) return { exitCode: 0, stdoutText: DEVICES }
   if (line.startsWith('kill')) return { exitCode: 0, stdoutText: '' }
+  if (line.startsWith('for pid')) return { exitCode: 0, stdoutText: 'S \n' }
   return { exitCode: 0, stdoutText: line.includes('event2') ? '71\n72\n' : '71\n' }
 }
 const keyboard: EvdevTarget = { what: 'keyboard', device: 'ps2', channels: ['org.qemu.guest_agent.0', 'atp.evdev.0'] }
@@ -154,12 +164,71 @@ describe('observing', () => {
   })
 
   it('knows when its reader in the guest has died', async () => {
-    const guest = guestOf((line) => (line === 'kill -0 71' ? { exitCode: 1, stdoutText: '' } : healthy(line)))
+    const guest = guestOf((line) => (line.includes('kill -0 $pid') ? { exitCode: 1, stdoutText: '' } : healthy(line)))
     const observer = await startEvdevObserver(guest, keyboard)
     expect(await observer.fault()).toBe("the guest's reader of input events has ended")
     expect(observer.closed).toBeDefined()
+    await observer.close()
+    expect(guest.lines).not.toContain('kill 71')
     const alive = await startEvdevObserver(guestOf(healthy), keyboard)
     expect(await alive.fault()).toBeUndefined()
+  })
+
+  it('knows when its channel carries other bytes than its reader wrote', async () => {
+    const greetingBytes = 'atp.evdev.0 0123456789abcdef\n'.length
+    let counts = [greetingBytes]
+    const guest = guestOf((line) =>
+      line.startsWith('for pid') ? { exitCode: 0, stdoutText: `S ${counts.shift()}\n` } : healthy(line),
+    )
+    const observer = await startEvdevObserver(guest, keyboard)
+    expect(await observer.fault()).toBeUndefined()
+    counts = [greetingBytes + 24, greetingBytes + 24]
+    const { sink } = guest.channels.get('atp.evdev.0') as Channel
+    setTimeout(() => sink?.onData(record(1, 30, 1)), 30)
+    expect(await observer.fault()).toBeUndefined()
+    counts = Array.from({ length: 3 }, () => greetingBytes + 72)
+    expect(await observer.fault()).toBe(
+      `the observation channel carried ${greetingBytes + 24} of the ${greetingBytes + 72} bytes that the guest's reader wrote`,
+    )
+    await observer.close()
+    expect(guest.lines.filter((line) => line === 'kill 71')).toHaveLength(1)
+  })
+
+  it('does not take a reader that stands still for input that was lost', async () => {
+    let letter = 'T'
+    const guest = guestOf((line) =>
+      line.startsWith('for pid') ? { exitCode: 0, stdoutText: `${letter} \n` } : healthy(line),
+    )
+    expect(await (await startEvdevObserver(guest, keyboard)).fault()).toContain('stands still')
+    letter = 'S'
+    expect(await (await startEvdevObserver(guest, keyboard)).fault()).toBeUndefined()
+  })
+
+  it('is over when the channel carries what no kernel wrote, and stops the guest', async () => {
+    const guest = guestOf(healthy)
+    const observer = await startEvdevObserver(guest, keyboard)
+    const events: ObservedEvent[] = []
+    const gaps: string[] = []
+    observer.subscribe(
+      (event) => events.push(event),
+      (reason) => gaps.push(reason),
+    )
+    const { sink } = guest.channels.get('atp.evdev.0') as Channel
+    sink?.onData(record(1, 30, 1).subarray(8))
+    sink?.onData(record(1, 30, 0))
+    expect(gaps).toEqual([expect.stringContaining('no kernel wrote')])
+    sink?.onData(record(1, 30, 0))
+    expect(events).toEqual([])
+    await observer.close()
+    expect(guest.lines).toContain('kill 71')
+  })
+
+  it('is not begun when the channel leads elsewhere', async () => {
+    const guest = guestOf(healthy)
+    const deaf = { ...guest, openChannel: async () => new Channel() }
+    const started = startEvdevObserver(deaf, keyboard, { timeoutMs: 20 })
+    await expect(started).rejects.toThrow('nothing comes from its readers over their channels')
+    expect(guest.lines).toContain('kill 71')
   })
 
   it('stops the guest first and closes its channels, once', async () => {
