@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { configError } from '../framework/core/index.ts'
 import type { GuestImage } from './image/build.ts'
+import { NODE_DISK_SERIAL } from './image/guest-files.ts'
 import { IDENTITY_PORT } from './image/identity-program.ts'
 
 /** A machine the lab can make. A memory snapshot freezes the device list, so each profile has its own. */
@@ -12,6 +13,8 @@ export interface MachineProfile {
   inputs: readonly { type: 'keyboard' | 'mouse' | 'tablet'; bus: 'ps2' | 'usb' | 'virtio' }[]
   /** A QXL display, sound, and a SPICE console over TCP with everything that a SPICE client can open. */
   desktop?: boolean
+  /** A network card that reaches this machine's loopback, and Node, for a guest verifier. */
+  agent?: boolean
 }
 
 const PROFILES: readonly MachineProfile[] = [
@@ -51,6 +54,16 @@ const PROFILES: readonly MachineProfile[] = [
       { type: 'tablet', bus: 'virtio' },
     ],
     desktop: true,
+  },
+  {
+    name: 'agent',
+    memoryMiB: 192,
+    inputs: [
+      { type: 'keyboard', bus: 'ps2' },
+      { type: 'mouse', bus: 'ps2' },
+      { type: 'tablet', bus: 'virtio' },
+    ],
+    agent: true,
   },
 ]
 
@@ -133,6 +146,27 @@ const KERNEL_OPTIONS = [
 /** What only a desktop's guest is told. A cursor that blinks would be a picture that never rests. */
 const DESKTOP_OPTIONS = 'atp.modules=desktop vt.global_cursor_default=0'
 
+const AGENT_OPTIONS = 'atp.modules=agent'
+
+/**
+ * QEMU's user network: nothing outside can reach the guest, and no two guests share a network, so that twins may have
+ * the same address. Its disk is only read, so that all guests share the file.
+ */
+const agentDevices = (nodeDisk: string) => [
+  `<disk type='file' device='disk'>
+      <driver name='qemu' type='raw'/>
+      <source file='${xmlText(nodeDisk)}'/>
+      <target dev='vdz' bus='virtio'/>
+      <serial>${NODE_DISK_SERIAL}</serial>
+      <readonly/>
+    </disk>`,
+  `<interface type='user'>
+      <mac address='52:54:00:61:74:70'/>
+      <model type='virtio'/>
+      <rom enabled='no'/>
+    </interface>`,
+]
+
 const LAB_CONSOLE = "<graphics type='spice'><listen type='socket'/></graphics>"
 
 /**
@@ -167,7 +201,9 @@ export function domainXml(vm: {
   more?: { devices?: readonly string[]; graphics?: readonly string[] }
 }): string {
   const { profile, files, cpus = 1, ticket = newTicket(), more: { devices = [], graphics } = {} } = vm
-  const { desktop = false } = profile
+  const { desktop = false, agent = false } = profile
+  const { nodeDisk } = vm.image
+  if (agent && nodeDisk === undefined) throw new Error(`profile "${profile.name}" needs the disk with Node`)
   const consoles = graphics ?? [desktop ? desktopConsole(ticket) : LAB_CONSOLE]
   const inputs = profile.inputs.map(({ type, bus }) => `${bus}-${type}`).join(',')
   const usb = desktop || profile.inputs.some((input) => input.bus === 'usb')
@@ -179,6 +215,13 @@ export function domainXml(vm: {
     </channel>`,
   )
   if (desktop) ports.splice(-1, 0, ...DESKTOP_CHANNELS.map((channel) => `\n    ${channel}`))
+  const kernelOptions = [
+    KERNEL_OPTIONS,
+    ...(desktop ? [DESKTOP_OPTIONS] : []),
+    ...(agent ? [AGENT_OPTIONS] : []),
+    `atp.inputs=${inputs}`,
+  ]
+  const ownDevices = [...(desktop ? DESKTOP_DEVICES : []), ...(agent && nodeDisk ? agentDevices(nodeDisk) : [])]
   const video = desktop
     ? "<model type='qxl' ram='65536' vram='16384' vgamem='16384'/>"
     : "<model type='vga' vram='16384'/>"
@@ -191,7 +234,7 @@ export function domainXml(vm: {
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>${xmlText(vm.image.kernel)}</kernel>
     <initrd>${xmlText(vm.image.initrd)}</initrd>
-    <cmdline>${[KERNEL_OPTIONS, ...(desktop ? [DESKTOP_OPTIONS] : [])].join(' ')} atp.inputs=${inputs}</cmdline>
+    <cmdline>${kernelOptions.join(' ')}</cmdline>
   </os>
   <features><acpi/></features>
   <on_poweroff>destroy</on_poweroff>
@@ -207,7 +250,7 @@ export function domainXml(vm: {
     <controller type='virtio-serial' index='0'/>
     <serial type='pty'><log file='${xmlText(files.serialLog)}' append='off'/></serial>${ports.join('')}
     ${profile.inputs.map(({ type, bus }) => `<input type='${type}' bus='${bus}'/>`).join('\n    ')}
-    ${[...consoles, ...(desktop ? DESKTOP_DEVICES : []), ...devices].join('\n    ')}
+    ${[...consoles, ...ownDevices, ...devices].join('\n    ')}
     <audio id='1' type='${desktop ? 'spice' : 'none'}'/>
     <video>${video}</video>
     <memballoon model='none'/>

@@ -16,6 +16,7 @@ import { destroyClone, resetClone, resetTicket, startClone } from './clone.ts'
 import { daemonUser, type DaemonUser } from './daemon-user.ts'
 import { hostInUse, knownHosts, labHost, startHost, type LabHost } from './hosts.ts'
 import { ensureImage } from './image/build.ts'
+import { ensureNodeDisk } from './image/node-disk.ts'
 import { kvmVerdict } from './kvm.ts'
 import { labPaths, type LabPaths } from './paths.ts'
 import { isLivePlatform } from './platform/platform-guard.ts'
@@ -69,6 +70,7 @@ export class LabProvider implements VmProvider {
   readonly #connections = new Map<string, Promise<HostConnection>>()
   readonly #snapshots = new Map<string, Promise<Snapshot>>()
   readonly #grounds = new Map<string, Promise<Ground>>()
+  readonly #nodeDisks = new Map<string, Promise<string>>()
   readonly #users = new Map<string, Promise<DaemonUser>>()
   readonly #closing = new AbortController()
 
@@ -200,7 +202,7 @@ export class LabProvider implements VmProvider {
       this.#ground(),
       withDeadline(`the snapshot of profile "${profile}"`, options, snapshot),
     ])
-    return { source: { ...ground, profile: profileOf(profile) }, snapshot: saved }
+    return { source: await this.#source(ground, profile), snapshot: saved }
   }
 
   async close(): Promise<void> {
@@ -258,6 +260,16 @@ export class LabProvider implements VmProvider {
     })
   }
 
+  /** A ground that has what the profile needs besides. */
+  async #source(ground: Ground, profileName: string): Promise<SnapshotSource> {
+    const profile = profileOf(profileName)
+    if (!profile.agent) return { ...ground, profile }
+    const nodeDisk = await remembered(this.#nodeDisks, '', () =>
+      ensureNodeDisk(this.#paths, { signal: this.#closing.signal, onProgress: this.#onProgress }),
+    )
+    return { ...ground, image: { ...ground.image, nodeDisk }, profile }
+  }
+
   async #snapshot(host: LabHost, profileName: string): Promise<Snapshot> {
     const key = `${host.id} ${profileName}`
     const known = this.#snapshots.get(key)
@@ -265,13 +277,12 @@ export class LabProvider implements VmProvider {
     if (known && !existsSync((await known).file)) this.#snapshots.delete(key)
     return await remembered(this.#snapshots, key, async () => {
       const { signal } = this.#closing
-      const profile = profileOf(profileName)
-      const ground = await this.#ground()
+      const source = await this.#source(await this.#ground(), profileName)
       const client = await this.#client(host, 'calls', { signal })
       const user = await this.#user()
       const others = (await knownHosts(this.#paths)).filter((other) => other.id !== host.id)
       const options = { signal, onProgress: this.#onProgress }
-      return await ensureSnapshot(host, { profile, ...ground }, { client, user, others }, options)
+      return await ensureSnapshot(host, source, { client, user, others }, options)
     })
   }
 

@@ -46,6 +46,20 @@ export const DESKTOP_MODULES = [
   'usb-storage',
 ] as const
 
+/** What an agent's guest needs besides, in the order in which it can be loaded: disks, network, EROFS. */
+export const AGENT_MODULES = [
+  'virtio_blk',
+  'failover',
+  'net_failover',
+  'virtio_net',
+  'crc32c_generic',
+  'libcrc32c',
+  'erofs',
+] as const
+
+/** How an agent's guest knows the disk with Node; see `node-disk.ts`. */
+export const NODE_DISK_SERIAL = 'atp-node'
+
 /** Where the guest links its input devices: `/dev/input/atp/ps2-keyboard`, `virtio-tablet`, … */
 const GUEST_INPUT_LINKS = '/dev/input/atp'
 /** Exists once all devices of the profile are there and linked. */
@@ -73,7 +87,7 @@ echo 0 > /proc/sys/kernel/sysrq
 hostname atp-guest
 lists=/etc/modules
 for word in $(cat /proc/cmdline); do
-  case $word in atp.modules=*) lists="$lists /etc/modules.\${word#atp.modules=}" ;; esac
+  case $word in atp.modules=*) more=\${word#atp.modules=} lists="$lists /etc/modules.$more" ;; esac
 done
 for module in $(cat $lists); do insmod /lib/modules/$module.ko; done
 # They are in memory twice now.
@@ -83,7 +97,24 @@ until grep -qsx org.qemu.guest_agent.0 /sys/class/virtio-ports/*/name; do usleep
 for port in /sys/class/virtio-ports/*; do
   read name < $port/name && ln -s ../\${port##*/} /dev/virtio-ports/$name
 done
+[ -x /etc/boot.$more ] && /etc/boot.$more
 echo "guest booted, agent starting" > /dev/ttyS0
+`
+
+// QEMU's user network: the guest has one address, the host's loopback another. Without a route to anywhere else.
+const BOOT_AGENT = `#!/bin/sh
+for disk in /sys/block/vd*; do
+  read -r serial < $disk/serial && [ "$serial" = ${NODE_DISK_SERIAL} ] && node=/dev/\${disk##*/}
+done
+mkdir /mnt/node
+mount -t erofs -o ro $node /mnt/node
+ln -s /mnt/node/lib/*.so.* /usr/lib/x86_64-linux-gnu/
+ln -s /mnt/node/bin/node /usr/bin/node
+ln -s /mnt/node/share/nodejs /usr/share/nodejs
+echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6
+ip link set lo up
+ip addr add 10.0.2.15/24 dev eth0
+ip link set eth0 up
 `
 
 const SETTLE = `#!/bin/sh
@@ -142,9 +173,11 @@ cd /root
 export const GUEST_FILES: readonly { path: string; mode: number; content: string | Buffer }[] = [
   { path: 'etc/inittab', mode: 0o644, content: INITTAB },
   { path: 'etc/boot', mode: 0o755, content: BOOT },
+  { path: 'etc/boot.agent', mode: 0o755, content: BOOT_AGENT },
   { path: 'etc/settle', mode: 0o755, content: SETTLE },
   { path: 'etc/modules', mode: 0o644, content: `${GUEST_MODULES.join('\n')}\n` },
   { path: 'etc/modules.desktop', mode: 0o644, content: `${DESKTOP_MODULES.join('\n')}\n` },
+  { path: 'etc/modules.agent', mode: 0o644, content: `${AGENT_MODULES.join('\n')}\n` },
   { path: 'etc/hosts', mode: 0o644, content: '127.0.0.1 localhost\n' },
   { path: 'etc/machine-id', mode: 0o644, content: 'uninitialized\n' },
   { path: 'etc/os-release', mode: 0o644, content: OS_RELEASE },

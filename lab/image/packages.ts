@@ -57,14 +57,21 @@ async function download(
   if (result.exitCode !== 0) throw aptFailure(`fetching ${names.join(' ')}`, result)
   const files = await readdir(folder)
   return uses.map((use, index) => {
-    const file = files.find((candidate) => candidate.startsWith(`${names[index]}_`))
-    if (!file)
-      throw remoteError('ATP_LAB_IMAGE_PACKAGE', `apt-get download left no file of ${names[index]} in ${folder}`)
+    const [name] = (names[index] as string).split('=')
+    const file = files.find((candidate) => candidate.startsWith(`${name}_`))
+    if (!file) throw remoteError('ATP_LAB_IMAGE_PACKAGE', `apt-get download left no file of ${name} in ${folder}`)
     return { use, file: join(folder, file) }
   })
 }
 
+/** As apt takes it: with the version, where it must be a certain one. */
 async function realName(use: PackageUse, settings: string[], options: CallOptions): Promise<string> {
+  if (use.versionOf) {
+    const { stdout, ...rest } = await apt('apt-cache', [...settings, 'policy', use.versionOf], options)
+    const version = /^ +Candidate: (\d\S*)$/m.exec(stdout)?.[1]
+    if (!version) throw aptFailure(`looking up the version of ${use.versionOf}`, { stdout, ...rest })
+    return `${use.name}=${version}`
+  }
   if (!use.via) return use.name
   const { stdout, ...rest } = await apt('apt-cache', [...settings, 'depends', use.via], options)
   const prefix = use.name.slice(0, -1)
@@ -107,7 +114,7 @@ function aptFailure(what: string, result: ProgramResult): Error {
 /** The error for a disk that filled up while building. */
 export function diskFull(cause: string): Error {
   return unsupportedError('ATP_LAB_IMAGE_DISK', `the guest image cannot be built: ${cause}`, {
-    remedy: 'free 300 MB there, or set ATP_HOME to a folder on another disk',
+    remedy: 'free 500 MB there, or set ATP_HOME to a folder on another disk',
     verdict: 'infrastructure',
   })
 }

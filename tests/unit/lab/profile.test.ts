@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { parseDomainXml } from '../../../framework/protocols/libvirt/index.ts'
 import { domainXml, GUEST_PORTS, PROFILE_NAMES, profileOf, vmFiles } from '../../../lab/profile.ts'
 
-const image = { id: 'i', kernel: "/a&b/<vm>'linuz", initrd: '/i', packages: [] }
+const image = { id: 'i', kernel: "/a&b/<vm>'linuz", initrd: '/i', packages: [], nodeDisk: '/n&ode' }
 const describeVm = (name: string) =>
   domainXml({
     name: 'vm-001',
