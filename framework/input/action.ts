@@ -9,7 +9,17 @@ import {
   type CallOptions,
 } from '../core/index.ts'
 import type { InputPathName } from '../evidence/events.ts'
-import type { Account, Delivery, InputObserver, InputOptions, InputPath, ObserverChoice, Reconcile } from './api.ts'
+import type {
+  Account,
+  ClockWatch,
+  Delivery,
+  InputObserver,
+  InputOptions,
+  InputPath,
+  ObservedEvent,
+  ObserverChoice,
+  Reconcile,
+} from './api.ts'
 import { Recording } from './recording.ts'
 
 /** What an action needs of the VM: given to keyboard and mouse by whoever composes the VM. */
@@ -51,6 +61,8 @@ export interface ActionContext {
   path: InputPath
   /** False when nobody observes. */
   observed: boolean
+  /** Whether the observer answers, which it cannot while its guest stands still. Resolves false when nobody observes. */
+  alive(options: CallOptions): Promise<boolean>
   signal: AbortSignal
 }
 
@@ -59,11 +71,11 @@ export type ActionBody = (context: ActionContext) => Promise<string | undefined>
 
 /** How long the guest may report nothing before the rest of an action counts as lost. */
 const TAIL_IDLE_MS = 1000
+/** Quiet after the last event that was sent, in which the guest would report what it got too often. */
+const SURPLUS_IDLE_MS = 10
 /** Quiet that ends the waiting for an earlier action's input, and the longest such wait, milliseconds. */
 const SETTLE_IDLE_MS = 100
 const SETTLE_MAX_MS = 2000
-/** Actions longer than this have their clock offset measured again, milliseconds. */
-const RECALIBRATE_AFTER_MS = 2000
 
 /**
  * Carries out the input actions of one device, one after the other: finds path and observer, runs the body, waits
@@ -122,16 +134,21 @@ export class ActionQueue {
     const { observer, reason } = await this.#observer(action, path.name, signal)
     if (observer && this.#unsettled) await settle(path, observer, signal)
     this.#unsettled = true
+    const clock = observer && (await watchClock(observer, signal))
     const startedNs = process.hrtime.bigint()
     const recording = new Recording(path, observer)
+    const alive = async (bounds: CallOptions) =>
+      observer?.fault !== undefined && (await observer.fault(bounds)) === undefined
     try {
-      const remark = await body({ recording, path, observed: observer !== undefined, signal })
-      if (observer && !(await recording.waitUntil(() => recording.complete, TAIL_IDLE_MS, signal))) {
-        const fault = await observer.fault?.({ signal })
-        if (fault !== undefined) recording.markGap(fault)
-      }
+      const remark = await body({ recording, path, observed: observer !== undefined, alive, signal })
+      const complete = !observer || (await recording.waitUntil(() => recording.complete, TAIL_IDLE_MS, signal))
       const durationMs = Number(process.hrtime.bigint() - startedNs) / 1e6
-      const account = observer && (await this.#account(action, recording, observer, durationMs, signal))
+      if (observer && complete) await quiet(recording, SURPLUS_IDLE_MS, signal)
+      if (observer && !complete) await examine(recording, observer, signal)
+      if (clock) await confirm(clock, signal)
+      const account = observer && this.#account(action, recording, observer)
+      // Also what is too much, or in another order, may be the observation's doing.
+      if (observer && account && complete && !isWhole(account)) await examine(recording, observer, signal)
       this.#unsettled = account === undefined || account.lost > 0 || recording.gap !== undefined
       return this.#conclude(action, path, recording, { account, observer, reason, remark, durationMs })
     } catch (error) {
@@ -139,6 +156,7 @@ export class ActionQueue {
       throw error
     } finally {
       recording.end()
+      await clock?.stop()
     }
   }
 
@@ -159,25 +177,15 @@ export class ActionQueue {
     }
   }
 
-  async #account(
-    { target, held }: Action,
-    recording: Recording,
-    observer: InputObserver,
-    durationMs: number,
-    signal: AbortSignal,
-  ): Promise<Account> {
-    const observed =
-      target === 'keyboard'
-        ? recording.observed
-        : // Tablet and mouse report over channels of their own; the guest's time says who was first.
-          recording.observed.toSorted((left, right) => Number(left.guestNs - right.guestNs))
-    const reconcile = () => this.#host.reconcile({ sent: recording.sent, observed, observer, held })
-    if (durationMs > RECALIBRATE_AFTER_MS) await recalibrate(observer, signal)
-    const account = reconcile()
-    if (account.excluded === 0 || durationMs > RECALIBRATE_AFTER_MS) return account
-    // A paused and resumed guest lags behind by the pause.
-    await recalibrate(observer, signal)
-    return reconcile()
+  #account({ target, held }: Action, { sent, observed }: Recording, observer: InputObserver): Account {
+    // Tablet and mouse report over channels of their own; the guest's time says who was first, unless it jumped.
+    const jumped = ({ guestNs, arrivedNs }: ObservedEvent) =>
+      observer.toHostTime(guestNs, { fromNs: sent[0]?.atNs ?? arrivedNs, toNs: arrivedNs }).invalid !== undefined
+    const inOrder =
+      target === 'keyboard' || observed.some(jumped)
+        ? observed
+        : observed.toSorted((left, right) => Number(left.guestNs - right.guestNs))
+    return this.#host.reconcile({ sent, observed: inOrder, observer, held })
   }
 
   #conclude(
@@ -202,7 +210,7 @@ export class ActionQueue {
       ...counts
     } = unverified === undefined && account ? account : { ...NOTHING_SEEN, sent }
     if (remark !== undefined) counts.differences = [remark, ...counts.differences]
-    const whole = counts.lost + counts.duplicated + counts.reordered + counts.stuck.length === 0 && remark === undefined
+    const whole = isWhole(counts) && remark === undefined
     const delivery: Delivery = {
       vm: this.#host.vm,
       action: action.name,
@@ -265,23 +273,52 @@ function damaged(delivery: Delivery): Error {
   )
 }
 
+function isWhole({
+  lost,
+  duplicated,
+  reordered,
+  stuck,
+}: Omit<Account, 'latenciesMs' | 'excluded' | 'latency'>): boolean {
+  return lost + duplicated + reordered + stuck.length === 0
+}
+
 /** Waits until the guest has been quiet for a moment, so that what it still had to see is not taken for new input. */
 async function settle(path: InputPath, observer: InputObserver, signal: AbortSignal): Promise<void> {
   const leftovers = new Recording(path, observer)
-  const endMs = performance.now() + SETTLE_MAX_MS
   try {
-    await leftovers.waitUntil(() => performance.now() > endMs, SETTLE_IDLE_MS, signal)
+    await quiet(leftovers, SETTLE_IDLE_MS, signal)
   } finally {
     leftovers.end()
   }
 }
 
-/** Without a new measurement the bound only grows; that is no reason to fail. */
-async function recalibrate(observer: InputObserver, signal: AbortSignal): Promise<void> {
+async function quiet(recording: Recording, idleMs: number, signal: AbortSignal): Promise<void> {
+  const endMs = performance.now() + SETTLE_MAX_MS
+  await recording.waitUntil(() => performance.now() > endMs, idleMs, signal)
+}
+
+/** Damage is the input's only if the observation is sound. */
+async function examine(recording: Recording, observer: InputObserver, signal: AbortSignal): Promise<void> {
+  const fault = await observer.fault?.({ signal })
+  if (fault !== undefined) recording.markGap(fault)
+}
+
+/** Without it nothing is known of latencies; that is no reason to fail. */
+async function watchClock(observer: InputObserver, signal: AbortSignal): Promise<ClockWatch | undefined> {
   try {
-    await observer.calibrate?.({ signal })
+    return await observer.watchClock?.({ signal })
   } catch (error) {
     if (signal.aborted) throw error
-    logger('input').debug('the guest clock was not measured again: {reason}', { reason: messageOf(error) })
+    logger('input').debug('the guest clock is not watched: {reason}', { reason: messageOf(error) })
+    return undefined
+  }
+}
+
+async function confirm(clock: ClockWatch, signal: AbortSignal): Promise<void> {
+  try {
+    await clock.confirm({ signal })
+  } catch (error) {
+    if (signal.aborted) throw error
+    logger('input').debug('the guest clock is not confirmed: {reason}', { reason: messageOf(error) })
   }
 }

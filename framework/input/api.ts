@@ -48,6 +48,23 @@ export interface ObservedEvent {
   arrivedNs: bigint
 }
 
+/** When a guest gave a timestamp, by the host's monotonic clock. */
+export interface HostTime {
+  hostNs: bigint
+  /** Half width of its uncertainty. */
+  boundNs: bigint
+  /** Why it must not be believed. */
+  invalid?: string
+}
+
+/** A comparison of the guest's clock with the host's that goes on while an action lasts. */
+export interface ClockWatch {
+  /** Ends it with a last comparison: what was stamped before counts only if the clocks agree as they did. */
+  confirm(options?: CallOptions): Promise<void>
+  /** Ends it. Idempotent. */
+  stop(): Promise<void>
+}
+
 /** Something in or at the guest that reports input it saw. */
 export interface InputObserver {
   readonly level: ObservationLevel
@@ -60,10 +77,16 @@ export interface InputObserver {
    * that sees everything by itself has no need of it.
    */
   expecting?(expected: readonly ExpectedEvent[], options?: CallOptions): Promise<void>
-  /** Maps a guest timestamp to host monotonic nanoseconds, with the half width of its uncertainty. */
-  toHostTime(guestNs: bigint): { hostNs: bigint; boundNs: bigint }
-  /** Measures the clock offset again. Called after long actions, and when latencies contradict the last measurement. */
-  calibrate?(options?: CallOptions): Promise<void>
+  /** What tells the time of the clock that stamps its events, for the account. */
+  readonly clock?: string
+  /**
+   * Maps a guest timestamp to host monotonic nanoseconds, with the half width of its uncertainty.
+   *
+   * @param within host times between which it was given.
+   */
+  toHostTime(guestNs: bigint, within?: { fromNs: bigint; toNs: bigint }): HostTime
+  /** Compares the clocks before an action and while it lasts. */
+  watchClock?(options?: CallOptions): Promise<ClockWatch>
   /**
    * Why the observation no longer works, or undefined while it does. Asked when events are missing: a dead
    * observer must not be taken for lost input.
@@ -145,6 +168,8 @@ export interface TypeOptions extends InputOptions {
   layout?: string
   /** Fixed pause between strokes in milliseconds instead of acknowledgement pacing. */
   delayMs?: number
+  /** Called about once a second while a long text is typed. */
+  onProgress?: (strokes: number, ofStrokes: number) => void
   /** What to do with characters the layout cannot make. Default `error`, before the first stroke. */
   onUnmapped?: 'error' | 'skip'
 }

@@ -1,19 +1,11 @@
 import { configError, sleep, stateError, unsupportedError, type Secret } from '../core/index.ts'
 import { keyNamed, keyOfQcode, parseChord, textStrokes, type Key, type Stroke } from '../keys/index.ts'
 import type { InputPathName } from '../evidence/events.ts'
-import { ActionQueue, type ActionContext, type InputHost } from './action.ts'
+import { ActionQueue, type InputHost } from './action.ts'
 import type { Delivery, InputEvent, InputOptions, Keyboard, PressOptions, TypeOptions } from './api.ts'
-import { AckWindow, FIXED_PACE_MS, strokeCost } from './pacing.ts'
+import { PathPace } from './pacing.ts'
+import { typeStrokes, type PlannedStroke } from './typing.ts'
 
-/** How long the guest may acknowledge nothing before typing stops waiting for it, milliseconds. */
-const STALL_MS = 2000
-
-/**
- * Strokes that leave in one call. They share its instant, so that each further one looks later by the time the
- * guest takes for those before it; more of them type faster. Measured over libvirt on software emulation, keys/s
- * and median latency: 1: 400, 1.8 ms; 2: 600, 2.4 ms; 4: 770, 3.8 ms. A single key press takes 2.1 ms.
- */
-const STROKES_PER_CALL = 2
 /** Longest text shown in a report. */
 const SHOWN_CHARACTERS = 200
 
@@ -22,14 +14,15 @@ const NO_KEYS: ReadonlySet<number> = new Set()
 /**
  * The keyboard of one VM.
  *
- * Text is typed in acknowledgement pacing while somebody observes: a stroke leaves when fewer than four are
- * unacknowledged and the device's queue has room for it, so that nothing is lost however busy the host is.
- * Otherwise at a fixed pace that suits an idle host.
+ * Text is typed in acknowledgement pacing while somebody observes: a stroke leaves when the device's queue surely has
+ * room for it, so that nothing is lost however busy the host is. Otherwise at a fixed pace that suits an idle host.
  */
 export class KeyboardDevice implements Keyboard {
   readonly #queue: ActionQueue
   readonly #vm: string
   readonly #held = new Map<string, Key>()
+  /** What each way into the guest has shown so far. */
+  readonly #paces = new Map<string, PathPace>()
 
   constructor(host: InputHost) {
     this.#queue = new ActionQueue(host)
@@ -56,7 +49,7 @@ export class KeyboardDevice implements Keyboard {
         options,
         held: this.#heldCodes(),
       },
-      (context) => this.#typeStrokes(strokes, options, context),
+      (context) => typeStrokes(this.#plan(strokes), options, context, this.#paceOf(context.path.name)),
     )
   }
 
@@ -137,44 +130,19 @@ export class KeyboardDevice implements Keyboard {
     return this.#held.size === 0 ? NO_KEYS : new Set([...this.#held.values()].map((key) => key.evdev.code))
   }
 
-  async #typeStrokes(
-    strokes: readonly Stroke[],
-    { delayMs, verify }: TypeOptions,
-    { recording, path, observed, signal }: ActionContext,
-  ): Promise<string | undefined> {
-    const { device } = path.name
-    const plan = strokes.map((stroke) => {
+  #plan(strokes: readonly Stroke[]): PlannedStroke[] {
+    return strokes.map((stroke) => {
       const events = this.#strokeEvents(stroke)
       const last = keyOfQcode((events.at(-1) as KeyEvent).qcode) as Key
-      return { events, cost: strokeCost(events, device), lastCode: last.evdev.code }
+      return { events, lastCode: last.evdev.code }
     })
-    const window = new AckWindow(device)
-    recording.onSeen = (event) => {
-      if (event.type === 'key' && event.value === 0) window.released(event.code)
-    }
-    let paceMs = delayMs ?? (observed ? undefined : FIXED_PACE_MS[device])
-    let next = 0
-    const hasRoom = () => window.hasRoomFor(plan[next]?.cost ?? 0)
-    while (next < plan.length) {
-      if (paceMs === undefined && !(await recording.waitUntil(hasRoom, STALL_MS, signal))) {
-        if (verify === 'require') {
-          return recording.gap === undefined
-            ? `stopped after ${next} of ${plan.length} strokes: the guest reported nothing for ${STALL_MS} ms`
-            : undefined
-        }
-        paceMs = FIXED_PACE_MS[device]
-      }
-      const batch: InputEvent[] = []
-      const end = paceMs === undefined ? next + STROKES_PER_CALL : next + 1
-      do {
-        const { events, cost, lastCode } = plan[next++] as (typeof plan)[number]
-        batch.push(...events)
-        window.sent(lastCode, cost)
-      } while (next < Math.min(end, plan.length) && hasRoom())
-      await recording.inject(batch, { signal })
-      if (paceMs !== undefined && next < plan.length) await sleep(paceMs, signal)
-    }
-    return undefined
+  }
+
+  #paceOf({ via, device }: InputPathName): PathPace {
+    const name = `${via}/${device}`
+    const pace = this.#paces.get(name) ?? new PathPace()
+    this.#paces.set(name, pace)
+    return pace
   }
 
   #strokeEvents({ key, modifiers }: Stroke): InputEvent[] {

@@ -2,9 +2,6 @@ import { keyOfQcode } from '../keys/index.ts'
 import type { InputPathName } from '../evidence/events.ts'
 import type { InputEvent } from './api.ts'
 
-/** Strokes that may be on their way at once. */
-const MAX_IN_FLIGHT = 4
-
 /**
  * What the device's queue in QEMU holds while the guest does not look: PS/2 16 bytes, USB HID 16 events, virtio
  * 64 descriptors. A stroke that does not fit is lost as a whole or, worse, in part.
@@ -35,25 +32,72 @@ export function strokeCost(events: readonly InputEvent[], device: InputPathName[
   return events.reduce((sum, event) => sum + costOf(event, device), 0)
 }
 
+/** Share of its time that the guest shall be busy with keys while text is typed. */
+const BUSY_SHARE = 0.8
+/** Weight of a new measurement. */
+const WEIGHT = 1 / 8
+const FIRST_STROKES = 2
+/** Strokes that may always be on their way at once: enough to hide the way of an acknowledgement. */
+const LEAST_IN_FLIGHT = 4
+
+/**
+ * How fast one way into the guest is, learnt from the guest's own time stamps: what it takes for a stroke, and how
+ * long it has nothing to do between two calls. From both follows how many strokes a call should carry: as few as
+ * keep the guest busy for 80 % of the time. A path that is slower than its guest gets many, a fast one gets one.
+ */
+export class PathPace {
+  #strokeMs: number | undefined
+  #idleMs: number | undefined
+
+  get strokesPerCall(): number {
+    if (this.#strokeMs === undefined || this.#idleMs === undefined) return FIRST_STROKES
+    const wanted = (BUSY_SHARE / (1 - BUSY_SHARE)) * (this.#idleMs / Math.max(this.#strokeMs, 0.001))
+    return Math.max(1, Math.round(wanted))
+  }
+
+  /** The guest took a stroke while another one waited for it. */
+  tookStroke(ms: number): void {
+    this.#strokeMs = averaged(this.#strokeMs, ms)
+  }
+
+  /** The guest had nothing to do for so long before a call. */
+  wasIdle(ms: number): void {
+    this.#idleMs = averaged(this.#idleMs, Math.max(0, ms - (this.#strokeMs ?? 0)))
+  }
+}
+
+function averaged(before: number | undefined, ms: number): number {
+  return before === undefined ? ms : before + WEIGHT * (ms - before)
+}
+
 interface InFlight {
   /** evdev code whose release says that the guest has the whole stroke. */
   lastCode: number
   cost: number
+  call: number
 }
 
 /**
- * The acknowledgement window: a stroke may leave while fewer than four are unacknowledged and the device's queue
- * would hold all of them even if the guest looked at none.
+ * The acknowledgement window of one typed text. A stroke may leave when the device's queue would hold all that is
+ * unacknowledged even if the guest looked at none of it.
  */
 export class AckWindow {
   readonly #capacity: number
+  readonly #pace: PathPace
   readonly #inFlight: InFlight[] = []
+  readonly #down = new Set<number>()
   #cost = 0
+  #call = 0
+  #answeredCall = 0
+  /** The latest acknowledgement: its call, guest time, and the calls sent and answered when it arrived. */
+  #last: { call: number; guestNs: bigint; sent: number; answered: number } | undefined
 
-  constructor(device: InputPathName['device']) {
+  constructor(device: InputPathName['device'], pace: PathPace) {
     this.#capacity = CAPACITY[device]
+    this.#pace = pace
   }
 
+  /** Strokes the guest has not acknowledged. */
   get inFlight(): number {
     return this.#inFlight.length
   }
@@ -61,17 +105,59 @@ export class AckWindow {
   /** A stroke that fits nowhere may go alone. */
   hasRoomFor(cost: number): boolean {
     if (this.#inFlight.length === 0) return true
-    return this.#inFlight.length < MAX_IN_FLIGHT && this.#cost + cost <= this.#capacity
+    const most = Math.max(LEAST_IN_FLIGHT, 2 * this.#pace.strokesPerCall)
+    return this.#inFlight.length < most && this.#cost + cost <= this.#capacity
+  }
+
+  /** A call begins; what is {@link sent} from now on goes with it. */
+  beginCall(): void {
+    this.#call++
   }
 
   sent(lastCode: number, cost: number): void {
-    this.#inFlight.push({ lastCode, cost })
+    this.#inFlight.push({ lastCode, cost, call: this.#call })
     this.#cost += cost
   }
 
-  /** The guest saw a release. Devices keep the order, so whatever left before that stroke is settled too. */
-  released(code: number): void {
+  /** The device has all that was sent. */
+  callAnswered(): void {
+    this.#answeredCall = this.#call
+  }
+
+  pressed(code: number): void {
+    this.#down.add(code)
+  }
+
+  /**
+   * The guest saw a release. Devices keep the order, so whatever left before that stroke is settled too, seen or not.
+   * A release without a press acknowledges nothing: it is another one's, twice.
+   */
+  released(code: number, guestNs: bigint): void {
+    if (!this.#down.delete(code)) return
     const index = this.#inFlight.findIndex((stroke) => stroke.lastCode === code)
-    for (const stroke of this.#inFlight.splice(0, index + 1)) this.#cost -= stroke.cost
+    if (index < 0) return
+    const settled = this.#inFlight.splice(0, index + 1)
+    for (const stroke of settled) this.#cost -= stroke.cost
+    this.#learn((settled.at(-1) as InFlight).call, guestNs, settled.length)
+  }
+
+  /** Nothing that was sent is in the device any more, whether the guest reported it or not. */
+  forget(): void {
+    this.#inFlight.length = 0
+    this.#cost = 0
+    this.#last = undefined
+  }
+
+  #learn(call: number, guestNs: bigint, strokes: number): void {
+    const last = this.#last
+    this.#last = { call, guestNs, sent: this.#call, answered: this.#answeredCall }
+    if (!last) return
+    const sinceMs = Number(guestNs - last.guestNs) / 1e6
+    // A clock that was set says nothing.
+    if (sinceMs < 0 || sinceMs > 1000) return
+    const waited = call === last.call || last.answered >= call
+    if (waited) this.#pace.tookStroke(sinceMs / strokes)
+    if (waited && call !== last.call) this.#pace.wasIdle(0)
+    else if (last.sent < call) this.#pace.wasIdle(sinceMs)
   }
 }
