@@ -85,11 +85,11 @@ export class Sessions {
           await session.inputs(bounds)
           return session
         } catch (error) {
-          await session.connection.disconnectAll()
+          await session.close()
           throw error
         }
       },
-      close: ({ connection }) => connection.disconnectAll(),
+      close: (session) => session.close(),
       alive: ({ connection }) => connection.state !== 'closed' && connection.state !== 'failed',
     })
   }

@@ -25,6 +25,7 @@ import {
   type UsbRedirection,
 } from '../protocols/spice/index.ts'
 import { SourceScreen, type Screen } from '../screen/index.ts'
+import { imageWorkers } from './image-workers.ts'
 import { streamScreen, type ScreenStreamFigures, type ScreenStreamOptions } from './screen-stream.ts'
 import { SharedFolder } from './shared-folder/shared-folder.ts'
 
@@ -56,6 +57,7 @@ export class SpiceSession {
   readonly #hooks: SpiceSessionHooks
   readonly #ports: SpicePorts
   #agent: SpiceAgent | undefined
+  #workers: ReturnType<typeof imageWorkers.share> | undefined
   readonly #pictures = new Map<number, Promise<DisplayPicture>>()
   readonly #pointers = new Map<number, Promise<CursorState>>()
 
@@ -168,6 +170,12 @@ export class SpiceSession {
     return await streamScreen(await this.picture(display), options)
   }
 
+  /** Ends the session. */
+  async close(): Promise<void> {
+    await this.connection.disconnectAll()
+    await this.#workers?.release()
+  }
+
   #showPointer(id: number, options: CallOptions): Promise<CursorState> {
     const known = this.#pointers.get(id)
     if (known) return known
@@ -184,7 +192,8 @@ export class SpiceSession {
 
   async #openPicture(id: number, options: CallOptions): Promise<DisplayPicture> {
     let picture: DisplayPicture | undefined
-    const prepare = (channel: DisplayChannel) => void (picture = new DisplayPicture(channel))
+    const { decode } = (this.#workers ??= imageWorkers.share())
+    const prepare = (channel: DisplayChannel) => void (picture = new DisplayPicture(channel, { decode }))
     await this.connection.openChannel('display', { id, prepare, ...options })
     if (picture) {
       this.#hooks.onPicture?.(id, picture)

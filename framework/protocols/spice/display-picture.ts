@@ -1,21 +1,22 @@
 import { interrupted, withDeadline, type CallOptions } from '../../core/deadline.ts'
 import { isAtpError } from '../../core/errors.ts'
 import type { DisplayChannel } from './channels/display.ts'
+import type { ImageDecoder } from './codec/image-job.ts'
 import type { Pixels } from './codec/pixels.ts'
+import { DisplayQueue } from './display/display-queue.ts'
 import { DisplayState, type DisplayCounters, type DisplayStateOptions } from './display/display-state.ts'
 import type { Rect } from './display/geometry.ts'
+import type { ImageDone } from './display/images.ts'
 import { spiceProtocolError } from './errors.ts'
 
 /** Of a display that has not been drawn yet. */
 const COMPLETE_TIMEOUT_MS = 10_000
-/** How long another display may take to bring an image that this one refers to. */
-const AWAITED_TIMEOUT_MS = 15_000
-/** Messages held back meanwhile. */
-const HELD_MAX_BYTES = 64 * 1024 * 1024
-
-interface Message {
-  type: number
-  body: Uint8Array
+export interface DisplayPictureOptions extends DisplayStateOptions {
+  /**
+   * Decodes elsewhere what would keep this thread busy for long: QUIC, JPEG and packed images, and frames of video. By
+   * default all is decoded in this thread.
+   */
+  decode?: ImageDecoder | undefined
 }
 
 /**
@@ -29,21 +30,26 @@ export class DisplayPicture {
   readonly #state: DisplayState
   readonly #changed = new Set<() => void>()
   readonly #unwatch: () => void
-  /** Messages behind one that waits for another display. */
-  #held: Message[] = []
-  #heldBytes = 0
+  readonly #queue: DisplayQueue
   #unsupported: Error | undefined
 
-  constructor(channel: DisplayChannel, options?: DisplayStateOptions) {
+  constructor(channel: DisplayChannel, { decode, ...options }: DisplayPictureOptions = {}) {
     this.#channel = channel
     this.#state = new DisplayState(options)
+    this.#queue = new DisplayQueue({
+      state: this.#state,
+      decode,
+      handle: (type, body, done) => this.#handle(type, body, done),
+      hold: () => channel.hold(),
+      onError: (error) => channel.lose(error),
+    })
     this.#state.onDamage = () => this.#tell()
     this.#state.onMark = () => this.#tell()
     this.#state.onResize = (primary) => {
       if (primary) this.#unsupported = undefined
       this.#tell()
     }
-    channel.onMessage = (type, body) => this.#take({ type, body })
+    channel.onMessage = (type, body) => this.#queue.take(type, body)
     this.#unwatch = channel.onStateChange(({ to }) => {
       // Who waits looks again then: at a channel that is over for good they learn why.
       if (to === 'lost' || to === 'closed' || to === 'failed') this.#reset()
@@ -73,8 +79,10 @@ export class DisplayPicture {
     timeoutMs = COMPLETE_TIMEOUT_MS,
     part,
   }: CallOptions & { part?: Rect } = {}): Promise<Pixels> {
-    if (!this.#isComplete) {
+    if (!this.#isComplete || !this.#queue.isEmpty) {
       await withDeadline(`a picture of ${this.#channel.place}`, { signal, timeoutMs }, async (bound) => {
+        // What came before this call is part of the picture.
+        await this.#queue.settled()
         while (!this.#isComplete) await this.changed({ signal: bound })
       })
     }
@@ -112,53 +120,21 @@ export class DisplayPicture {
   }
 
   get #isComplete(): boolean {
-    return this.#state.isMarked && this.#state.primary !== undefined && this.#held.length === 0
+    return this.#state.isMarked && this.#state.primary !== undefined
   }
 
-  #take(message: Message): void {
-    if (this.#held.length === 0) this.#handle(message)
-    else this.#hold(message)
-  }
-
-  #handle(message: Message): void {
+  #handle(type: number, body: Uint8Array, done: ImageDone | undefined): void {
     try {
-      this.#state.handle(message.type, message.body)
+      this.#state.handle(type, body, done)
     } catch (error) {
-      if (isAtpError(error, 'ATP_SPICE_UNSUPPORTED')) {
-        this.#unsupported = error
-        this.#tell()
-      } else if (isAtpError(error, 'ATP_SPICE_IMAGE_AWAITED')) {
-        this.#hold(message)
-        void this.#await(Number(error.context['awaitedId']))
-      } else throw error
-    }
-  }
-
-  #hold(message: Message): void {
-    this.#heldBytes += message.body.length
-    if (this.#heldBytes > HELD_MAX_BYTES) {
-      throw spiceProtocolError(this.#channel.place, `more than ${HELD_MAX_BYTES} bytes wait for another display`)
-    }
-    // Its body is only lent.
-    this.#held.push({ ...message, body: new Uint8Array(message.body) })
-  }
-
-  async #await(imageId: number): Promise<void> {
-    const held = this.#held
-    try {
-      await this.#state.glz.arrival(imageId, { timeoutMs: AWAITED_TIMEOUT_MS })
-      if (held !== this.#held) return
-      this.#held = []
-      this.#heldBytes = 0
-      for (const message of held) this.#take(message)
-    } catch (error) {
-      if (held === this.#held || this.#held.length === 0) this.#channel.lose(error as Error)
+      if (!isAtpError(error, 'ATP_SPICE_UNSUPPORTED')) throw error
+      this.#unsupported = error
+      this.#tell()
     }
   }
 
   #reset(): void {
-    this.#held = []
-    this.#heldBytes = 0
+    this.#queue.clear()
     this.#unsupported = undefined
     this.#state.reset()
     // What a server remembers of its client ends with the connection.

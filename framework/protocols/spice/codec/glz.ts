@@ -68,12 +68,12 @@ export function decodeGlz(bytes: Uint8Array, expected: Size, window: GlzWindow):
 }
 
 /**
- * Decodes GLZ behind zlib.
+ * Unpacks a GLZ image that is packed with zlib.
  *
  * @param glzSizeBytes size of the GLZ image, which the message tells.
- * @throws as {@link decodeGlz}
+ * @throws `ATP_SPICE_IMAGE`
  */
-export function decodeZlibGlz(bytes: Uint8Array, glzSizeBytes: number, expected: Size, window: GlzWindow): Pixels {
+export function inflateGlz(bytes: Uint8Array, glzSizeBytes: number): Uint8Array {
   if (glzSizeBytes > bytes.length * MOST_BYTES_A_BYTE) {
     throw imageError('zlib', `${glzSizeBytes} bytes cannot come from ${bytes.length}`)
   }
@@ -84,7 +84,7 @@ export function decodeZlibGlz(bytes: Uint8Array, glzSizeBytes: number, expected:
     throw imageError('zlib', 'the stream cannot be inflated', error)
   }
   if (glz.length !== glzSizeBytes) throw imageError('zlib', `${glz.length} bytes where ${glzSizeBytes} are announced`)
-  return decodeGlz(glz, expected, window)
+  return glz
 }
 
 interface GlzStream {

@@ -2,12 +2,11 @@ import type { SpiceReader } from '../wire/reader.ts'
 import { IMAGE_TYPE } from '../wire/numbers.ts'
 import { decodeBitmap, decodeBitmapMask, type Bitmap } from './bitmap.ts'
 import type { GlzWindow } from './glz-window.ts'
-import { decodeGlz, decodeZlibGlz } from './glz.ts'
-import { decodeJpeg, decodeJpegAlpha } from './jpeg.ts'
+import { decodeGlz } from './glz.ts'
+import { imageJob, runImageJob, type ImageJobResult } from './image-job.ts'
 import { decodeLz, decodeLzAlpha, decodeLzPalette } from './lz.ts'
 import { decodeLz4, decodeLz4Alpha } from './lz4.ts'
 import { imageError, pixelCount, type Mask, type Pixels, type Room } from './pixels.ts'
-import { decodeQuic } from './quic.ts'
 
 /** `SpiceImageDescriptor` */
 export interface ImageDescriptor {
@@ -34,6 +33,8 @@ export interface ImageContext {
   palettes: PaletteStore
   /** Memory for a picture that is not kept. Default: new memory. */
   room?: Room
+  /** What came of the image's {@link ImageJob}, where that was done before. */
+  done?: ImageJobResult | undefined
 }
 
 /** Bits of `SPICE_BITMAP_FLAGS_*`. */
@@ -54,8 +55,6 @@ export function decodeImage(descriptor: ImageDescriptor, reader: SpiceReader, co
       const { bitmap, palette } = readBitmap(descriptor, reader, context)
       return decodeBitmap(bitmap, palette)
     }
-    case IMAGE_TYPE.quic:
-      return decodeQuic(sized(reader), size)
     case IMAGE_TYPE.lzRgb:
       return decodeLz(sized(reader), size, context.room)
     case IMAGE_TYPE.lzPlt: {
@@ -69,22 +68,16 @@ export function decodeImage(descriptor: ImageDescriptor, reader: SpiceReader, co
       return decodeLz4(sized(reader), size, context.room)
     case IMAGE_TYPE.glzRgb:
       return decodeGlz(sized(reader), size, context.glz)
-    case IMAGE_TYPE.zlibGlzRgb: {
-      const glzSizeBytes = reader.u32()
-      return decodeZlibGlz(sized(reader), glzSizeBytes, size, context.glz)
-    }
-    case IMAGE_TYPE.jpeg:
-      return decodeJpeg(sized(reader), size)
-    case IMAGE_TYPE.jpegAlpha: {
-      // The alpha's own header says which way it lies, as the flags do.
-      reader.skip(1)
-      const jpegBytes = reader.u32()
-      const bytes = sized(reader)
-      if (jpegBytes > bytes.length) throw imageError('jpeg', `${jpegBytes} of ${bytes.length} bytes`)
-      return decodeJpegAlpha(bytes.subarray(0, jpegBytes), bytes.subarray(jpegBytes), size)
-    }
   }
-  throw imageError('descriptor', `images of type ${type} have no pixels of their own`)
+  const done = context.done ?? jobDone(descriptor, reader)
+  if (done.pixels) return done.pixels
+  return decodeGlz(done.bytes as Uint8Array, size, context.glz)
+}
+
+function jobDone(descriptor: ImageDescriptor, reader: SpiceReader): ImageJobResult {
+  const job = imageJob(descriptor, reader)
+  if (job) return runImageJob(job)
+  throw imageError('descriptor', `images of type ${descriptor.type} have no pixels of their own`)
 }
 
 /**

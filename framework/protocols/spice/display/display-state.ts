@@ -5,10 +5,11 @@ import { spiceProtocolError, spiceUnsupportedError } from '../errors.ts'
 import { DISPLAY_SERVER } from '../wire/numbers.ts'
 import { SpiceReader } from '../wire/reader.ts'
 import { drawOperation, drawOperationName } from './draw-operations.ts'
+import { AHEAD_MIN_BYTES, imageAhead, type AheadJob } from './decode-ahead.ts'
 import { readClip } from './draw-messages.ts'
 import { isEmpty, type Rect } from './geometry.ts'
 import { ImageCache } from './image-cache.ts'
-import { ImageStore } from './images.ts'
+import { ImageStore, type ImageDone } from './images.ts'
 import * as messages from './messages.ts'
 import { PaletteCache } from './palette-cache.ts'
 import { VideoStreams, type VideoStream } from './streams.ts'
@@ -126,14 +127,35 @@ export class DisplayState {
    *
    * @throws `ATP_SPICE_PROTOCOL`, `ATP_SPICE_IMAGE`; `ATP_SPICE_UNSUPPORTED`, which is counted and leaves the state in
    * order; `ATP_SPICE_IMAGE_AWAITED`, after which the same message can be handed over again, see {@link GlzWindow}.
+   * @param done what came of the message's {@link job}, where that was done before.
    */
-  handle(messageType: number, body: Uint8Array): void {
+  handle(messageType: number, body: Uint8Array, done?: ImageDone): void {
     const name = drawOperationName(messageType)
     const reader = new SpiceReader(body, `display ${name ?? `message ${messageType}`}`)
-    if (name) return this.#draw(messageType, name, reader)
+    if (name) return this.#draw(messageType, name, reader, done)
+    if (isFrame(messageType)) return this.#showFrame(readFrame(messageType, reader), done)
     const handler = this.#handlers.get(messageType)
     if (!handler) throw this.#unsupported(`message ${messageType}`)
     handler(reader)
+  }
+
+  /**
+   * What of a message can be decoded before it is handed over: the image that it draws, or, when it is the next message
+   * (`isNext`), its frame of a stream, which depends on those before. What is decoded sooner than sent elsewhere is left
+   * out, and so is what {@link handle} will not take.
+   */
+  job(messageType: number, body: Uint8Array, isNext: boolean): AheadJob | undefined {
+    if (body.length < AHEAD_MIN_BYTES) return undefined
+    const reader = new SpiceReader(body, 'display')
+    try {
+      if (!isFrame(messageType)) return imageAhead(messageType, reader)
+      if (!isNext) return undefined
+      const frame = readFrame(messageType, reader)
+      const job = this.#streams.job(frame, this.#surface(this.#streams.get(frame.streamId).surfaceId))
+      return job && { at: reader.offset, job }
+    } catch {
+      return undefined
+    }
   }
 
   /**
@@ -155,7 +177,8 @@ export class DisplayState {
     this.#isMarked = false
   }
 
-  #draw(messageType: number, name: string, reader: SpiceReader): void {
+  #draw(messageType: number, name: string, reader: SpiceReader, done: ImageDone | undefined): void {
+    this.#images.has(done)
     try {
       const changed = drawOperation(messageType, reader, this.#images, (id) => this.#surface(id))
       if (changed) this.onDamage?.(changed.surface.id, changed.rect)
@@ -179,8 +202,6 @@ export class DisplayState {
       [DISPLAY_SERVER.invalAllPalettes, () => this.#palettes.clear()],
       [DISPLAY_SERVER.monitorsConfig, (reader) => this.#setMonitors(messages.readMonitorsConfig(reader))],
       [DISPLAY_SERVER.streamCreate, (reader) => this.#createStream(messages.readStreamCreate(reader))],
-      [DISPLAY_SERVER.streamData, (reader) => this.#showFrame(messages.readStreamData(reader, false))],
-      [DISPLAY_SERVER.streamDataSized, (reader) => this.#showFrame(messages.readStreamData(reader, true))],
       [DISPLAY_SERVER.streamClip, (reader) => this.#streams.setClip(reader.u32(), readClip(reader))],
       [DISPLAY_SERVER.streamDestroy, (reader) => this.#streams.destroy(reader.u32())],
       [DISPLAY_SERVER.streamDestroyAll, () => this.#streams.destroyAll()],
@@ -257,10 +278,10 @@ export class DisplayState {
     this.onStream?.(stream)
   }
 
-  #showFrame(data: messages.StreamData): void {
+  #showFrame(data: messages.StreamData, done: ImageDone | undefined): void {
     const stream = this.#streams.get(data.streamId)
     try {
-      const rect = this.#streams.show(data, this.#surface(stream.surfaceId))
+      const rect = this.#streams.show(data, this.#surface(stream.surfaceId), done?.result)
       if (rect && !isEmpty(rect)) this.onDamage?.(stream.surfaceId, rect)
     } catch (error) {
       if (isUnsupported(error)) count(this.#counters.unsupported, `stream ${stream.codecName}`)
@@ -273,6 +294,14 @@ export class DisplayState {
     count(this.#counters.unsupported, what)
     return spiceUnsupportedError('display', what)
   }
+}
+
+function isFrame(messageType: number): boolean {
+  return messageType === DISPLAY_SERVER.streamData || messageType === DISPLAY_SERVER.streamDataSized
+}
+
+function readFrame(messageType: number, reader: SpiceReader): messages.StreamData {
+  return messages.readStreamData(reader, messageType === DISPLAY_SERVER.streamDataSized)
 }
 
 function isUnsupported(error: unknown): boolean {

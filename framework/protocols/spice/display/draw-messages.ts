@@ -317,7 +317,7 @@ function readBrush(reader: SpiceReader): Brush {
   return { type: 'pattern', image: readImage(reader), origin: readPoint(reader) }
 }
 
-function readImage(reader: SpiceReader): ImageSource {
+export function readImage(reader: SpiceReader): ImageSource {
   return readImageAt(reader.target('an image'))
 }
 

@@ -1,6 +1,7 @@
 import { BITMAP_FORMAT, type Bitmap } from '../codec/bitmap.ts'
 import type { GlzWindow } from '../codec/glz-window.ts'
 import { decodeImage, decodeMask } from '../codec/image.ts'
+import type { ImageJobResult } from '../codec/image-job.ts'
 import { newRoom, type Room } from '../codec/pixels.ts'
 import { IMAGE_TYPE } from '../wire/numbers.ts'
 import { IMAGE_FLAG, type ImageSource, type QMask } from './draw-messages.ts'
@@ -28,6 +29,13 @@ export interface ImageStoreOptions {
   onImage: (type: string) => void
 }
 
+/** An image of a message that was decoded before the message is handled. */
+export interface ImageDone {
+  /** Where in the message's body the image begins, behind its descriptor. */
+  at: number
+  result: ImageJobResult
+}
+
 /** Most pixels of the memory that is kept for pictures which are drawn at once: a screen of 3840 × 2160. */
 const ROOM_PIXELS = 3840 * 2160
 
@@ -35,9 +43,15 @@ const ROOM_PIXELS = 3840 * 2160
 export class ImageStore {
   readonly #options: ImageStoreOptions
   #room = new Uint32Array(0)
+  #done: ImageDone | undefined
 
   constructor(options: ImageStoreOptions) {
     this.#options = options
+  }
+
+  /** Has an image of the message that is handled next, or of none any more. */
+  has(done: ImageDone | undefined): void {
+    this.#done = done
   }
 
   /**
@@ -57,8 +71,9 @@ export class ImageStore {
     const { cache, glz, palettes, surface, onImage } = this.#options
     const { id, type } = descriptor
     const start = reader.at(reader.offset)
+    const done = this.#done?.at === reader.offset ? this.#done.result : undefined
     const picture =
-      this.#find(type, id, start, target, surface) ?? decodeImage(descriptor, start, { glz, palettes, room })
+      this.#find(type, id, start, target, surface) ?? decodeImage(descriptor, start, { glz, palettes, room, done })
     onImage(imageTypeName(type))
     if (isKept({ descriptor })) cache.put(id, picture, type === IMAGE_TYPE.jpeg || type === IMAGE_TYPE.jpegAlpha)
     return picture

@@ -1,5 +1,7 @@
 import type { JpegTables } from '../codec/jpeg-frame.ts'
-import { decodeJpeg, newJpegTables } from '../codec/jpeg.ts'
+import { runImageJob, type ImageJob, type ImageJobResult } from '../codec/image-job.ts'
+import { newJpegTables } from '../codec/jpeg.ts'
+import type { Pixels } from '../codec/pixels.ts'
 import { spiceProtocolError, spiceUnsupportedError } from '../errors.ts'
 import { paint } from './draw-raster.ts'
 import { isEmpty, rectOf, sameSize, type Rect } from './geometry.ts'
@@ -65,13 +67,22 @@ export class VideoStreams {
     this.#streams.clear()
   }
 
+  /** The decoding of a frame; undefined where it is none of MJPEG, or shows nothing. */
+  job(data: StreamData, surface: Surface): ImageJob | undefined {
+    const stream = this.get(data.streamId)
+    const box = data.sized?.destination ?? stream.destination
+    const isSeen = boundsOf(regionOf(surface.rect, box, stream.clip)) !== undefined
+    return isSeen && stream.codecName === 'mjpeg' ? frameJob(stream, data) : undefined
+  }
+
   /**
    * Shows a frame.
    *
+   * @param done what came of the frame's {@link job}, where that was done already.
    * @returns what changed on the surface.
    * @throws `ATP_SPICE_UNSUPPORTED` for another codec than MJPEG, `ATP_SPICE_IMAGE`, `ATP_SPICE_PROTOCOL`
    */
-  show(data: StreamData, surface: Surface): Rect | undefined {
+  show(data: StreamData, surface: Surface, done?: ImageJobResult): Rect | undefined {
     const stream = this.get(data.streamId)
     stream.frames++
     stream.bytes += data.data.length
@@ -81,11 +92,17 @@ export class VideoStreams {
     const region = regionOf(surface.rect, box, stream.clip)
     const changed = boundsOf(region)
     if (!changed) return undefined
-    const frame = decodeJpeg(data.data, data.sized ?? stream, stream.tables)
+    const { pixels, tables } = done ?? runImageJob(frameJob(stream, data))
+    const frame = pixels as Pixels
+    if (tables) stream.tables = tables
     paint(surface, region, frameRows(stream.topDown ? frame : upsideDown(frame), box), ROP_COPY)
     surface.settle(region)
     return changed
   }
+}
+
+function frameJob({ width, height, tables }: VideoStream, { data, sized }: StreamData): ImageJob {
+  return { codec: 'jpeg', bytes: data, size: sized ?? { width, height }, tables }
 }
 
 function frameRows(frame: Picture, box: Rect) {

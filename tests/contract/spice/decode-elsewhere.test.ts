@@ -1,0 +1,124 @@
+import { expect, it, onTestFinished } from 'vitest'
+import { pollUntil } from '../../../framework/core/index.ts'
+import { ImageWorkers } from '../../../framework/desktop/image-workers.ts'
+import { spiceServer } from '../../../framework/hosts/spice-carriers.ts'
+import { DisplayPicture, SpiceVmConnection, type ImageDecoder } from '../../../framework/protocols/spice/index.ts'
+import { FaultProxy } from '../../support/spice-server/fault-proxy.ts'
+import { drawBitmap, drawImage, putBitmap } from '../../support/spice-server/picture.ts'
+import { PictureServer, type PictureServerOptions } from '../../support/spice-server/picture-server.ts'
+import { samplePicture, toBitmap } from '../../support/spice-server/sample-pictures.ts'
+import { differingPixels, expectEqualThroughTwoModes, type ShownScreen } from '../../support/spice-server/two-modes.ts'
+
+const SCREEN = { x: 0, y: 0, width: 1024, height: 768 }
+
+function workers() {
+  const pool = new ImageWorkers()
+  const { decode, release } = pool.share()
+  onTestFinished(release)
+  let jobs = 0
+  const counted: ImageDecoder = (job) => {
+    jobs++
+    return decode(job)
+  }
+  return { pool, decode: counted, release, jobs: () => jobs }
+}
+
+async function openPicture(options: PictureServerOptions, decode: ImageDecoder | undefined, isSlow = false) {
+  const server = await PictureServer.start(options)
+  onTestFinished(() => server[Symbol.asyncDispose]())
+  let { port } = server
+  if (isSlow) {
+    const proxy = await FaultProxy.start(server.port)
+    onTestFinished(() => proxy[Symbol.asyncDispose]())
+    // Of the quarter of a megabyte with which a server measures the network.
+    proxy.set('main', { singleBytes: 100_000 })
+    port = proxy.port
+  }
+  const connection = new SpiceVmConnection('vm', {
+    server: spiceServer({ kind: 'tcp', host: '127.0.0.1', port, tlsPort: undefined }),
+  })
+  onTestFinished(() => connection.disconnectAll())
+  await connection.connectMainChannel()
+  let picture: DisplayPicture | undefined
+  await connection.openChannel('display', { prepare: (channel) => (picture = new DisplayPicture(channel, { decode })) })
+  return { server, picture: picture as DisplayPicture }
+}
+
+function shownBy(picture: DisplayPicture): ShownScreen {
+  return {
+    async is(there) {
+      await pollUntil(`a screen ${there ? 'to come' : 'to go'}`, { timeoutMs: 10_000 }, async () => {
+        if (!there) return picture.size ? undefined : true
+        return picture.size && (await picture.screenshot({ timeoutMs: 10_000 })) && true
+      })
+    },
+    async shown(draw) {
+      const changed = picture.changed()
+      await draw()
+      await changed
+    },
+    screenshot: () => picture.screenshot(),
+  }
+}
+
+it('QUIC in threads, through two modes: no pixel differs', { timeout: 180_000 }, async () => {
+  const { decode, jobs } = workers()
+  const { server, picture } = await openPicture({ compression: 'quic' }, decode)
+  await expectEqualThroughTwoModes(server, shownBy(picture))
+  expect(jobs()).toBeGreaterThan(20)
+})
+
+it('drawn faster than decoded: in order, and the screenshot has all that came', { timeout: 60_000 }, async () => {
+  const { decode, jobs } = workers()
+  const { server, picture } = await openPicture({ compression: 'quic' }, decode)
+  await server.card.createPrimary(SCREEN.width, SCREEN.height)
+  await picture.screenshot()
+  const large = await putBitmap(server.card, toBitmap(samplePicture('photo', SCREEN.width, SCREEN.height), 'rgb32'))
+  const small = await putBitmap(server.card, toBitmap(samplePicture('text', 64, 48), 'rgb32'))
+  for (let round = 0; round < 12; round++) {
+    // The small one needs no decoder, and must not overtake the large one.
+    await drawImage(server.card, large, SCREEN)
+    await drawImage(server.card, small, { x: round * 70, y: round * 50, width: 64, height: 48 })
+  }
+  await pollUntil('the last draw', { timeoutMs: 20_000 }, async () => {
+    return (await differingPixels(server, await picture.screenshot())) === 0 || undefined
+  })
+  expect(jobs()).toBeGreaterThan(1)
+})
+
+it('JPEG and packed GLZ in threads: the pictures of this thread', { timeout: 60_000 }, async () => {
+  for (const [options, type] of [
+    [{ compression: 'auto_lz', forSlowNetworks: 'jpeg' }, 'jpeg'],
+    [{ compression: 'glz', forSlowNetworks: 'zlib-glz' }, 'zlibGlzRgb'],
+  ] as const) {
+    const { decode, jobs } = workers()
+    const shots: Uint32Array[] = []
+    for (const decoder of [decode, undefined]) {
+      const { server, picture } = await openPicture(options, decoder, true)
+      await server.card.createPrimary(640, 400)
+      await picture.screenshot()
+      for (let count = 1; count <= 2; count++) {
+        await drawBitmap(server.card, toBitmap(samplePicture('photo', 600, 380), 'rgb32'), count * 8)
+        await pollUntil(`image ${count}`, { timeoutMs: 20_000 }, async () => {
+          return (picture.counters.images[type] ?? 0) >= count || undefined
+        })
+      }
+      shots.push((await picture.screenshot()).data)
+    }
+    expect(jobs()).toBe(type === 'jpeg' ? 2 : 1)
+    expect(shots[0]?.every((pixel, at) => pixel === shots[1]?.[at])).toBe(true)
+  }
+})
+
+it('threads end with the last share, and with a screen that is given up in the middle of a draw', async () => {
+  const { pool, decode, release, jobs } = workers()
+  const { server, picture } = await openPicture({ compression: 'quic' }, decode)
+  await server.card.createPrimary(SCREEN.width, SCREEN.height)
+  await picture.screenshot()
+  await drawBitmap(server.card, toBitmap(samplePicture('photo', SCREEN.width, SCREEN.height), 'rgb32'))
+  await pollUntil('a job', { timeoutMs: 10_000 }, async () => jobs() > 0 || undefined)
+  expect(pool.threads).toBeGreaterThan(0)
+  picture.close()
+  await release()
+  expect(pool.threads).toBe(0)
+})
