@@ -1,13 +1,14 @@
 import { isAtpError, messageOf, pollUntil, withDeadline, type CallOptions } from '../core/index.ts'
-import type { InputObserver, ObservedEvent } from '../input/api.ts'
+import type { ClockWatch, HostTime, InputObserver, ObservedEvent } from '../input/api.ts'
 import type { GuestClock } from './clock.ts'
 import { guestError, type EvdevReaders, type ReaderState } from './evdev-readers.ts'
 import { EV_ABS, EV_KEY, EV_REL, EV_SYN, SYN_DROPPED, type EvdevRecord } from './evdev.ts'
 import { ReaderStream } from './reader-stream.ts'
 
-/** The reading half of a byte stream; what an observer needs of a virtio-serial channel. */
+/** What an observer needs of a virtio-serial channel. */
 export interface ObservationChannel {
   start(sink: { onData(chunk: Uint8Array): void; onClose(error?: Error): void }): void
+  write(bytes: Uint8Array): Promise<void>
   destroy(error?: Error): void
 }
 
@@ -30,6 +31,8 @@ interface Subscriber {
  */
 export class EvdevObserver implements InputObserver {
   readonly level = 'kernel'
+  readonly by = 'evdev'
+  readonly by = 'evdev'
   readonly #clock: GuestClock
   readonly #channels: readonly ObservationChannel[]
   readonly #streams: readonly ReaderStream[]
@@ -37,6 +40,7 @@ export class EvdevObserver implements InputObserver {
   readonly #readers: EvdevReaders
   readonly #end = Promise.withResolvers<never>()
   #closed: string | undefined
+  #seenAny = false
   /** As far as is known; a program that has ended must not be stopped by its number. */
   #readersRun = true
 
@@ -90,12 +94,16 @@ export class EvdevObserver implements InputObserver {
     return () => void this.#subscribers.delete(subscriber)
   }
 
-  toHostTime(guestNs: bigint): { hostNs: bigint; boundNs: bigint } {
-    return this.#clock.toHostTime(guestNs)
+  get clock(): string {
+    return this.#clock.source
   }
 
-  async calibrate(options?: CallOptions): Promise<void> {
-    await this.#clock.estimate(options)
+  toHostTime(guestNs: bigint, within?: { fromNs: bigint; toNs: bigint }): HostTime {
+    return this.#clock.toHostTime(guestNs, within)
+  }
+
+  watchClock(options?: CallOptions): Promise<ClockWatch> {
+    return this.#clock.watch(options)
   }
 
   /** An observer found dead, or whose channel lost something, stays dead. */
@@ -185,6 +193,9 @@ export class EvdevObserver implements InputObserver {
       return this.#gap("the guest's kernel dropped input events (SYN_DROPPED)")
     const kind = TYPES[type]
     if (!kind) return
-    for (const subscriber of this.#subscribers) subscriber.onEvent({ type: kind, code, value, guestNs, arrivedNs })
+    const first = this.#seenAny ? {} : { first: true as const }
+    this.#seenAny = true
+    const event = { type: kind, code, value, guestNs, arrivedNs, ...first }
+    for (const subscriber of this.#subscribers) subscriber.onEvent(event)
   }
 }
