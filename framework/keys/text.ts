@@ -1,8 +1,11 @@
 import { configError } from '../core/errors.ts'
+import { de } from './layouts/de.ts'
+import { fr } from './layouts/fr.ts'
+import { gb } from './layouts/gb.ts'
 import type { Layout, Stroke } from './layouts/layout.ts'
 import { us } from './layouts/us.ts'
 
-const LAYOUTS = new Map<string, Layout>([[us.name, us]])
+const LAYOUTS = new Map<string, Layout>([us, gb, de, fr].map((layout) => [layout.name, layout]))
 
 /** @throws `ATP_KEY_LAYOUT` with the known layouts. */
 export function layoutNamed(name: string): Layout {
@@ -24,7 +27,7 @@ export interface TextStrokesOptions {
 }
 
 /**
- * The strokes that type `text`, one per character. A CRLF line end is one Enter.
+ * The strokes that type `text`, one a character and two where a dead key makes it. A CRLF line end is one Enter.
  *
  * @throws `ATP_KEY_UNMAPPED` for the first character the layout cannot make; `ATP_KEY_LAYOUT`.
  */
@@ -35,8 +38,8 @@ export function textStrokes(text: string, options: TextStrokesOptions = {}): { s
   let position = 0
   for (const character of text.replaceAll('\r\n', '\n')) {
     position++
-    const stroke = layout.stroke(character)
-    if (stroke) strokes.push(stroke)
+    const made = layout.strokes(character)
+    if (made) strokes.push(...made)
     else if (options.onUnmapped === 'skip') skipped++
     else throw unmapped(options.secret ? undefined : character, position, layout.name)
   }

@@ -161,6 +161,9 @@ describe('text', () => {
   })
 
   it('refuses an unknown layout', () => {
-    expect(errorOf(() => layoutNamed('de'))).toMatchObject({ code: 'ATP_KEY_LAYOUT', remedy: 'use one of: us' })
+    expect(errorOf(() => layoutNamed('dvorak'))).toMatchObject({
+      code: 'ATP_KEY_LAYOUT',
+      remedy: 'use one of: us, gb, de, fr',
+    })
   })
 })

@@ -1,0 +1,97 @@
+import { spawnSync } from 'node:child_process'
+import { resolve } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { layoutNamed, textStrokes, type Stroke } from '../../../framework/keys/index.ts'
+
+const TYPE = resolve(import.meta.dirname, '../../support/xkb/type.py')
+const MARKS = ['\u0300', '\u0301', '\u0302', '\u0303', '\u0308', '\u0327', '\u030A', '\u030C']
+const SPACING = Array.from('`´^~¨°ˇ')
+
+/** Presses and releases as a guest sees them. */
+function pressesOf(strokes: readonly Stroke[]): [code: number, down: boolean][] {
+  return strokes.flatMap(({ key, modifiers }) => {
+    const codes = [...modifiers, key].map((each) => each.evdev.code)
+    return [
+      ...codes.map((code): [number, boolean] => [code, true]),
+      ...codes.toReversed().map((code): [number, boolean] => [code, false]),
+    ]
+  })
+}
+
+function xkb(layout: string, texts: readonly string[]): { texts: string[]; printed: string[] } {
+  const presses = texts.map((text) => pressesOf(textStrokes(text, { layout }).strokes))
+  const input = JSON.stringify({ layout, presses })
+  const { stdout, stderr, status } = spawnSync('python3', [TYPE], { input, encoding: 'utf8', maxBuffer: 1 << 26 })
+  if (status !== 0) throw new Error(`python3 ${TYPE}: ${stderr}`)
+  return JSON.parse(stdout) as { texts: string[]; printed: string[] }
+}
+
+/** Everything that the layout can type, of the blocks that hold what keyboards print. */
+function charactersOf(name: string): string[] {
+  const layout = layoutNamed(name)
+  const all: string[] = []
+  for (let code = 0x20; code < 0x2600; code++) {
+    const character = String.fromCodePoint(code)
+    if (layout.strokes(character)) all.push(character)
+  }
+  return all
+}
+
+const present = () =>
+  spawnSync('python3', ['-c', 'import ctypes; ctypes.CDLL("libxkbcommon.so.0")']).status === 0 &&
+  spawnSync('test', ['-d', '/usr/share/X11/xkb/symbols']).status === 0 &&
+  spawnSync('test', ['-f', '/usr/share/X11/locale/en_US.UTF-8/Compose']).status === 0
+
+describe.each(['us', 'gb', 'de', 'fr'])('the layout %s', (name) => {
+  let characters: string[]
+  beforeAll(() => {
+    characters = charactersOf(name)
+  })
+
+  it('types what libxkbcommon reads, character by character, dead keys included', ({ skip }) => {
+    skip(!present(), 'libxkbcommon.so.0, xkb-data and the compose tables of libx11-data are not all installed')
+    // The compose table makes ASCII of these two where Windows makes the accent itself.
+    const asciiOfDeadKey = new Map([
+      ['´', "'"],
+      ['¨', '"'],
+    ])
+    const { texts, printed } = xkb(name, characters)
+    const single = (character: string) => layoutNamed(name).stroke(character) !== undefined
+    const wanted = characters.map((each) => (single(each) ? each : (asciiOfDeadKey.get(each) ?? each)))
+    expect(texts).toEqual(wanted)
+    // 102nd key of the US layout: its characters have keys of their own.
+    const missing = printed.filter((each) => !characters.includes(each) && !(name === 'us' && '|¦'.includes(each)))
+    expect(missing).toEqual([])
+  })
+
+  it('types whole sentences', ({ skip }) => {
+    skip(!present(), 'libxkbcommon.so.0, xkb-data and the compose tables of libx11-data are not all installed')
+    const sentences: Record<string, string> = {
+      us: 'The "quick" brown fox: 1 + 1 = {2}, <a> & ~b!\n',
+      gb: 'It costs £3 or €4 @ home ¬ "yes" #~ \\| café\n',
+      de: 'Größe: «Ä» ß@ÄÖÜ {[]} €~|\\ ²³µ Café à la crème, naïve ^ `\n',
+      fr: "L'été où ça gêne: ÉCOLE Noël, 5 € {[|`\\^@]} ~# à Â Î ü «x» § °\n",
+    }
+    const text = sentences[name] as string
+    expect(xkb(name, [text]).texts).toEqual([text.replace('\n', '\r')])
+  })
+
+  it('has printable ASCII, each accent of its dead keys alone, and no mark as a character', () => {
+    for (let code = 0x20; code < 0x7f; code++) expect(characters).toContain(String.fromCharCode(code))
+    for (const mark of MARKS) expect(layoutNamed(name).strokes(mark)).toBeUndefined()
+    if (name === 'us') return
+    for (const accent of SPACING) expect(layoutNamed(name).strokes(accent)).toBeDefined()
+  })
+})
+
+it('makes the letters of each country', () => {
+  const typed = (layout: string, text: string) =>
+    textStrokes(text, { layout })
+      .strokes.map(({ key, modifiers }) => [...modifiers, key].map((each) => each.qcode).join('+'))
+      .join(' ')
+  expect(typed('de', 'zyß@ä')).toBe('y z minus alt_r+q apostrophe')
+  expect(typed('de', '<é')).toBe('less equal e')
+  expect(typed('de', '^ À')).toBe('grave_accent spc spc shift+equal shift+a')
+  expect(typed('fr', 'aé1ê§')).toBe('q 2 shift+1 bracket_left e shift+slash')
+  expect(typed('gb', '£"@\\é')).toBe('shift+3 shift+2 shift+apostrophe less alt_r+semicolon e')
+})
