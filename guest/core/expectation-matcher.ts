@@ -30,13 +30,16 @@ const REPORT_MAX = 5000
  * Compares input as it is seen with what one action expects, while the action goes on.
  *
  * An input belongs to the first entry with the same kind, code and value that was not seen yet, so that indices
- * tell the order. Autorepeat is nobody's input and ignored. Relative motion is compared by its sum per axis, since
+ * tell the order. Positions may be within a tolerance, for sources that see pixels. Autorepeat is nobody's input and ignored. Relative motion is compared by its sum per axis, since
  * mice split and join it: an entry is seen when the axis has moved as far as it and those before it.
  *
  * Input may overtake the message that expects it. What matches nothing therefore stays undecided until a later
  * input matches, or until nothing more can be added; only then it is unexpected.
  */
 export class ExpectationMatcher {
+  /** Entries of positions that were not seen yet, for sources that know positions only nearly. */
+  readonly #near: { code: number; value: number; index: number }[] = []
+  readonly #tolerance: number
   readonly #open = new Map<number, { indices: number[]; next: number }>()
   readonly #motions = new Map<number, MotionMatcher>()
   readonly #optional = new Set<number>()
@@ -49,6 +52,11 @@ export class ExpectationMatcher {
   #unexpected = 0
   #complete = false
 
+  /** @param tolerance how far a seen position may be from the expected one, in its units. Default 0. */
+  constructor(tolerance = 0) {
+    this.#tolerance = tolerance
+  }
+
   /** How many entries it was given. */
   get count(): number {
     return this.#count
@@ -60,6 +68,7 @@ export class ExpectationMatcher {
       const index = this.#count++
       if (optional) this.#optional.add(index)
       if (kind === 'rel') this.#motion(code).add(index, value)
+      else if (kind === 'abs' && this.#tolerance > 0) this.#near.push({ code, value, index })
       else this.#enqueue(symbolOf(kind, code, value), index)
     }
     for (const motion of this.#motions.values()) this.#follow(motion)
@@ -122,16 +131,28 @@ export class ExpectationMatcher {
   }
 
   #match(input: SeenInput): void {
-    const queue = this.#open.get(symbolOf(input.kind, input.code, input.value))
-    const index = queue?.indices[queue.next]
-    if (queue && index !== undefined) {
-      queue.next++
+    const index = this.#find(input)
+    if (index !== undefined) {
       // What came before an expected input and is still not expected never will be.
       this.#giveUp()
       if (!this.#optional.has(index)) this.#order.push(index)
       this.#saw(index, input.guestNs)
     } else if (this.#complete || this.#undecided.length >= UNDECIDED_MAX) this.#surplus()
     else this.#undecided.push(input)
+  }
+
+  /** The first entry that this input is, which is taken. */
+  #find({ kind, code, value }: SeenInput): number | undefined {
+    if (kind === 'abs' && this.#tolerance > 0) {
+      const place = this.#near.findIndex(
+        (entry) => entry.code === code && Math.abs(entry.value - value) <= this.#tolerance,
+      )
+      return place < 0 ? undefined : this.#near.splice(place, 1)[0]?.index
+    }
+    const queue = this.#open.get(symbolOf(kind, code, value))
+    const index = queue?.indices[queue.next]
+    if (queue && index !== undefined) queue.next++
+    return index
   }
 
   #giveUp(): void {

@@ -1,3 +1,6 @@
+export * from './agent.ts'
 export * from './verifier.ts'
 export * from './input-source.ts'
 export * from './expectation-matcher.ts'
+export * from './message-queue.ts'
+export * from './transport.ts'

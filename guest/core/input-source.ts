@@ -20,6 +20,8 @@ export interface InputSink {
 /** Where a guest's input is seen: the kernel's event devices, hooks of a system, a browser's page. */
 export interface InputSource {
   readonly device: InputDevice
+  /** How far its positions may be from those of the virtual tablet, in the tablet's units (0…32767). Absent: exact. */
+  readonly tolerance?: number
   /**
    * Begins to deliver; resolves once no input is missed any more. Returns the function that ends it.
    *

@@ -57,7 +57,10 @@ export const lineFraming: Framing = {
   decoder: () => new LineDecoder(),
 }
 
-/** The first byte that each side sends over a virtio-serial port: it ends what an earlier conversation left unfinished. */
+/**
+ * What each side sends over a virtio-serial port right before its first message: it ends what an earlier conversation
+ * left unfinished. An agent may lose what came before its hello.
+ */
 export const OPENING: Uint8Array = new Uint8Array([LINE_END])
 
 function checkSize(bytes: number): void {

@@ -145,6 +145,19 @@ export function parseFromServer(text: string, newId: () => string): FromServer {
   }
 }
 
+/** The id of the event that a malformed message is about, if it has one: its sender waits for a result. */
+export function eventIdOf(text: string): string | undefined {
+  try {
+    const fields = fieldsOf(text)
+    const data = fields['data']
+    const inner = typeof data === 'object' && data !== null ? (data as Fields)['event_id'] : undefined
+    const id = fields['event_id'] ?? inner
+    return typeof id === 'string' && id !== '' && id.length <= ID_MAX_LENGTH ? id : undefined
+  } catch {
+    return undefined
+  }
+}
+
 function fieldsOf(text: string): Fields {
   let value: unknown
   try {
