@@ -9,7 +9,7 @@ const rooms = {
   config: ['core'],
   input: ['core', 'keys', 'evidence'],
   screen: ['core'],
-  verify: ['core', 'keys', 'evidence', 'wire', 'input'],
+  verify: ['core', 'keys', 'evidence', 'wire', 'transport', 'input'],
   leases: ['core', 'config'],
   hosts: ['core', 'wire', 'transport', 'protocols'],
   metrics: ['core', 'wire', 'hosts', 'protocols'],

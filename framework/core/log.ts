@@ -18,6 +18,7 @@ const ROOMS = {
   protocols: ['libvirt', 'qga', 'qmp', 'sasl', 'spice', 'virtio-serial'],
   runner: [],
   transport: [],
+  verify: [],
 } as const
 type Outer = keyof typeof ROOMS
 /** Name of a room that logs, as `ATP_LOG` takes it. */

@@ -1,0 +1,124 @@
+import { messageOf, withDeadline, type CallOptions } from '../../core/index.ts'
+import {
+  ENTRIES_MAX,
+  type ExpectedInput,
+  type InputDevice,
+  type Seen,
+  type ServerMessage,
+  type VerifyResult,
+} from '../../../guest/protocol/index.ts'
+
+/** Who hears what the agent saw, in the order it saw it. */
+export interface ExpectationSink {
+  /** The entry with this index. */
+  onSeen(index: number, guestNs: bigint, arrivedNs: bigint): void
+  /** So many inputs that were not expected. */
+  onUnexpected(count: number, arrivedNs: bigint): void
+  /** For a while nothing could be seen. */
+  onGap(reason: string): void
+}
+
+/** Entries of one message: a bit less than the protocol allows, and far below its longest. */
+const ADD_MAX = Math.min(ENTRIES_MAX, 5000)
+const WATCH_TIMEOUT_MS = 5000
+
+/**
+ * A running expectation: entries are announced, the agent tells which of them it saw. What its agent saw before it was
+ * lost is told; from then on there is a gap, whether or not the agent comes back.
+ */
+export class AgentExpectation {
+  readonly #id: string
+  readonly #device: InputDevice
+  readonly #sink: ExpectationSink
+  readonly #send: (message: ServerMessage) => void
+  readonly #forget: () => void
+  readonly #watching = Promise.withResolvers<void>()
+  #count = 0
+  #isOver = false
+
+  constructor(
+    id: string,
+    device: InputDevice,
+    sink: ExpectationSink,
+    { send, forget }: { send(message: ServerMessage): void; forget(): void },
+  ) {
+    this.#id = id
+    this.#device = device
+    this.#sink = sink
+    this.#send = send
+    this.#forget = forget
+  }
+
+  open(): void {
+    this.#expect([], false)
+  }
+
+  /** Resolves when the agent watches, or has said that it cannot. @throws `ATP_TIMEOUT`, `ATP_INTERRUPTED` */
+  watching({ signal, timeoutMs = WATCH_TIMEOUT_MS }: CallOptions = {}): Promise<void> {
+    return withDeadline('the verifier agent to observe', { signal, timeoutMs }, () => this.#watching.promise)
+  }
+
+  /** Announces entries; their indices count on. */
+  add(entries: readonly ExpectedInput[]): void {
+    for (let start = 0; start < entries.length; start += ADD_MAX) {
+      this.#expect(entries.slice(start, start + ADD_MAX), false)
+    }
+    this.#count += entries.length
+  }
+
+  /** There will be no more: what the agent could not place by now is unexpected. */
+  complete(): void {
+    this.#expect([], true)
+  }
+
+  /** Ends it. The agent's last words are not waited for. Idempotent. */
+  release(): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#watching.resolve()
+    this.#forget()
+    this.#send({ v: 1, type: 'release', event_id: this.#id })
+  }
+
+  /** What the agent saw. */
+  saw({ seen, unexpected }: Seen, arrivedNs: bigint): void {
+    this.#watching.resolve()
+    for (const [index, guestNs] of seen) {
+      if (index >= this.#count) return this.gap('the verifier agent speaks of input that was not announced')
+      this.#sink.onSeen(index, BigInt(guestNs), arrivedNs)
+    }
+    if (unexpected > 0) this.#sink.onUnexpected(unexpected, arrivedNs)
+  }
+
+  gap(reason: string): void {
+    this.#watching.resolve()
+    this.#sink.onGap(reason)
+  }
+
+  /** The agent ended it by itself. */
+  ended({ verified, details }: VerifyResult): void {
+    if (this.#isOver) return
+    this.lost(`the verifier agent ended its observation${verified ? '' : `: ${reasonOf(details)}`}`)
+    this.#forget()
+  }
+
+  /** No more will come. */
+  lost(reason: string): void {
+    this.#isOver = true
+    this.gap(reason)
+  }
+
+  #expect(add: ExpectedInput[], last: boolean): void {
+    if (this.#isOver) return
+    try {
+      this.#send({ v: 1, type: 'expect', event_id: this.#id, device: this.#device, add, last })
+    } catch (error) {
+      this.gap(messageOf(error))
+    }
+  }
+}
+
+function reasonOf(details: VerifyResult['details']): string {
+  const { error, message } = details
+  return typeof error === 'string' ? error : typeof message === 'string' ? message : 'no reason given'
+}

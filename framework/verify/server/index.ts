@@ -1,0 +1,6 @@
+export * from './agent-link.ts'
+export * from './agent-way.ts'
+export * from './authentication.ts'
+export * from './listeners.ts'
+export * from './verification-server.ts'
+export type { AgentAddress } from './agent-claims.ts'
