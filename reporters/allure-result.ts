@@ -211,8 +211,8 @@ export function deliveryParameters(vm: string, delivery: DeliveryRecord): Parame
         'host to host',
         `p50 ${latency.loop.p50Ms} · p95 ${latency.loop.p95Ms} · max ${latency.loop.maxMs} ms`,
       ])
-    for (const [why, samples] of Object.entries(latency.excluded ?? {})) list.push(['left out', `${samples} (${why})`])
   }
+  for (const [why, samples] of Object.entries(delivery.excluded ?? {})) list.push(['left out', `${samples} (${why})`])
   return list.map(toParameter)
 }
 

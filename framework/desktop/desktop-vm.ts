@@ -28,7 +28,7 @@ import type { SpiceSession } from './spice-session.ts'
 
 /** Channels that belong to the framework or the guest's own services. */
 const TAKEN_PORT =
-  /^(org\.qemu\.guest_agent|atp\.evdev|atp\.identity|com\.redhat\.spice|org\.spice-space|org\.libguestfs)\./
+  /^(org\.qemu\.guest_agent|atp\.evdev|atp\.clock|atp\.verifier|atp\.identity|com\.redhat\.spice|org\.spice-space|org\.libguestfs)\./
 
 /** How long the host may take to report a reset, milliseconds. */
 const RESET_TIMEOUT_MS = 10_000

@@ -49,6 +49,7 @@ export class Observation {
   #forget(): LazySession<EvdevObserver>[] {
     const observers = [...this.#observers.values()].map(({ observer }) => observer)
     this.#observers.clear()
+    this.#clock?.close()
     this.#clock = undefined
     return observers
   }

@@ -59,8 +59,8 @@ export interface LatencySummary {
   boundMs: number
   /** The same inputs, injection → observation record back on the host: one clock, no bound. */
   loop?: { p50Ms: number; p95Ms: number; maxMs: number }
-  /** Samples that were left out, by reason. Nothing is dropped silently. */
-  excluded?: Record<string, number>
+  /** What told the guest's time: `echo`, `guest-get-time`, `agent`. */
+  clock?: string
 }
 
 /** The account of one input action: what was sent and what the guest saw. */
@@ -94,6 +94,10 @@ export interface DeliveryRecord {
   latency?: LatencySummary
   /** The single latencies behind `latency`, milliseconds, so that several actions can be counted together exactly. */
   latenciesMs?: readonly number[]
+  /** Those of the first input an observer saw at all: apart, since the guest warms up. */
+  warmupMs?: readonly number[]
+  /** Samples that cannot be true and were left out, by reason. Nothing is dropped silently. */
+  excluded?: Record<string, number>
 }
 
 export interface VmRecord {

@@ -203,12 +203,8 @@ export class ActionQueue {
     const verify = action.options.verify ?? 'observe'
     const unverified = reason ?? recording.gap
     const sent = recording.sent.filter((event) => !event.optional).length
-    const {
-      latenciesMs,
-      latency,
-      excluded: _,
-      ...counts
-    } = unverified === undefined && account ? account : { ...NOTHING_SEEN, sent }
+    const { latenciesMs, warmupMs, latency, excluded, ...counts } =
+      unverified === undefined && account ? account : { ...NOTHING_SEEN, sent }
     if (remark !== undefined) counts.differences = [remark, ...counts.differences]
     const whole = isWhole(counts) && remark === undefined
     const delivery: Delivery = {
@@ -224,6 +220,8 @@ export class ActionQueue {
       ...(action.secret ? { differences: [], stuck: counts.stuck.filter((name) => MODIFIER.test(name)) } : {}),
       durationMs,
       latenciesMs,
+      ...(warmupMs.length > 0 ? { warmupMs } : {}),
+      ...(Object.keys(excluded).length > 0 ? { excluded } : {}),
       ...(latency ? { latency } : {}),
     }
     this.#host.onDelivery?.(delivery)
@@ -253,7 +251,8 @@ const NOTHING_SEEN: Account = {
   stuck: [],
   differences: [],
   latenciesMs: [],
-  excluded: 0,
+  warmupMs: [],
+  excluded: {},
 }
 
 function damaged(delivery: Delivery): Error {
@@ -278,7 +277,7 @@ function isWhole({
   duplicated,
   reordered,
   stuck,
-}: Omit<Account, 'latenciesMs' | 'excluded' | 'latency'>): boolean {
+}: Pick<Account, 'lost' | 'duplicated' | 'reordered' | 'stuck'>): boolean {
   return lost + duplicated + reordered + stuck.length === 0
 }
 

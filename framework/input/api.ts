@@ -46,6 +46,8 @@ export interface ObservedEvent {
   guestNs: bigint
   /** Host monotonic time when the record arrived back. */
   arrivedNs: bigint
+  /** The first that this observer saw at all. The guest does then for the first time what it does for each later one. */
+  first?: true
 }
 
 /** When a guest gave a timestamp, by the host's monotonic clock. */
@@ -123,8 +125,10 @@ export interface Account {
   stuck: string[]
   differences: string[]
   latenciesMs: number[]
-  /** Latencies that contradict the clock offset and were left out. */
-  excluded: number
+  /** Latencies of the first input that the observer saw at all; they are no part of `latenciesMs`. */
+  warmupMs: number[]
+  /** Latencies that cannot be true and were left out, by reason. */
+  excluded: Record<string, number>
   latency?: LatencySummary
 }
 

@@ -1,103 +1,109 @@
-import { messageOf, stateError, unsupportedError, type CallOptions } from '../core/index.ts'
+import { logger, messageOf, sleep, stateError, unsupportedError, type CallOptions } from '../core/index.ts'
+import type { ClockWatch, HostTime } from '../input/api.ts'
+import { agree, hull, middle, movedTo, offsetOf, type ClockOffset, type ClockPing } from './clock-offset.ts'
 
-/** One question for the guest's time, asked and answered at known host times. */
-export interface ClockPing {
-  /** Host monotonic time before the question left. */
-  sentNs: bigint
-  /** The guest's answer: its CLOCK_REALTIME in nanoseconds since the epoch. */
-  guestNs: bigint
-  /** Host monotonic time after the answer arrived. */
-  receivedNs: bigint
+/** Something that tells a guest's time. */
+export interface ClockSource {
+  /** For the report: `echo`, `guest-get-time`, `agent`. */
+  readonly name: string
+  /** What its answers are cut to, nanoseconds. */
+  readonly resolutionNs: bigint
+  ping(options?: CallOptions): Promise<ClockPing>
+  close?(): void
 }
 
-/** `guest − host` lies within `[lowNs, highNs]` at host time `atNs`. */
-export interface ClockOffset {
-  lowNs: bigint
-  highNs: bigint
-  atNs: bigint
+/** The guest's CLOCK_REALTIME in nanoseconds. */
+type Now = (options?: CallOptions) => Promise<bigint>
+
+interface Estimate extends ClockOffset {
+  source: ClockSource
+  settings: bigint | undefined
 }
 
-/** The guest agent and evdev both cut their timestamps to whole microseconds. */
-const RESOLUTION_NS = 1000n
-/**
- * How far two clocks of one machine may drift apart, in parts per million. 8 was measured under software
- * emulation; the allowance is the usual tolerance of a quartz.
- */
-const DRIFT_PPM = 50n
-const PINGS = 24
+/** The guest's kernel cuts the time stamps of its events to whole microseconds. */
+const STAMP_RESOLUTION_NS = 1000n
 const PING_TIMEOUT_MS = 2000
-const FRESH_MS = 5000
-const KEPT = 64
+/** Pings when nothing is known yet. */
+const FIRST_PINGS = 24
+/** Later: until the offset is known this well, or they took this long; in any case so many. */
+const ENOUGH_NS = 150_000n
+const SERIES_MS = 8
+const FEWEST_PINGS = 4
+const MOST_PINGS = 24
+/** An action begins with a comparison no older than this, milliseconds. */
+const FRESH_MS = 500
+/** Pauses between comparisons during a long action: longer while the clocks agree, milliseconds. */
+const WATCH_MS = { shortest: 250, longest: 4000 }
+/** Comparisons of four and a half hours. */
+const KEPT = 4096
 
-/**
- * What a series of pings says about the offset.
- *
- * The guest read its clock at some moment between question and answer, so each ping bounds the offset from both
- * sides; all bounds hold at once, so the offset lies in their intersection. It is half as wide as the fastest
- * round trip, and narrower where delays fell on different sides.
- *
- * @returns undefined when the pings contradict one another: a clock was set in between.
- */
-export function offsetOf(pings: readonly ClockPing[]): ClockOffset | undefined {
-  const atNs = pings.at(-1)?.receivedNs
-  if (atNs === undefined) return undefined
-  const bounds = pings.map(({ sentNs, guestNs, receivedNs }) => ({
-    lowNs: guestNs - receivedNs,
-    highNs: guestNs + RESOLUTION_NS - sentNs,
-    atNs: receivedNs,
-  }))
-  return intersect(bounds.map((bound) => movedTo(bound, atNs)))
-}
-
-/** The offset at another moment: wider by the drift that may have happened. */
-function movedTo({ lowNs, highNs, atNs }: ClockOffset, toNs: bigint): ClockOffset {
-  const age = toNs > atNs ? toNs - atNs : atNs - toNs
-  const drift = (age * DRIFT_PPM) / 1_000_000n
-  return { lowNs: lowNs - drift, highNs: highNs + drift, atNs: toNs }
-}
-
-function intersect(offsets: readonly ClockOffset[]): ClockOffset | undefined {
-  const [first] = offsets
-  if (!first) return undefined
-  let { lowNs, highNs } = first
-  for (const offset of offsets) {
-    if (offset.lowNs > lowNs) lowNs = offset.lowNs
-    if (offset.highNs < highNs) highNs = offset.highNs
-  }
-  return lowNs <= highNs ? { lowNs, highNs, atNs: first.atNs } : undefined
-}
+/** Reasons for which a time stamp has no host time. */
+const CLOCK_WAS_SET = 'the guest clock was set meanwhile'
+const NOT_CONFIRMED = 'the guest clock could not be compared before and after it'
 
 /**
  * The guest's clock as seen from the host's monotonic clock. Valid for one boot or restore: a restored guest's
  * clock resumes where the snapshot left it, so make a new one then.
+ *
+ * A comparison is a series of pings. What happened between two comparisons counts when they agree; the offset then was
+ * somewhere in what either of them allows.
  */
 export class GuestClock {
-  readonly #now: (options?: CallOptions) => Promise<bigint>
-  readonly #estimates: ClockOffset[] = []
+  readonly #fallback: ClockSource
+  #source: ClockSource
+  readonly #estimates: Estimate[] = []
 
-  /** @param now the guest's CLOCK_REALTIME in nanoseconds (`guest-get-time`). */
-  constructor(now: (options?: CallOptions) => Promise<bigint>) {
-    this.#now = now
+  /** @param source of the guest's time; a function is taken for `guest-get-time`, which cuts to microseconds. */
+  constructor(source: ClockSource | Now) {
+    this.#fallback = typeof source === 'function' ? sourceOf(source) : source
+    this.#source = this.#fallback
   }
 
-  /** True while the latest estimate is younger than 5 s. */
+  /** Name of the source that tells the time now. */
+  get source(): string {
+    return this.#source.name
+  }
+
+  /** Whether a source given to {@link prefer} tells the time. */
+  get preferred(): boolean {
+    return this.#source !== this.#fallback
+  }
+
+  /** True while the latest comparison is younger than half a second. */
   get fresh(): boolean {
     const last = this.#estimates.at(-1)
     return last !== undefined && process.hrtime.bigint() - last.atNs < BigInt(FRESH_MS) * 1_000_000n
   }
 
+  /** Takes over a better source of the same clock, if it answers. The first one is used again once it does not. */
+  async prefer(source: ClockSource, options: CallOptions = {}): Promise<void> {
+    try {
+      await source.ping({ timeoutMs: PING_TIMEOUT_MS, ...options })
+    } catch (error) {
+      source.close?.()
+      if (options.signal?.aborted) throw error
+      logger('input').debug('the guest clock is not asked by {name}: {reason}', {
+        name: source.name,
+        reason: messageOf(error),
+      })
+      return
+    }
+    this.#source = source
+  }
+
   /**
-   * Asks the guest 24 times and keeps what follows.
+   * Compares the clocks and keeps what follows.
    *
    * @throws `ATP_CLOCK` when the guest does not tell its time, `ATP_CLOCK_UNSTEADY` when its clock jumps.
    */
   async estimate(options: CallOptions = {}): Promise<ClockOffset> {
     // A second series tells a clock that was set once, between two pings, from one that keeps jumping.
     for (let attempt = 1; attempt <= 2; attempt++) {
-      const offset = offsetOf(await this.#ping(options))
+      const pings = await this.#series(options)
+      const source = this.#source
+      const offset = offsetOf(pings, source.resolutionNs)
       if (!offset) continue
-      this.#forgetIfSet(offset)
-      this.#estimates.push(offset)
+      this.#estimates.push({ ...offset, source, settings: pings.at(-1)?.settings })
       if (this.#estimates.length > KEPT) this.#estimates.shift()
       return offset
     }
@@ -107,57 +113,136 @@ export class GuestClock {
     })
   }
 
-  /** Estimates again unless that happened within the last 5 s. */
+  /** Compares again unless that happened within the last half second. */
   async refresh(options: CallOptions = {}): Promise<void> {
     if (!this.fresh) await this.estimate(options)
   }
 
   /**
-   * Host monotonic time of a guest timestamp. The estimates before and after it are combined, so that a moment
-   * between two of them is known as well as the nearer one.
+   * Compares the clocks before an action, and now and then while it lasts.
+   *
+   * @throws as {@link estimate}
    */
-  toHostTime(guestNs: bigint): { hostNs: bigint; boundNs: bigint } {
+  async watch(options: CallOptions = {}): Promise<ClockWatch> {
+    await this.refresh(options)
+    const over = new AbortController()
+    const watching = this.#keepComparing(over.signal)
+    const stop = async () => {
+      over.abort()
+      await watching
+    }
+    return {
+      stop,
+      confirm: async (bounds) => {
+        await stop()
+        await this.estimate(bounds)
+      },
+    }
+  }
+
+  /**
+   * Host monotonic time of a guest timestamp.
+   *
+   * @param within host times between which it was given. Without it the latest comparison is taken to hold, whatever
+   * happened since.
+   */
+  toHostTime(guestNs: bigint, within?: { fromNs: bigint; toNs: bigint }): HostTime {
     const last = this.#estimates.at(-1)
     if (!last) {
       throw stateError('ATP_CLOCK_UNKNOWN', 'the guest clock was never compared with the host clock')
     }
-    const roughlyNs = guestNs - middle(last)
-    const after = this.#estimates.findIndex((estimate) => estimate.atNs >= roughlyNs)
-    const around = after < 0 ? [last] : this.#estimates.slice(Math.max(0, after - 1), after + 1)
-    const moved = around.map((estimate) => movedTo(estimate, roughlyNs))
-    const offset = intersect(moved) ?? movedTo(last, roughlyNs)
-    return {
-      // The timestamp was cut to a microsecond: on average the event happened half of one later.
-      hostNs: guestNs + RESOLUTION_NS / 2n - middle(offset),
-      boundNs: (offset.highNs - offset.lowNs + 1n) / 2n + RESOLUTION_NS / 2n,
-    }
+    if (!within) return hostTime(guestNs, movedTo(last, guestNs - middle(last)))
+    const before = this.#estimates.findLastIndex(({ atNs }) => atNs <= within.fromNs)
+    const after = this.#estimates.findIndex(({ fromNs }) => fromNs >= within.toNs)
+    const [first, ...rest] = this.#estimates.slice(Math.max(0, before), after < 0 ? undefined : after + 1)
+    if (!first || before < 0 || after < 0) return { ...hostTime(guestNs, last), invalid: NOT_CONFIRMED }
+    const around = [first, ...rest] as const
+    const set = rest.some((estimate, index) => wasSet(around[index] as Estimate, estimate))
+    return { ...hostTime(guestNs, hull(around)), ...(set ? { invalid: CLOCK_WAS_SET } : {}) }
   }
 
-  /** Estimates that the newest one contradicts belong to a time before the clock was set. */
-  #forgetIfSet(newest: ClockOffset): void {
-    const last = this.#estimates.at(-1)
-    if (last && !intersect([movedTo(last, newest.atNs), newest])) this.#estimates.length = 0
+  /** Ends the preferred source. */
+  close(): void {
+    if (this.preferred) this.#source.close?.()
+    this.#source = this.#fallback
   }
 
-  async #ping(options: CallOptions): Promise<ClockPing[]> {
-    const pings: ClockPing[] = []
-    for (let count = 0; count < PINGS; count++) {
-      const sentNs = process.hrtime.bigint()
+  async #keepComparing(signal: AbortSignal): Promise<void> {
+    let pauseMs = WATCH_MS.shortest
+    while (!signal.aborted) {
       try {
-        const guestNs = await this.#now({ timeoutMs: PING_TIMEOUT_MS, ...options })
-        pings.push({ sentNs, guestNs, receivedNs: process.hrtime.bigint() })
+        await sleep(pauseMs, signal)
+        const before = this.#estimates.at(-1)
+        await this.estimate()
+        const after = this.#estimates.at(-1)
+        const steady = before !== undefined && after !== undefined && !wasSet(before, after)
+        pauseMs = steady ? Math.min(pauseMs * 2, WATCH_MS.longest) : WATCH_MS.shortest
       } catch (error) {
-        if (options.signal?.aborted) throw error
-        throw unsupportedError('ATP_CLOCK', `the guest did not tell its time: ${messageOf(error)}`, {
-          cause: error,
-          verdict: 'infrastructure',
-        })
+        // What was not compared meanwhile is left to the comparison at the end.
+        if (!signal.aborted) logger('input').debug('{reason}', { reason: messageOf(error) })
       }
     }
+  }
+
+  async #series(options: CallOptions): Promise<ClockPing[]> {
+    try {
+      return await this.#pings(options)
+    } catch (error) {
+      if (options.signal?.aborted) throw error
+      if (this.#source === this.#fallback) throw unknownTime(error)
+      logger('input').debug('the guest clock is asked by {name} again: {reason}', {
+        name: this.#fallback.name,
+        reason: messageOf(error),
+      })
+      this.close()
+      return this.#series(options)
+    }
+  }
+
+  async #pings(options: CallOptions): Promise<ClockPing[]> {
+    const source = this.#source
+    const known = this.#estimates.at(-1)?.source === source
+    const endMs = performance.now() + SERIES_MS
+    const pings: ClockPing[] = []
+    const enough = () => {
+      if (!known) return pings.length >= FIRST_PINGS
+      if (pings.length < FEWEST_PINGS) return false
+      if (pings.length >= MOST_PINGS || performance.now() > endMs) return true
+      const offset = offsetOf(pings, source.resolutionNs)
+      return offset === undefined || offset.highNs - offset.lowNs <= 2n * ENOUGH_NS
+    }
+    while (!enough()) pings.push(await source.ping({ timeoutMs: PING_TIMEOUT_MS, ...options }))
     return pings
   }
 }
 
-function middle({ lowNs, highNs }: ClockOffset): bigint {
-  return (lowNs + highNs) / 2n
+function wasSet(earlier: Estimate, later: Estimate): boolean {
+  return (earlier.source === later.source && earlier.settings !== later.settings) || !agree(earlier, later)
+}
+
+function hostTime(guestNs: bigint, offset: ClockOffset): HostTime {
+  return {
+    // The timestamp was cut to a microsecond: on average the event happened half of one later.
+    hostNs: guestNs + STAMP_RESOLUTION_NS / 2n - middle(offset),
+    boundNs: (offset.highNs - offset.lowNs + 1n) / 2n + STAMP_RESOLUTION_NS / 2n,
+  }
+}
+
+function sourceOf(now: Now): ClockSource {
+  return {
+    name: 'guest-get-time',
+    resolutionNs: 1000n,
+    ping: async (options) => {
+      const sentNs = process.hrtime.bigint()
+      const guestNs = await now(options)
+      return { sentNs, guestNs, receivedNs: process.hrtime.bigint() }
+    },
+  }
+}
+
+function unknownTime(cause: unknown): Error {
+  return unsupportedError('ATP_CLOCK', `the guest did not tell its time: ${messageOf(cause)}`, {
+    cause,
+    verdict: 'infrastructure',
+  })
 }

@@ -1,4 +1,4 @@
-import { isAtpError, messageOf, pollUntil, withDeadline, type CallOptions } from '../core/index.ts'
+import { isAtpError, messageOf, sleep, withDeadline, type CallOptions } from '../core/index.ts'
 import type { ClockWatch, HostTime, InputObserver, ObservedEvent } from '../input/api.ts'
 import type { GuestClock } from './clock.ts'
 import { guestError, type EvdevReaders, type ReaderState } from './evdev-readers.ts'
@@ -13,9 +13,9 @@ export interface ObservationChannel {
 }
 
 const TYPES: Readonly<Record<number, ObservedEvent['type']>> = { [EV_KEY]: 'key', [EV_ABS]: 'abs', [EV_REL]: 'rel' }
-/** How long what a reader wrote may be on its way, and how often its count is asked for. */
-const ON_ITS_WAY_MS = 500
-const COUNTS = 3
+/** How often the guest's readers are asked, and how far apart, before something counts as missing. */
+const COUNTS = 4
+const COUNT_EVERY_MS = 150
 
 interface Subscriber {
   onEvent(event: ObservedEvent): void
@@ -31,7 +31,6 @@ interface Subscriber {
  */
 export class EvdevObserver implements InputObserver {
   readonly level = 'kernel'
-  readonly by = 'evdev'
   readonly by = 'evdev'
   readonly #clock: GuestClock
   readonly #channels: readonly ObservationChannel[]
@@ -134,26 +133,18 @@ export class EvdevObserver implements InputObserver {
 
   /** What the guest's readers have not passed on, or what did not arrive of it. */
   async #missing(options: CallOptions = {}): Promise<string | undefined> {
-    let reason: string | undefined
-    for (let count = 0; count < COUNTS; count++) {
+    for (let count = 1; ; count++) {
       const states = await this.#readers.states(options)
       if (!states) {
         this.#readersRun = false
         return "the guest's reader of input events has ended"
       }
-      const difference = () => this.#difference(states)
-      reason = difference()
-      if (reason === undefined && states.every(({ idle }) => idle)) return undefined
-      reason ??= "the guest's reader of input events stands still"
-      try {
-        // The count may have overtaken the bytes.
-        const bounds = { ...options, timeoutMs: ON_ITS_WAY_MS }
-        await pollUntil('the rest', bounds, async () => difference() === undefined || undefined)
-      } catch (error) {
-        if (options.signal?.aborted) throw error
-      }
+      const still = states.every(({ idle }) => idle) ? undefined : "the guest's reader of input events stands still"
+      const reason = this.#difference(states) ?? still
+      if (reason === undefined || count === COUNTS) return reason
+      // The count may have overtaken the bytes, or the reader may be at work.
+      await sleep(COUNT_EVERY_MS, options.signal)
     }
-    return reason
   }
 
   #difference(states: readonly ReaderState[]): string | undefined {

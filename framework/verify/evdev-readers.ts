@@ -30,13 +30,14 @@ const STEP_TIMEOUT_MS = 10_000
  * Starts the guest's own `cat` for each device, into the channel of the same index. When this resolves their devices
  * are open: no event is missed from then on.
  *
+ * @param bounds `before`: lines that the shell runs first; they may use `free <port>`, which ends the port's holder.
  * @throws `ATP_VERIFY_GUEST`
  */
 export async function startReaders(
   shell: GuestShell,
   devices: readonly GuestInputDevice[],
   channels: readonly string[],
-  bounds: CallOptions,
+  { before = [], ...bounds }: CallOptions & { before?: readonly string[] },
 ): Promise<EvdevReaders> {
   const nonce = randomBytes(8).toString('hex')
   const greetings = channels.map((name) => `${name} ${nonce}\n`)
@@ -54,7 +55,7 @@ export async function startReaders(
     'free() { port=$(readlink -f "$1"); for fd in /proc/[0-9]*/fd/*; do ' +
     'if [ "$(readlink "$fd")" = "$port" ]; then pid=${fd#/proc/}; kill "${pid%%/*}"; fi; done; ' +
     'for try in 1 2 3 4 5 6 7 8 9; do (exec 9>"$1") 2>/dev/null && return; sleep 0.1; done; }'
-  const { exitCode, stdoutText, stderrText } = await shell([free, ...opened, ...readers].join('\n'), bounds)
+  const { exitCode, stdoutText, stderrText } = await shell([free, ...before, ...opened, ...readers].join('\n'), bounds)
   const pids = stdoutText.trim().split('\n').map(Number)
   if (exitCode !== 0 || pids.length !== devices.length || !pids.every(Number.isInteger)) {
     throw guestError('its input devices cannot be streamed', stderrText || `exit code ${exitCode}`)
@@ -72,10 +73,11 @@ async function readStates(
   const count = "sed -n 's/^wchar: //p' /proc/$pid/io 2>/dev/null"
   const line = `for pid in ${pids.join(' ')}; do kill -0 $pid || exit 1; echo "$(${state}) $(${count})"; done`
   const { exitCode, stdoutText } = await shell(line, { timeoutMs: STEP_TIMEOUT_MS, ...options })
-  if (exitCode !== 0) return undefined
-  const lines = stdoutText.split('\n')
-  return pids.map((_, index) => {
-    const [letter, bytes] = (lines[index] ?? '').split(' ')
+  const lines = stdoutText.split('\n').slice(0, pids.length)
+  // Z: it has ended, and nobody has asked how.
+  if (exitCode !== 0 || lines.some((each) => each.startsWith('Z'))) return undefined
+  return lines.map((each) => {
+    const [letter, bytes] = each.split(' ')
     return { idle: letter === 'S', writtenBytes: bytes ? Number(bytes) : undefined }
   })
 }

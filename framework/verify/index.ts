@@ -1,4 +1,6 @@
 export * from './clock.ts'
+export * from './clock-echo.ts'
+export * from './clock-offset.ts'
 export * from './evdev.ts'
 export * from './evdev-observer.ts'
 export * from './input-devices.ts'

@@ -1,4 +1,5 @@
-import type { LatencySummary, ObservationLevel } from '../evidence/events.ts'
+import type { InputObserver } from '../input/api.ts'
+import type { LatencySummary } from '../evidence/events.ts'
 
 /** One input whose way into the guest was timed. */
 export interface LatencySample {
@@ -7,31 +8,48 @@ export interface LatencySample {
   boundMs: number
   /** Injection → the observation's arrival on the host, milliseconds; one clock. */
   loopMs: number
+  /** It is the first input that the observer saw at all. */
+  warmup?: boolean
+  /** Why the guest's time of it must not be believed. */
+  invalid?: string
 }
 
-/** Reason under which {@link summarizeLatency} leaves out samples that cannot be true. */
-const CLOCK_MOVED = 'the guest clock moved: seen before it was sent, or after the report of it arrived'
+/** The latencies of one action. */
+export interface ActionLatency {
+  /** Undefined when no sample is left. */
+  summary: LatencySummary | undefined
+  latenciesMs: number[]
+  warmupMs: number[]
+  /** How many samples were left out, by reason. */
+  excluded: Record<string, number>
+}
+
+/** A sample before its own injection, or after its observation was back on the host, by more than its bound. */
+const IMPOSSIBLE = 'the guest clock moved: seen before it was sent, or after the report of it arrived'
 
 /**
- * Summarises samples. A sample before its own injection, or after its observation was back on the host, by more
- * than its bound cannot be true; it is left out and counted in `excluded`.
- *
- * @returns no summary when no sample is left.
+ * Summarises samples. Those that cannot be true are left out and counted; the first of an observer stands apart as its
+ * warm-up. None is left out for being slow.
  */
 export function summarizeLatency(
-  level: ObservationLevel,
+  { level, clock }: Pick<InputObserver, 'level' | 'clock'>,
   samples: readonly LatencySample[],
-): { summary: LatencySummary | undefined; latenciesMs: number[]; excluded: number } {
-  const kept = samples.filter(
-    ({ latencyMs, boundMs, loopMs }) => latencyMs >= -boundMs && latencyMs <= loopMs + boundMs,
-  )
-  const excluded = samples.length - kept.length
-  const latenciesMs = kept.map((sample) => sample.latencyMs)
-  if (kept.length === 0) return { summary: undefined, latenciesMs, excluded }
+): ActionLatency {
+  const excluded: Record<string, number> = {}
+  const believed = samples.filter((sample) => {
+    const reason = sample.invalid ?? (isPossible(sample) ? undefined : IMPOSSIBLE)
+    if (reason !== undefined) excluded[reason] = (excluded[reason] ?? 0) + 1
+    return reason === undefined
+  })
+  const kept = believed.filter(({ warmup }) => !warmup)
+  const warmupMs = believed.filter(({ warmup }) => warmup).map(({ latencyMs }) => latencyMs)
+  const latenciesMs = kept.map(({ latencyMs }) => latencyMs)
+  if (kept.length === 0) return { summary: undefined, latenciesMs, warmupMs, excluded }
   const sorted = latenciesMs.toSorted((left, right) => left - right)
   const loops = kept.map((sample) => sample.loopMs).toSorted((left, right) => left - right)
   return {
     latenciesMs,
+    warmupMs,
     excluded,
     summary: {
       level,
@@ -43,9 +61,13 @@ export function summarizeLatency(
       maxMs: sorted.at(-1) as number,
       boundMs: kept.reduce((widest, sample) => Math.max(widest, sample.boundMs), 0),
       loop: { p50Ms: percentile(loops, 50), p95Ms: percentile(loops, 95), maxMs: loops.at(-1) as number },
-      ...(excluded > 0 ? { excluded: { [CLOCK_MOVED]: excluded } } : {}),
+      ...(clock === undefined ? {} : { clock }),
     },
   }
+}
+
+function isPossible({ latencyMs, boundMs, loopMs }: LatencySample): boolean {
+  return latencyMs >= -boundMs && latencyMs <= loopMs + boundMs
 }
 
 /** Nearest-rank percentile: the smallest value that at least `percent` % of the sorted values do not exceed. */

@@ -39,7 +39,7 @@ export const reconcile: Reconcile = ({ sent, observed, observer, held }) => {
     counts = countByKind(discrete, seen, differences)
   }
   for (const line of relative.differences) differences.add(line)
-  const { summary, latenciesMs, excluded } = summarizeLatency(observer.level, samplesOf(pairs, observer))
+  const { summary, ...latencies } = summarizeLatency(observer, samplesOf(pairs, observer))
   const sentCount = discrete.length + motions.length
   const lost = counts.lost + relative.lost
   const duplicated = counts.duplicated + relative.duplicated
@@ -51,8 +51,7 @@ export const reconcile: Reconcile = ({ sent, observed, observer, held }) => {
     reordered: counts.reordered,
     stuck: stuckKeys(seen, held),
     differences: differences.lines(),
-    latenciesMs,
-    excluded,
+    ...latencies,
   }
   if (summary) account.latency = summary
   return account
@@ -172,11 +171,13 @@ function samplesOf(pairs: readonly [SentEvent, ObservedEvent][], observer: Input
       if (lastMoveAtNs === atNs) continue
       lastMoveAtNs = atNs
     }
-    const { hostNs, boundNs } = observer.toHostTime(event.guestNs)
+    const { hostNs, boundNs, invalid } = observer.toHostTime(event.guestNs, { fromNs: atNs, toNs: event.arrivedNs })
     samples.push({
       latencyMs: Number(hostNs - atNs) / 1e6,
       boundMs: Number(boundNs) / 1e6,
       loopMs: Number(event.arrivedNs - atNs) / 1e6,
+      ...(event.first ? { warmup: true } : {}),
+      ...(invalid === undefined ? {} : { invalid }),
     })
   }
   return samples

@@ -1,6 +1,7 @@
-import { unsupportedError, type AtpError, type CallOptions } from '../core/index.ts'
+import { logger, messageOf, unsupportedError, type AtpError, type CallOptions } from '../core/index.ts'
 import type { InputPathName } from '../evidence/events.ts'
 import type { GuestClock } from './clock.ts'
+import { CLOCK_PORT, ClockEcho, clockEchoScript } from './clock-echo.ts'
 import { EvdevObserver, type ObservationChannel } from './evdev-observer.ts'
 import { guestError, startReaders, type GuestShell } from './evdev-readers.ts'
 import { parseInputDevices, type GuestInputDevice } from './input-devices.ts'
@@ -19,7 +20,7 @@ export interface EvdevTarget {
   what: 'keyboard' | 'pointer'
   /** The bus of the keyboard that is typed on. Ignored for pointers. */
   device: InputPathName['device']
-  /** Names of the VM's virtio-serial channels; those called `atp.evdev.N` are used. */
+  /** Names of the VM's virtio-serial channels; those called `atp.evdev.N` are used, and `atp.clock.0` if it is there. */
   channels: readonly string[]
 }
 
@@ -30,7 +31,8 @@ const BUS_ORDER: readonly GuestInputDevice['bus'][] = ['virtio', 'usb', 'ps2']
 /**
  * Starts observing the guest's kernel: opens one channel per input device and has the guest's `cat` stream the
  * device into it. Nothing is installed in the guest. Channel `atp.evdev.0` is the keyboard's, the others are
- * the pointers'. Whatever was begun is undone when a step fails.
+ * the pointers'. Whatever was begun is undone when a step fails. Channel `atp.clock.0` becomes the clock's source where
+ * the guest can run the program for it; it stays the clock's.
  *
  * @throws `ATP_VERIFY_NO_DEVICE`, `ATP_VERIFY_NO_CHANNEL`, `ATP_VERIFY_GUEST`; `ATP_CLOCK…` from the clock.
  */
@@ -46,9 +48,17 @@ export async function startEvdevObserver(
   try {
     // The host's side first: the guest's kernel throws away what it writes to a port nobody listens on.
     for (const name of names) channels.push(await guest.openChannel(name, bounds))
-    const readers = await startReaders(guest.shell, devices, names, bounds)
+    const echo = await openEcho(guest, target, bounds)
+    const readers = await startReaders(guest.shell, devices, names, {
+      ...bounds,
+      before: echo ? clockEchoScript() : [],
+    }).catch((error: unknown) => {
+      echo?.close()
+      throw error
+    })
     const observer = new EvdevObserver(channels, guest.clock, readers)
     try {
+      if (echo) await guest.clock.prefer(echo, { signal: options.signal })
       await observer.greeted(bounds)
       await guest.clock.refresh(options)
     } catch (error) {
@@ -59,6 +69,22 @@ export async function startEvdevObserver(
   } catch (error) {
     for (const channel of channels) channel.destroy()
     throw error
+  }
+}
+
+/** Undefined where the clock has its echo, the VM lacks the port, or somebody else holds it. */
+async function openEcho(
+  guest: ObservedGuest,
+  { channels }: EvdevTarget,
+  bounds: CallOptions,
+): Promise<ClockEcho | undefined> {
+  if (guest.clock.preferred || !channels.includes(CLOCK_PORT)) return undefined
+  try {
+    return new ClockEcho(await guest.openChannel(CLOCK_PORT, bounds))
+  } catch (error) {
+    if (bounds.signal?.aborted) throw error
+    logger('input').debug('the guest clock has no echo: {reason}', { reason: messageOf(error) })
+    return undefined
   }
 }
 

@@ -93,6 +93,8 @@ const samples: Samples = {
       differences: ['d'],
       durationMs: 1,
       latenciesMs: [1],
+      warmupMs: [9],
+      excluded: { held: 1 },
       latency: {
         level: 'kernel',
         samples: 1,
@@ -103,7 +105,7 @@ const samples: Samples = {
         maxMs: 1,
         boundMs: 0.2,
         loop: { p50Ms: 1, p95Ms: 1, maxMs: 1 },
-        excluded: { held: 1 },
+        clock: 'echo',
       },
     },
   },

@@ -29,6 +29,7 @@ B: REL=143
 
 class Channel implements ObservationChannel {
   sink: Parameters<ObservationChannel['start']>[0] | undefined
+  readonly taken: Uint8Array[] = []
   destroyed = false
   /** What the guest wrote before anybody read. */
   written = ''
@@ -36,6 +37,9 @@ class Channel implements ObservationChannel {
     this.sink = sink
     // A byte at a time, as a stream may be cut.
     for (const byte of Buffer.from(this.written)) sink.onData(Uint8Array.of(byte))
+  }
+  async write(bytes: Uint8Array): Promise<void> {
+    this.taken.push(bytes)
   }
   destroy(): void {
     this.destroyed = true
@@ -186,7 +190,7 @@ describe('observing', () => {
     const { sink } = guest.channels.get('atp.evdev.0') as Channel
     setTimeout(() => sink?.onData(record(1, 30, 1)), 30)
     expect(await observer.fault()).toBeUndefined()
-    counts = Array.from({ length: 3 }, () => greetingBytes + 72)
+    counts = Array.from({ length: 4 }, () => greetingBytes + 72)
     expect(await observer.fault()).toBe(
       `the observation channel carried ${greetingBytes + 24} of the ${greetingBytes + 72} bytes that the guest's reader wrote`,
     )

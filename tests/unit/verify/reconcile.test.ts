@@ -82,14 +82,35 @@ describe('an undamaged delivery', () => {
     expect(reconcile({ sent, observed: early, observer, held })).toMatchObject({
       seen: 2,
       latenciesMs: [],
-      excluded: 1,
+      excluded: { 'the guest clock moved: seen before it was sent, or after the report of it arrived': 1 },
     })
     const both = sendAll([...stroke('a'), ...stroke('b')])
     // Two hours late by the guest's clock, although the report of it is here already.
     const observed = seeAll(both).map((event, index) => (index < 2 ? { ...event, guestNs: 3n * HOUR_NS } : event))
-    expect(reconcile({ sent: both, observed, observer, held }).latency).toMatchObject({
-      samples: 1,
+    expect(reconcile({ sent: both, observed, observer, held })).toMatchObject({
+      latency: { samples: 1 },
       excluded: { 'the guest clock moved: seen before it was sent, or after the report of it arrived': 1 },
+    })
+  })
+
+  it('tells apart what the observer saw first of all, and what it must not believe', () => {
+    const sent = sendAll([...stroke('a'), ...stroke('b'), ...stroke('c')])
+    const observed = seeAll(sent)
+    observed[0] = { ...(observed[0] as ObservedEvent), first: true }
+    const doubtful: InputObserver = {
+      ...observer,
+      clock: 'echo',
+      toHostTime: (guestNs, within) => ({
+        ...observer.toHostTime(guestNs),
+        // The second stroke's times.
+        ...(within && within.fromNs === 2_000_000n ? { invalid: 'the guest clock was set meanwhile' } : {}),
+      }),
+    }
+    expect(reconcile({ sent, observed, observer: doubtful, held })).toMatchObject({
+      latency: { samples: 1, clock: 'echo' },
+      latenciesMs: [2],
+      warmupMs: [2],
+      excluded: { 'the guest clock was set meanwhile': 1 },
     })
   })
 })
