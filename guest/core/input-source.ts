@@ -1,4 +1,4 @@
-import type { InputDevice, InputKind } from '../protocol/index.ts'
+import type { ExpectedInput, InputDevice, InputKind } from '../protocol/index.ts'
 
 /** One input that the guest saw, in Linux evdev codes. */
 export interface SeenInput {
@@ -28,4 +28,9 @@ export interface InputSource {
    * @throws `ATP_VERIFIER_DEVICE` when there is nothing to observe.
    */
   watch(sink: InputSink): Promise<() => void>
+  /**
+   * Entries of a watched expectation as this source will report them. A browser sees pixels, for example, and not the
+   * positions on a tablet's axis. Absent: as they are.
+   */
+  expecting?(entries: readonly ExpectedInput[]): readonly ExpectedInput[]
 }

@@ -1,5 +1,5 @@
 import { stateError } from '../../framework/core/errors.ts'
-import type { Expect, ExpectedInput } from '../protocol/index.ts'
+import type { ExpectedInput } from '../protocol/index.ts'
 import { ExpectationMatcher, type ExpectationAccount, type SeenReport } from './expectation-matcher.ts'
 import type { InputSource, SeenInput } from './input-source.ts'
 
@@ -48,11 +48,11 @@ export class RunningExpectation {
   }
 
   /** @throws `ATP_VERIFIER_BUSY` for more entries than an agent keeps. */
-  add({ add, last }: { add: readonly ExpectedInput[]; last: Expect['last'] }): void {
-    if (this.#matcher.count + add.length > ENTRIES_TOTAL_MAX) {
+  add(entries: readonly ExpectedInput[], last: boolean): void {
+    if (this.#matcher.count + entries.length > ENTRIES_TOTAL_MAX) {
       throw stateError('ATP_VERIFIER_BUSY', `one expectation has more than ${ENTRIES_TOTAL_MAX} entries`)
     }
-    this.#matcher.add(add, last)
+    this.#matcher.add(entries, last)
     this.#flush()
   }
 
