@@ -28,9 +28,6 @@ export interface InputSource {
    * @throws `ATP_VERIFIER_DEVICE` when there is nothing to observe.
    */
   watch(sink: InputSink): Promise<() => void>
-  /**
-   * Entries of a watched expectation as this source will report them. A browser sees pixels, for example, and not the
-   * positions on a tablet's axis. Absent: as they are.
-   */
-  expecting?(entries: readonly ExpectedInput[]): readonly ExpectedInput[]
+  /** Told what a watched expectation expects, before it is compared: not every source can report everything. */
+  expecting?(entries: readonly ExpectedInput[]): void
 }

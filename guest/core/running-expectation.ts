@@ -12,6 +12,7 @@ export type ExpectationResult = ExpectationAccount & { gap?: string }
 /** One input action while it goes on: what it expects, compared with what a source sees. */
 export class RunningExpectation {
   readonly #matcher: ExpectationMatcher
+  readonly #source: InputSource
   readonly #report: (report: SeenReport) => void
   readonly #onGap: (reason: string) => void
   #stop: (() => void) | undefined
@@ -19,12 +20,9 @@ export class RunningExpectation {
   #flushing = false
   #over = false
 
-  private constructor(
-    tolerance: number | undefined,
-    report: (report: SeenReport) => void,
-    onGap: (reason: string) => void,
-  ) {
-    this.#matcher = new ExpectationMatcher(tolerance)
+  private constructor(source: InputSource, report: (report: SeenReport) => void, onGap: (reason: string) => void) {
+    this.#source = source
+    this.#matcher = new ExpectationMatcher(source.tolerance)
     this.#report = report
     this.#onGap = onGap
   }
@@ -39,7 +37,7 @@ export class RunningExpectation {
     report: (report: SeenReport) => void,
     onGap: (reason: string) => void,
   ): Promise<RunningExpectation> {
-    const running = new RunningExpectation(source.tolerance, report, onGap)
+    const running = new RunningExpectation(source, report, onGap)
     running.#stop = await source.watch({
       onInput: (input) => running.#see(input),
       onGap: (reason) => running.#lost(reason),
@@ -52,6 +50,7 @@ export class RunningExpectation {
     if (this.#matcher.count + entries.length > ENTRIES_TOTAL_MAX) {
       throw stateError('ATP_VERIFIER_BUSY', `one expectation has more than ${ENTRIES_TOTAL_MAX} entries`)
     }
+    this.#source.expecting?.(entries)
     this.#matcher.add(entries, last)
     this.#flush()
   }
