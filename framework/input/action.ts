@@ -141,6 +141,7 @@ export class ActionQueue {
       observer?.fault !== undefined && (await observer.fault(bounds)) === undefined
     try {
       const remark = await body({ recording, path, observed: observer !== undefined, alive, signal })
+      await observer?.expecting?.([], { signal, last: true })
       const complete = !observer || (await recording.waitUntil(() => recording.complete, TAIL_IDLE_MS, signal))
       const durationMs = Number(process.hrtime.bigint() - startedNs) / 1e6
       if (observer && complete) await quiet(recording, SURPLUS_IDLE_MS, signal)

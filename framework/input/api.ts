@@ -39,6 +39,7 @@ export interface InputPath {
 export interface ObservedEvent {
   /** `key` covers keyboard keys and mouse buttons; codes are Linux evdev codes. */
   type: 'key' | 'abs' | 'rel'
+  /** Of a key 0: an input that was not sent, by an observer that does not say which. */
   code: number
   /** key: 1 press, 0 release, 2 autorepeat; abs/rel: the value. */
   value: number
@@ -75,10 +76,10 @@ export interface InputObserver {
   /** Delivers events in the order the guest saw them. Returns the unsubscribe function. */
   subscribe(onEvent: (event: ObservedEvent) => void, onGap: (reason: string) => void): () => void
   /**
-   * Told before each injection what it will make the guest report. Resolves once the guest's side knows. An observer
-   * that sees everything by itself has no need of it.
+   * Told before each injection what it will make the guest report. An observer that sees everything by itself has no
+   * need of it. `last`: the action sends no more; resolves once what the guest saw by then was delivered.
    */
-  expecting?(expected: readonly ExpectedEvent[], options?: CallOptions): Promise<void>
+  expecting?(expected: readonly ExpectedEvent[], options?: CallOptions & { last?: boolean }): Promise<void>
   /** What tells the time of the clock that stamps its events, for the account. */
   readonly clock?: string
   /**

@@ -1,6 +1,6 @@
 import { messageOf, type CallOptions } from '../core/index.ts'
 import type { ObservationLevel, ObserverName } from '../evidence/events.ts'
-import type { ExpectedEvent, InputObserver, ObservedEvent } from '../input/api.ts'
+import type { ClockWatch, ExpectedEvent, HostTime, InputObserver, ObservedEvent } from '../input/api.ts'
 import type { ExpectedInput } from '../../guest/protocol/index.ts'
 import type { GuestClock } from './clock.ts'
 import type { AgentExpectation } from './server/agent-expectation.ts'
@@ -9,6 +9,8 @@ import type { VerifierAgentLink } from './server/agent-link.ts'
 /** An input that was not sent: the agent, which is no key logger, says that there was one and not which. */
 const UNNAMED = { type: 'key', code: 0, value: 0 } as const
 const ALIVE_TIMEOUT_MS = 2000
+const NO_CLOCK = 'the verifier agent does not tell its time'
+const NO_WATCH: ClockWatch = { confirm: async () => {}, stop: async () => {} }
 
 /**
  * Sees input through a verifier agent in the guest: tells it what will be sent, and hears which of it was seen. Inputs
@@ -22,12 +24,17 @@ export class AgentObserver implements InputObserver {
   readonly by: ObserverName
   readonly #link: VerifierAgentLink
   readonly #device: 'keyboard' | 'mouse'
-  readonly #clock: GuestClock
+  readonly #clock: GuestClock | undefined
   #running: Observed | undefined
+  #hasSeen = false
 
   constructor(
     link: VerifierAgentLink,
-    { device, level, clock }: { device: 'keyboard' | 'mouse'; level: 'kernel' | 'browser'; clock: GuestClock },
+    {
+      device,
+      level,
+      clock,
+    }: { device: 'keyboard' | 'mouse'; level: 'kernel' | 'browser'; clock: GuestClock | undefined },
   ) {
     this.#link = link
     this.#device = device
@@ -37,7 +44,11 @@ export class AgentObserver implements InputObserver {
   }
 
   subscribe(onEvent: (event: ObservedEvent) => void, onGap: (reason: string) => void): () => void {
-    const running = new Observed(onEvent, onGap)
+    const tell = (event: ObservedEvent) => {
+      onEvent(this.#hasSeen ? event : { ...event, first: true })
+      this.#hasSeen = true
+    }
+    const running = new Observed(tell, onGap)
     this.#running = running
     try {
       running.expectation = this.#link.expect(this.#device, running)
@@ -50,32 +61,46 @@ export class AgentObserver implements InputObserver {
     }
   }
 
-  async expecting(expected: readonly ExpectedEvent[], options: CallOptions = {}): Promise<void> {
+  /** An agent that does not answer leaves a gap. */
+  async expecting(
+    expected: readonly ExpectedEvent[],
+    { signal, last = false }: CallOptions & { last?: boolean } = {},
+  ): Promise<void> {
     const running = this.#running
     if (!running?.expectation) return
     try {
-      await running.expectation.watching({ signal: options.signal })
+      await running.expectation.watching({ signal })
+      for (const event of expected) running.announced.push(event)
+      running.expectation.add(expected.map(entryOf))
+      if (!last) return
+      running.expectation.complete()
+      await this.#link.barrier({ signal, timeoutMs: ALIVE_TIMEOUT_MS })
     } catch (error) {
-      if (options.signal?.aborted) throw error
-      return running.onGap(messageOf(error))
+      if (signal?.aborted) throw error
+      running.onGap(messageOf(error))
+      // Nobody waits for it a second time.
+      running.expectation.release()
+      running.expectation = undefined
     }
-    running.announced.push(...expected)
-    running.expectation.add(expected.map(entryOf))
   }
 
-  toHostTime(guestNs: bigint): { hostNs: bigint; boundNs: bigint } {
-    return this.#clock.toHostTime(guestNs)
+  get clock(): string | undefined {
+    return this.#clock?.source
   }
 
-  async calibrate(options?: CallOptions): Promise<void> {
-    await this.#clock.estimate(options)
+  /** Without a clock no time can be believed; delivery is accounted for all the same. */
+  toHostTime(guestNs: bigint, within?: { fromNs: bigint; toNs: bigint }): HostTime {
+    if (this.#clock) return this.#clock.toHostTime(guestNs, within)
+    return { hostNs: within?.fromNs ?? 0n, boundNs: 0n, invalid: NO_CLOCK }
   }
 
-  /** Asks the agent for everything it has seen by now; what it could not place is an input that was not sent. */
+  watchClock(options?: CallOptions): Promise<ClockWatch> {
+    return this.#clock?.watch(options) ?? Promise.resolve(NO_WATCH)
+  }
+
   async fault(options: CallOptions = {}): Promise<string | undefined> {
     if (this.#link.closed !== undefined) return this.#link.closed
     try {
-      this.#running?.expectation?.complete()
       await this.#link.barrier({ timeoutMs: ALIVE_TIMEOUT_MS, ...options })
       return undefined
     } catch (error) {

@@ -6,6 +6,8 @@ import { summarizeLatency, type LatencySample } from './latency.ts'
 /** Events further apart than the longest device queue (virtio: 64 descriptors, two an event) cannot have swapped. */
 const REORDER_DISTANCE = 32
 const MAX_DIFFERENCES_SHOWN = 10
+/** Code of a key that its observer does not name. */
+const UNNAMED = 0
 
 /**
  * Compares what was sent with what an observer saw.
@@ -98,11 +100,9 @@ function explain(
       )
     } else {
       duplicated++
-      differences.add(
-        sentSymbols.has(symbolOf(event))
-          ? `saw ${describe(event)} once too often`
-          : `saw ${describe(event)}, which was not sent`,
-      )
+      if (sentSymbols.has(symbolOf(event))) differences.add(`saw ${describe(event)} once too often`)
+      else if (event.type === 'key' && event.code === UNNAMED) differences.add('saw an input that was not sent')
+      else differences.add(`saw ${describe(event)}, which was not sent`)
     }
   }
   for (const index of missing) {

@@ -1,6 +1,12 @@
 import { messageOf, remoteError, type AtpError } from '../../core/index.ts'
 import type { ByteStream } from '../../wire/byte-stream.ts'
-import type { FrameDecoder, Framing, ServerMessage } from '../../../guest/protocol/index.ts'
+import {
+  lineFraming,
+  OPENING,
+  type FrameDecoder,
+  type Framing,
+  type ServerMessage,
+} from '../../../guest/protocol/index.ts'
 
 /** Who reads what an agent sends. */
 export interface CarrierSink {
@@ -34,29 +40,34 @@ export function slowReaderError(peer: string): AtpError {
   return remoteError('ATP_VERIFIER_SLOW', `${peer} leaves more than ${UNREAD_MAX_BYTES} bytes unread`)
 }
 
+/**
+ * Lines, each with a line end before it as well: whoever begins to read in the middle loses nothing but what is not
+ * for it.
+ */
+export const portFraming: Framing = {
+  encode: (message) => Buffer.concat([OPENING, lineFraming.encode(message)]),
+  decoder: () => lineFraming.decoder(),
+}
+
 /** Messages over a byte stream: a TCP or Unix socket, or a virtio-serial port. Owns the stream. */
 export class StreamCarrier implements AgentCarrier {
   readonly peer: string
   readonly #stream: ByteStream
   readonly #framing: Framing
-  readonly #opening: Uint8Array | undefined
   #decoder: FrameDecoder
   #sink: CarrierSink | undefined
   #unreadBytes = 0
   #farewell: NodeJS.Timeout | undefined
 
-  /** @param opening bytes that go before all messages */
-  constructor(stream: ByteStream, framing: Framing, opening?: Uint8Array) {
+  constructor(stream: ByteStream, framing: Framing) {
     this.peer = stream.peer
     this.#stream = stream
     this.#framing = framing
     this.#decoder = framing.decoder()
-    this.#opening = opening
   }
 
   start(sink: CarrierSink): void {
     this.#sink = sink
-    if (this.#opening) this.#write(this.#opening)
     this.#stream.start({
       onData: (chunk) => this.#read(chunk),
       onClose: (error) => {
@@ -67,7 +78,15 @@ export class StreamCarrier implements AgentCarrier {
   }
 
   send(message: ServerMessage): void {
-    this.#write(this.#framing.encode(message))
+    if (this.#farewell) return
+    const bytes = this.#framing.encode(message)
+    this.#unreadBytes += bytes.length
+    this.#stream.write(bytes).then(
+      () => (this.#unreadBytes -= bytes.length),
+      // The end of the stream tells.
+      () => {},
+    )
+    if (this.#unreadBytes > UNREAD_MAX_BYTES) this.#sink?.onFault(slowReaderError(this.peer))
   }
 
   end(): void {
@@ -90,16 +109,5 @@ export class StreamCarrier implements AgentCarrier {
       return this.#sink?.onFault(error as AtpError)
     }
     for (const text of texts) if (!this.#farewell) this.#sink?.onText(text)
-  }
-
-  #write(bytes: Uint8Array): void {
-    if (this.#farewell) return
-    this.#unreadBytes += bytes.length
-    this.#stream.write(bytes).then(
-      () => (this.#unreadBytes -= bytes.length),
-      // The end of the stream tells.
-      () => {},
-    )
-    if (this.#unreadBytes > UNREAD_MAX_BYTES) this.#sink?.onFault(slowReaderError(this.peer))
   }
 }

@@ -37,8 +37,6 @@ export interface ConnectionOwner {
 /** Messages that whoever uses an agent has to do with. */
 export type AgentNews = Extract<FromAgent, { kind: 'result' | 'seen' | 'gap' | 'time' | 'ping' | 'raw' }>
 
-/** How often an idle port is knocked at: an agent that starts later does not know that somebody listens. */
-const KNOCK_MS = 1000
 const log = logger('verify')
 
 /**
@@ -80,7 +78,6 @@ export class AgentConnection {
       onFault: (error) => this.#fault(error),
       onClose: (reason) => this.#finish(reason),
     })
-    if (this.#isPort) this.#knock()
   }
 
   /** What the agent said of itself; undefined while there is none. */
@@ -179,13 +176,6 @@ export class AgentConnection {
     }, helloMs)
   }
 
-  #knock(): void {
-    if (this.#isOver || this.#hello) return
-    this.#carrier.send({ v: 1, type: 'ping', nonce: this.#nonce-- })
-    clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#knock(), KNOCK_MS)
-  }
-
   #watch(): void {
     clearTimeout(this.#timer)
     const { silenceMs } = this.#limits
@@ -210,9 +200,8 @@ export class AgentConnection {
 
   /** The agent is gone, the port stays. */
   #forget(reason: string): void {
-    this.#leave(reason)
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(() => this.#knock(), KNOCK_MS)
+    this.#leave(reason)
   }
 
   #finish(reason: string): void {

@@ -3,8 +3,8 @@ import type { Server, Socket } from 'node:net'
 import { logger } from '../../core/index.ts'
 import { acceptedStream } from '../../transport/index.ts'
 import type { ByteStream } from '../../wire/byte-stream.ts'
-import { lengthFraming, lineFraming, OPENING, type Hello } from '../../../guest/protocol/index.ts'
-import { StreamCarrier, type AgentCarrier } from './agent-carrier.ts'
+import { lengthFraming, type Hello } from '../../../guest/protocol/index.ts'
+import { portFraming, StreamCarrier, type AgentCarrier } from './agent-carrier.ts'
 import { AgentClaims, type AgentAddress } from './agent-claims.ts'
 import { AgentConnection, type AgentNews, type ConnectionLimits, type ConnectionOwner } from './agent-connection.ts'
 import type { AgentWay } from './agent-way.ts'
@@ -68,7 +68,7 @@ export class VerificationServer implements ConnectionOwner {
    * @param vmIds names of the VM that the port belongs to
    */
   attach(stream: ByteStream, vmIds: readonly string[]): void {
-    this.#accept(new StreamCarrier(stream, lineFraming, OPENING), vmIds)
+    this.#accept(new StreamCarrier(stream, portFraming), vmIds)
   }
 
   /**

@@ -216,7 +216,6 @@ describe('a virtio-serial port', () => {
     server.attach(host, ['vm-001', 'B5C0-UUID'])
     const link = linkTo(server, 'vm-001', 'b5c0-uuid')
     const agent = ScriptedAgent.onPort(guest)
-    await agent.nextOf('ping')
     agent.hello({ vm_id: 'b5c0-UUID' })
     await agent.nextOf('welcome')
     expect(await link.ready()).toMatchObject({ session: 'session-1' })
