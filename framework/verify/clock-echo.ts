@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { messageOf, stateError, withDeadline, type CallOptions } from '../core/index.ts'
+import { connectError, messageOf, withDeadline, type CallOptions } from '../core/index.ts'
 import type { ClockPing } from './clock-offset.ts'
 import type { ClockSource } from './clock.ts'
 import { CLOCK_ANSWER, CLOCK_ANSWER_BYTES, CLOCK_QUESTION_BYTES, clockProgram, PORT_BUSY } from './clock-program.ts'
@@ -137,9 +137,7 @@ export class ClockEcho implements ClockSource {
   }
 
   #end(reason: string): void {
-    this.#closed ??= stateError('ATP_CLOCK_ECHO', `the guest's clock cannot be asked over ${CLOCK_PORT}: ${reason}`, {
-      verdict: 'infrastructure',
-    })
+    this.#closed ??= connectError('ATP_CLOCK_ECHO', `the guest's clock cannot be asked over ${CLOCK_PORT}: ${reason}`)
     this.#waiting?.reject(this.#closed)
   }
 }
