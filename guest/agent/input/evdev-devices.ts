@@ -1,0 +1,90 @@
+import { type FSWatcher, readFileSync, watch } from 'node:fs'
+import { messageOf, unsupportedError } from '../../../framework/core/errors.ts'
+import { parseInputDevices, type GuestInputDevice } from '../../../framework/verify/input-devices.ts'
+import type { InputSink } from '../../core/index.ts'
+import type { InputDevice } from '../../protocol/index.ts'
+import { readEvdev, type EvdevReader } from './evdev-reader.ts'
+import type { Observer } from './shared-source.ts'
+
+const KINDS: Readonly<Record<InputDevice, readonly GuestInputDevice['kind'][]>> = {
+  keyboard: ['keyboard'],
+  mouse: ['mouse', 'tablet'],
+}
+/** A plugged device appears as several changes of the folder. */
+const SETTLE_MS = 50
+
+/** Where Linux tells of its input devices. */
+export interface EvdevPlaces {
+  /** `/proc/bus/input/devices` */
+  list: string
+  /** `/dev/input` */
+  folder: string
+}
+const PLACES: EvdevPlaces = { list: '/proc/bus/input/devices', folder: '/dev/input' }
+
+/**
+ * All keyboards, or all mice and tablets, of a Linux guest, those that are plugged in later included. Values are the
+ * kernel's own: positions in the device's units, which for QEMU's tablets are 0…32767 over the whole screen.
+ */
+export class EvdevDevices implements Observer {
+  readonly #device: InputDevice
+  readonly #places: EvdevPlaces
+  readonly #readers = new Map<string, EvdevReader>()
+  #watcher: FSWatcher | undefined
+  #rescan: NodeJS.Timeout | undefined
+
+  constructor(device: InputDevice, places: EvdevPlaces = PLACES) {
+    this.#device = device
+    this.#places = places
+  }
+
+  /** @throws `ATP_VERIFIER_DEVICE` when there is none, or it may not be read. */
+  async start(sink: InputSink): Promise<void> {
+    this.#scan(sink)
+    if (this.#readers.size === 0) {
+      throw unsupportedError('ATP_VERIFIER_DEVICE', `this guest has no ${this.#device} that can be observed`, {
+        remedy: "give the VM that device and its kernel the driver; the guest's kernel must be a 64-bit Linux",
+      })
+    }
+    this.#watcher = watch(this.#places.folder, () => {
+      clearTimeout(this.#rescan)
+      this.#rescan = setTimeout(() => this.#scanLater(sink), SETTLE_MS)
+    })
+    this.#watcher.on('error', (error) => sink.onGap(`new input devices are not noticed any more: ${messageOf(error)}`))
+  }
+
+  close(): void {
+    this.#watcher?.close()
+    clearTimeout(this.#rescan)
+    for (const reader of this.#readers.values()) reader.stop()
+    this.#readers.clear()
+  }
+
+  #scanLater(sink: InputSink): void {
+    try {
+      this.#scan(sink)
+    } catch (error) {
+      sink.onGap(messageOf(error))
+    }
+  }
+
+  /** Reads every device that is not read yet. @throws `ATP_VERIFIER_DEVICE` */
+  #scan(sink: InputSink): void {
+    for (const { path, name, kind } of this.#list()) {
+      if (!KINDS[this.#device].includes(kind) || this.#readers.has(path)) continue
+      const reader = readEvdev(path, sink.onInput, sink.onGap, (reason) => {
+        this.#readers.delete(path)
+        sink.onGap(`${name} (${path}) is no longer observed: ${reason}`)
+      })
+      this.#readers.set(path, reader)
+    }
+  }
+
+  #list(): GuestInputDevice[] {
+    try {
+      return parseInputDevices(readFileSync(this.#places.list, 'utf8'))
+    } catch (error) {
+      throw unsupportedError('ATP_VERIFIER_DEVICE', `the input devices cannot be listed: ${messageOf(error)}`)
+    }
+  }
+}
