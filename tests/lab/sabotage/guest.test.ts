@@ -1,26 +1,16 @@
 /** Guests that damage their input, at random moments: each verdict is red, for the right reason. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { isAtpError, type AtpError } from '../../../framework/core/index.ts'
+import { sleep } from '../../../framework/core/index.ts'
 import type { DesktopVm } from '../../../framework/desktop/index.ts'
-import type { Delivery } from '../../../framework/input/api.ts'
 import { bringSaboteur, missingCompiler, sabotage, type Damage } from '../../support/sabotage/guest-saboteur.ts'
 import { throwDice, type Dice } from '../../support/sabotage/seed.ts'
+import { DAMAGED, deliveryOf, errorOf, IMPOSSIBLE } from '../../support/sabotage/verdicts.ts'
 import { leaseVm, type LeasedTestVm } from '../leased-vm.ts'
 
 const STROKES = 40
 const EVENTS = 2 * STROKES
 const KEY_F12 = 88
 const BTN_LEFT = 272
-
-async function errorOf(work: Promise<unknown>): Promise<AtpError> {
-  const error = await work.then(
-    () => undefined,
-    (reason: unknown) => reason,
-  )
-  if (isAtpError(error)) return error
-  throw new Error('no framework error was thrown', { cause: error })
-}
-const deliveryOf = (error: AtpError) => error.context['delivery'] as Delivery
 
 describe.each([
   { profile: 'ps2', keyboard: 'ps2-keyboard', pointer: 'virtio-tablet' },
@@ -53,15 +43,13 @@ describe.each([
   /** One after which more are waiting than may be on their way at once. */
   const earlyStroke = (dice: Dice) => dice.between(2, STROKES / 4)
   const keyName = (text: string, at: number) => `KEY_${text[at - 1]?.toUpperCase()}`
-  const damaged = { code: 'ATP_INPUT_DAMAGED', verdict: 'product' }
-  const impossible = { code: 'ATP_VERIFY_IMPOSSIBLE', verdict: 'infrastructure' }
 
   it('that drops every nth key', async () => {
     const dice = throwDice()
     const [text, every] = [dice.letters(STROKES), dice.between(3, 12)]
     const error = await typing({ kind: 'drop', at: every }, text)
     const lost = 2 * Math.floor(STROKES / every)
-    expect(error).toMatchObject(damaged)
+    expect(error).toMatchObject(DAMAGED)
     expect(deliveryOf(error)).toMatchObject({ sent: EVENTS, seen: EVENTS - lost, lost, duplicated: 0, reordered: 0 })
     expect(deliveryOf(error).differences[0]).toBe(
       `sent ${keyName(text, every)} press, saw nothing (event ${2 * every - 1} of ${EVENTS})`,
@@ -72,7 +60,7 @@ describe.each([
     const dice = throwDice()
     const [text, at] = [dice.letters(STROKES), dice.between(1, STROKES)]
     const error = await typing({ kind: 'double', at }, text)
-    expect(error).toMatchObject(damaged)
+    expect(error).toMatchObject(DAMAGED)
     expect(deliveryOf(error)).toMatchObject({ seen: EVENTS + 2, lost: 0, duplicated: 2, reordered: 0 })
     expect(error.message).toContain(`saw ${keyName(text, at)} press once too often`)
   })
@@ -81,7 +69,7 @@ describe.each([
     const dice = throwDice()
     const [text, at] = [dice.letters(STROKES), anyStroke(dice)]
     const error = await typing({ kind: 'swap', at }, text)
-    expect(error).toMatchObject(damaged)
+    expect(error).toMatchObject(DAMAGED)
     expect(deliveryOf(error)).toMatchObject({ seen: EVENTS, lost: 0, duplicated: 0, reordered: 2 })
     expect(error.message).toMatch(/KEY_[A-Z] press arrived (late|early)/)
   })
@@ -93,7 +81,7 @@ describe.each([
     // The only one of its kind: the next release of its like would let it go.
     letters[at - 1] = '7'
     const error = await typing({ kind: 'stick', at }, letters.join(''))
-    expect(error).toMatchObject(damaged)
+    expect(error).toMatchObject(DAMAGED)
     expect(deliveryOf(error)).toMatchObject({ lost: 1, duplicated: 0, stuck: ['KEY_7'] })
     expect(error.message).toContain('still down: KEY_7')
   })
@@ -118,7 +106,7 @@ describe.each([
     const dice = throwDice()
     const [text, at] = [dice.letters(STROKES), earlyStroke(dice)]
     const error = await typing({ kind: 'silent', at }, text)
-    expect(error).toMatchObject(damaged)
+    expect(error).toMatchObject(DAMAGED)
     const { sent, seen, lost, differences } = deliveryOf(error)
     expect({ seen, lost }).toEqual({ seen: 2 * (at - 1), lost: sent - 2 * (at - 1) })
     expect(differences[0]).toMatch(/^stopped after \d+ of 40 strokes: the guest reported nothing for \d+ ms/)
@@ -126,7 +114,7 @@ describe.each([
 
   it('whose keyboard another program has for itself', async () => {
     const error = await typing({ kind: 'grab', at: 1 }, throwDice().letters(STROKES))
-    expect(error).toMatchObject(damaged)
+    expect(error).toMatchObject(DAMAGED)
     expect(deliveryOf(error)).toMatchObject({ seen: 0 })
   })
 
@@ -135,7 +123,7 @@ describe.each([
     const damage: Damage = { kind: 'late', at: earlyStroke(dice), amount: dice.between(4500, 5500) }
     await whileSabotaged(keyboard, damage, async (vm) => {
       const error = await errorOf(vm.keyboard.type(dice.letters(STROKES), { verify: 'require' }))
-      expect(error).toMatchObject(damaged)
+      expect(error).toMatchObject(DAMAGED)
       expect(error.message).toContain('the guest reported nothing for')
     })
   })
@@ -154,7 +142,7 @@ describe.each([
   it('whose kernel dropped events', async () => {
     const dice = throwDice()
     const error = await typing({ kind: 'dropped', at: anyStroke(dice) }, dice.letters(STROKES))
-    expect(error).toMatchObject(impossible)
+    expect(error).toMatchObject(IMPOSSIBLE)
     expect(error.message).toContain('SYN_DROPPED')
   })
 
@@ -164,21 +152,21 @@ describe.each([
       { kind: 'garbage', at: anyStroke(dice), amount: dice.between(1, 200) },
       dice.letters(STROKES),
     )
-    expect(error).toMatchObject(impossible)
+    expect(error).toMatchObject(IMPOSSIBLE)
     expect(error.message).toContain('no kernel wrote')
   })
 
   it('that writes a part of a record', async () => {
     const dice = throwDice()
     const error = await typing({ kind: 'cut', at: anyStroke(dice), amount: dice.between(1, 23) }, dice.letters(STROKES))
-    expect(error).toMatchObject(impossible)
+    expect(error).toMatchObject(IMPOSSIBLE)
     expect(error.message).toContain('no kernel wrote')
   })
 
   it('whose device ends in the middle', async () => {
     const dice = throwDice()
     const error = await typing({ kind: 'die', at: anyStroke(dice) }, dice.letters(STROKES))
-    expect(error).toMatchObject(impossible)
+    expect(error).toMatchObject(IMPOSSIBLE)
     expect(error.message).toContain("the guest's reader of input events has ended")
   })
 
@@ -195,6 +183,45 @@ describe.each([
     expect(latency?.maxMs).toBeLessThan(1000)
   })
 
+  it('in which somebody sets the clock: delivered, and what cannot be true is left out', async () => {
+    const dice = throwDice()
+    const vm = await leased.open('shared')
+    const seconds = dice.pick([-3600, -1, 1, 3600])
+    const setClock = (by: number) => leased.vm.guest.shell(`date -s @$(($(date +%s) + ${by}))`)
+    try {
+      await vm.keyboard.press('shift', { verify: 'require' })
+      const typed = vm.keyboard.type(dice.letters(STROKES), { verify: 'require', delayMs: 10 })
+      await sleep(dice.between(50, 250))
+      await setClock(seconds)
+      const { outcome, latency, excluded = {} } = await typed
+      expect(outcome).toBe('delivered')
+      const left = Object.values(excluded).reduce((sum, count) => sum + count, 0)
+      expect(left).toBeGreaterThan(0)
+      expect((latency?.samples ?? 0) + left).toBe(STROKES)
+      expect(latency?.maxMs ?? 0).toBeLessThan(500)
+      expect(latency?.minMs ?? 0).toBeGreaterThan(-(latency?.boundMs ?? 1))
+    } finally {
+      await setClock(-seconds)
+      await vm.close()
+    }
+  })
+
+  it('in which somebody kills the reader', async () => {
+    const dice = throwDice()
+    const vm = await leased.open('shared')
+    try {
+      await vm.keyboard.press('shift', { verify: 'require' })
+      const typed = errorOf(vm.keyboard.type(dice.letters(STROKES), { verify: 'require', delayMs: 10 }))
+      await sleep(dice.between(50, 250))
+      await leased.vm.guest.shell('killall cat')
+      const error = await typed
+      expect(error).toMatchObject(IMPOSSIBLE)
+      expect(error.message).toContain("the guest's reader of input events has ended")
+    } finally {
+      await vm.close()
+    }
+  })
+
   it('that loses a click, or where it was', async () => {
     const dice = throwDice()
     const count = dice.between(3, 6)
@@ -202,7 +229,7 @@ describe.each([
     const clicks = await whileSabotaged(pointer, { kind: 'drop', at: every }, (vm) =>
       errorOf(vm.mouse.click({ count, verify: 'require' })),
     )
-    expect(clicks).toMatchObject(damaged)
+    expect(clicks).toMatchObject(DAMAGED)
     expect(deliveryOf(clicks)).toMatchObject({ sent: 2 * count, lost: 2 * Math.floor(count / every), stuck: [] })
     expect(clicks.message).toContain('sent BTN_LEFT press, saw nothing')
 
@@ -212,7 +239,7 @@ describe.each([
     const moved = await whileSabotaged(pointer, { kind: 'shift', at: 3, amount: off }, (vm) =>
       errorOf(vm.mouse.move(...place, { verify: 'require' })),
     )
-    expect(moved).toMatchObject(damaged)
+    expect(moved).toMatchObject(DAMAGED)
     expect(deliveryOf(moved)).toMatchObject({ sent: 2, lost: 1 })
     expect(moved.message).toMatch(/saw ABS_X \d+, which was not sent/)
 
