@@ -12,6 +12,7 @@ import type { MainChannel, MouseMode } from '../protocols/spice/index.ts'
 import { reconcile } from '../verify/index.ts'
 import type { Observation } from './observation.ts'
 import type { Sessions } from './sessions.ts'
+import { unicodeRouteOf } from './unicode-route.ts'
 
 type Target = Parameters<InputHost['path']>[0]
 
@@ -54,6 +55,7 @@ export function inputHost(
     },
     observe: (what, path, options) => observation.observe(what, path, options),
     reconcile,
+    unicodeRoute: async (options) => unicodeRouteOf(vm, await sessions.qga(options), options),
     onDelivery,
   }
 }

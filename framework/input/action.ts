@@ -9,6 +9,7 @@ import {
   type CallOptions,
 } from '../core/index.ts'
 import type { InputPathName } from '../evidence/events.ts'
+import type { UnicodeRoute } from '../keys/index.ts'
 import type {
   Account,
   ClockWatch,
@@ -38,6 +39,8 @@ export interface InputHost {
     options: CallOptions & { observe?: ObserverChoice },
   ): Promise<InputObserver>
   reconcile: Reconcile
+  /** How the guest takes characters that no key prints. Rejects with `ATP_KEY_UNICODE` when there is no way. */
+  unicodeRoute?(options: CallOptions): Promise<UnicodeRoute>
   /** Hears of every action that was carried out, also of those that arrived damaged. */
   onDelivery?(delivery: Delivery): void
 }

@@ -173,6 +173,11 @@ export interface TypeOptions extends InputOptions {
   layout?: string
   /** Fixed pause between strokes in milliseconds instead of acknowledgement pacing. */
   delayMs?: number
+  /**
+   * Types characters that the layout cannot make in the way the guest has for them, with real keys. Default: they are
+   * {@link onUnmapped}. Works on the text console of Linux.
+   */
+  unicode?: 'guest'
   /** Called about once a second while a long text is typed. */
   onProgress?: (strokes: number, ofStrokes: number) => void
   /** What to do with characters the layout cannot make. Default `error`, before the first stroke. */

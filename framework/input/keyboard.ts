@@ -1,7 +1,16 @@
 import { configError, sleep, stateError, unsupportedError, type Secret } from '../core/index.ts'
-import { keyNamed, keyOfQcode, parseChord, textStrokes, type Key, type Stroke } from '../keys/index.ts'
+import {
+  exceedsLayout,
+  keyNamed,
+  keyOfQcode,
+  parseChord,
+  textStrokes,
+  type Key,
+  type Stroke,
+  type UnicodeRoute,
+} from '../keys/index.ts'
 import type { InputPathName } from '../evidence/events.ts'
-import { ActionQueue, type InputHost } from './action.ts'
+import { ActionQueue, type Action, type InputHost } from './action.ts'
 import type { Delivery, InputEvent, InputOptions, Keyboard, PressOptions, TypeOptions } from './api.ts'
 import { PathPace } from './pacing.ts'
 import { typeStrokes, type PlannedStroke } from './typing.ts'
@@ -20,6 +29,7 @@ const NO_KEYS: ReadonlySet<number> = new Set()
 export class KeyboardDevice implements Keyboard {
   readonly #queue: ActionQueue
   readonly #vm: string
+  readonly #unicode: InputHost['unicodeRoute']
   readonly #held = new Map<string, Key>()
   /** What each way into the guest has shown so far. */
   readonly #paces = new Map<string, PathPace>()
@@ -27,30 +37,39 @@ export class KeyboardDevice implements Keyboard {
   constructor(host: InputHost) {
     this.#queue = new ActionQueue(host)
     this.#vm = host.vm
+    this.#unicode = host.unicodeRoute?.bind(host)
   }
 
   /**
-   * @throws before the first stroke `ATP_KEY_UNMAPPED`, `ATP_KEY_LAYOUT`, `ATP_KEY_HELD`, `ATP_INPUT_DELAY`; what
+   * @throws before the first stroke `ATP_KEY_UNMAPPED`, `ATP_KEY_UNICODE`, `ATP_KEY_LAYOUT`, `ATP_KEY_HELD`,
+   * `ATP_INPUT_DELAY`; what
    * {@link ActionQueue.run} throws.
    */
   async type(text: string | Secret, options: TypeOptions = {}): Promise<Delivery> {
     const secret = typeof text !== 'string'
     const clear = secret ? text.reveal() : text
-    const { strokes, skipped } = textStrokes(clear, { ...options, secret })
-    this.#assertFree(strokes.map((stroke) => stroke.key))
     assertPace(options.delayMs)
-    const input = secret ? `${strokes.length} secret characters` : shorten(clear)
-    return this.#queue.run(
-      {
-        name: 'keyboard.type',
-        input: skipped > 0 ? `${input} (${skipped} characters skipped)` : input,
-        secret,
-        target: 'keyboard',
-        options,
-        held: this.#heldCodes(),
-      },
-      (context) => typeStrokes(this.#plan(strokes), options, context, this.#paceOf(context.path.name)),
-    )
+    const inspect = (unicode?: UnicodeRoute) => {
+      const { strokes, characters, skipped } = textStrokes(clear, { ...options, unicode, secret })
+      this.#assertFree([...strokes.map((stroke) => stroke.key), ...(unicode?.keys ?? [])])
+      const input = secret ? `${characters} secret characters` : shorten(clear)
+      return { strokes, input: skipped > 0 ? `${input} (${skipped} characters skipped)` : input }
+    }
+    const byCode = options.unicode !== undefined && exceedsLayout(clear, options.layout)
+    const known = byCode ? undefined : inspect()
+    const action: Action = {
+      name: 'keyboard.type',
+      input: known?.input ?? '',
+      secret,
+      target: 'keyboard',
+      options,
+      held: this.#heldCodes(),
+    }
+    return this.#queue.run(action, async (context) => {
+      const { strokes, input } = known ?? inspect(await this.#unicodeRoute(context.signal))
+      action.input = input
+      return typeStrokes(this.#plan(strokes), options, context, this.#paceOf(context.path.name))
+    })
   }
 
   /** @throws `ATP_KEY_UNKNOWN`, `ATP_KEY_CHORD`, `ATP_KEY_HELD`, `ATP_KEY_DEVICE` before anything is sent. */
@@ -130,6 +149,11 @@ export class KeyboardDevice implements Keyboard {
     return this.#held.size === 0 ? NO_KEYS : new Set([...this.#held.values()].map((key) => key.evdev.code))
   }
 
+  #unicodeRoute(signal: AbortSignal): Promise<UnicodeRoute> {
+    if (this.#unicode) return this.#unicode({ signal })
+    throw unsupportedError('ATP_KEY_UNICODE', `${this.#vm}: nobody can say how its guest takes such characters`)
+  }
+
   #plan(strokes: readonly Stroke[]): PlannedStroke[] {
     return strokes.map((stroke) => {
       const events = this.#strokeEvents(stroke)
@@ -145,13 +169,15 @@ export class KeyboardDevice implements Keyboard {
     return pace
   }
 
-  #strokeEvents({ key, modifiers }: Stroke): InputEvent[] {
+  #strokeEvents({ key, modifiers, part }: Stroke): InputEvent[] {
     const needed = modifiers.filter((modifier) => !this.#held.has(modifier.qcode))
+    const before = part === undefined || part === 'first' ? needed : []
+    const after = part === undefined || part === 'last' ? needed.toReversed() : []
     return [
-      ...needed.map((modifier) => keyEvent(modifier, true)),
+      ...before.map((modifier) => keyEvent(modifier, true)),
       keyEvent(key, true),
       keyEvent(key, false),
-      ...needed.toReversed().map((modifier) => keyEvent(modifier, false)),
+      ...after.map((modifier) => keyEvent(modifier, false)),
     ]
   }
 }

@@ -5,6 +5,8 @@ export interface Stroke {
   readonly key: Key
   /** In the order they go down. */
   readonly modifiers: readonly Key[]
+  /** One of several strokes for one character: the modifiers stay down from the first to the last. */
+  readonly part?: 'first' | 'middle' | 'last'
 }
 
 /** How a guest's keyboard layout makes characters. */

@@ -1,7 +1,8 @@
 """What libxkbcommon, which desktops read their keyboards with, makes of keys.
 
 Reads {"layout": name, "presses": [[[evdev code, down], ...], ...]} on stdin. Writes {"texts": the text of each entry of
-presses, "printed": every character that one key makes at one of its first four levels}.
+presses, "printed": every character that one key makes at one of its first four levels, "keys": [evdev code, level, code
+point] for each of these and for each dead key, whose code point is that of its mark}.
 """
 import ctypes
 import json
@@ -60,14 +61,27 @@ def typed(events):
     return text
 
 
-printed = set()
+MARKS = {"grave": 0x300, "acute": 0x301, "circumflex": 0x302, "tilde": 0x303, "diaeresis": 0x308, "cedilla": 0x327}
+
+
+def printed_by(symbol):
+    character = chr(xkb.xkb_keysym_to_utf32(symbol))
+    if character != "\0":
+        return character if character.isprintable() else None
+    name = ctypes.create_string_buffer(64)
+    xkb.xkb_keysym_get_name(symbol, name, 64)
+    mark = MARKS.get(name.value.decode().removeprefix("dead_"))
+    return mark and chr(mark)
+
+
+keys = []
 symbols = ctypes.POINTER(ctypes.c_uint32)()
 PRINTING = [*range(2, 14), *range(16, 28), *range(30, 42), 43, *range(44, 54), 57, 86]
 for code in PRINTING:
     for level in range(4):
         count = xkb.xkb_keymap_key_get_syms_by_level(keymap, code + EVDEV_OFFSET, 0, level, ctypes.byref(symbols))
-        if count == 1:
-            character = chr(xkb.xkb_keysym_to_utf32(symbols[0]))
-            if character.isprintable() and character != "\0":
-                printed.add(character)
-json.dump({"texts": [typed(events) for events in request["presses"]], "printed": sorted(printed)}, sys.stdout)
+        character = printed_by(symbols[0]) if count == 1 else None
+        if character:
+            keys.append([code, level, ord(character)])
+printed = sorted({chr(point) for _, _, point in keys if point not in MARKS.values()})
+json.dump({"texts": [typed(events) for events in request["presses"]], "printed": printed, "keys": keys}, sys.stdout)

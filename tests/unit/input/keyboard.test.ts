@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { isAtpError, Secret } from '../../../framework/core/index.ts'
 import { KeyboardDevice } from '../../../framework/input/index.ts'
+import { linuxConsole } from '../../../framework/keys/index.ts'
 import { SimulatedGuest, type SimulatedGuestOptions } from './simulated-guest.ts'
 
 let guest: SimulatedGuest
@@ -50,6 +51,28 @@ describe('typing', () => {
     const delivery = await keyboard.type('a中b', { onUnmapped: 'skip' })
     expect(delivery.input).toBe('a中b (1 characters skipped)')
     expect(guest.typed).toBe('a b')
+  })
+
+  it('asks the guest how to type what the layout cannot, only when it must and only when told to', async () => {
+    guest = new SimulatedGuest()
+    let asked = 0
+    const route = async () => {
+      asked++
+      return linuxConsole
+    }
+    const keyboard = new KeyboardDevice({ ...guest.host(), unicodeRoute: route })
+    await keyboard.type('abc', { unicode: 'guest' })
+    expect(asked).toBe(0)
+    const delivery = await keyboard.type('a中', { unicode: 'guest', verify: 'require' })
+    expect(asked).toBe(1)
+    expect(delivery).toMatchObject({ input: 'a中', sent: 14, outcome: 'delivered' })
+    expect(guest.typed).toBe('a b c a alt kp_2 kp_0 kp_0 kp_1 kp_3')
+    expect(guest.received.at(-1)).toEqual({ type: 'key', qcode: 'alt', down: false })
+    await keyboard.down('alt')
+    expect((await errorOf(keyboard.type('中', { unicode: 'guest' }))).code).toBe('ATP_KEY_HELD')
+    expect((await errorOf(new KeyboardDevice(guest.host()).type('中', { unicode: 'guest' }))).code).toBe(
+      'ATP_KEY_UNICODE',
+    )
   })
 
   it('types at the pace asked for', async () => {

@@ -1,29 +1,16 @@
-import { spawnSync } from 'node:child_process'
-import { resolve } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { layoutNamed, textStrokes, type Stroke } from '../../../framework/keys/index.ts'
+import { layoutNamed, textStrokes } from '../../../framework/keys/index.ts'
+import { askXkb, xkbMissing } from '../../support/xkb/xkb.ts'
 
-const TYPE = resolve(import.meta.dirname, '../../support/xkb/type.py')
 const MARKS = ['\u0300', '\u0301', '\u0302', '\u0303', '\u0308', '\u0327', '\u030A', '\u030C']
 const SPACING = Array.from('`´^~¨°ˇ')
+const missing = xkbMissing()
 
-/** Presses and releases as a guest sees them. */
-function pressesOf(strokes: readonly Stroke[]): [code: number, down: boolean][] {
-  return strokes.flatMap(({ key, modifiers }) => {
-    const codes = [...modifiers, key].map((each) => each.evdev.code)
-    return [
-      ...codes.map((code): [number, boolean] => [code, true]),
-      ...codes.toReversed().map((code): [number, boolean] => [code, false]),
-    ]
-  })
-}
-
-function xkb(layout: string, texts: readonly string[]): { texts: string[]; printed: string[] } {
-  const presses = texts.map((text) => pressesOf(textStrokes(text, { layout }).strokes))
-  const input = JSON.stringify({ layout, presses })
-  const { stdout, stderr, status } = spawnSync('python3', [TYPE], { input, encoding: 'utf8', maxBuffer: 1 << 26 })
-  if (status !== 0) throw new Error(`python3 ${TYPE}: ${stderr}`)
-  return JSON.parse(stdout) as { texts: string[]; printed: string[] }
+function xkb(layout: string, texts: readonly string[]) {
+  return askXkb(
+    layout,
+    texts.map((text) => textStrokes(text, { layout }).strokes),
+  )
 }
 
 /** Everything that the layout can type, of the blocks that hold what keyboards print. */
@@ -37,11 +24,6 @@ function charactersOf(name: string): string[] {
   return all
 }
 
-const present = () =>
-  spawnSync('python3', ['-c', 'import ctypes; ctypes.CDLL("libxkbcommon.so.0")']).status === 0 &&
-  spawnSync('test', ['-d', '/usr/share/X11/xkb/symbols']).status === 0 &&
-  spawnSync('test', ['-f', '/usr/share/X11/locale/en_US.UTF-8/Compose']).status === 0
-
 describe.each(['us', 'gb', 'de', 'fr'])('the layout %s', (name) => {
   let characters: string[]
   beforeAll(() => {
@@ -49,7 +31,7 @@ describe.each(['us', 'gb', 'de', 'fr'])('the layout %s', (name) => {
   })
 
   it('types what libxkbcommon reads, character by character, dead keys included', ({ skip }) => {
-    skip(!present(), 'libxkbcommon.so.0, xkb-data and the compose tables of libx11-data are not all installed')
+    skip(missing !== undefined, missing)
     // The compose table makes ASCII of these two where Windows makes the accent itself.
     const asciiOfDeadKey = new Map([
       ['´', "'"],
@@ -60,12 +42,12 @@ describe.each(['us', 'gb', 'de', 'fr'])('the layout %s', (name) => {
     const wanted = characters.map((each) => (single(each) ? each : (asciiOfDeadKey.get(each) ?? each)))
     expect(texts).toEqual(wanted)
     // 102nd key of the US layout: its characters have keys of their own.
-    const missing = printed.filter((each) => !characters.includes(each) && !(name === 'us' && '|¦'.includes(each)))
-    expect(missing).toEqual([])
+    const untyped = printed.filter((each) => !characters.includes(each) && !(name === 'us' && '|¦'.includes(each)))
+    expect(untyped).toEqual([])
   })
 
   it('types whole sentences', ({ skip }) => {
-    skip(!present(), 'libxkbcommon.so.0, xkb-data and the compose tables of libx11-data are not all installed')
+    skip(missing !== undefined, missing)
     const sentences: Record<string, string> = {
       us: 'The "quick" brown fox: 1 + 1 = {2}, <a> & ~b!\n',
       gb: 'It costs £3 or €4 @ home ¬ "yes" #~ \\| café\n',
