@@ -4,10 +4,12 @@ import type { Keyboard, Mouse } from '../input/api.ts'
 import type { Ownership } from '../leases/api.ts'
 import type { UsbPorts } from '../protocols/spice/index.ts'
 import type { Screen } from '../screen/api.ts'
+import type { VerifyResult } from '../verify/index.ts'
 import type { SpiceSession } from './spice-session.ts'
 
 export type { Keyboard, Mouse, MouseButton, MouseOptions, PressOptions, TypeOptions } from '../input/api.ts'
 export type * from '../screen/api.ts'
+export type { VerifyResult } from '../verify/index.ts'
 
 export type VmState = 'running' | 'paused' | 'shutdown' | 'shutoff' | 'crashed' | 'suspended' | 'blocked' | 'unknown'
 
@@ -26,6 +28,8 @@ export interface Vm {
   screenVia(via: Screen['via'], options?: CallOptions): Promise<Screen>
   /** Its SPICE session: agent, ports, folders, channels. The same for everybody. */
   spice(options?: CallOptions): Promise<SpiceSession>
+  /** The verifier agent in it, or with `level: 'browser'` the one in a browser; waits until it is connected. */
+  verifier(options?: CallOptions & { level?: 'kernel' | 'browser' }): Promise<Verifier>
   /** Its USB ports, over its SPICE session. */
   usb(options?: CallOptions): Promise<UsbPorts>
   /** State as libvirt reports it now. */
@@ -37,6 +41,28 @@ export interface Vm {
   resume(options?: CallOptions): Promise<void>
   reset(options?: CallOptions): Promise<void>
   shutdown(options?: CallOptions): Promise<void>
+}
+
+/** A verifier agent in the guest: has it check things there. */
+export interface Verifier {
+  readonly agent: {
+    /** The VM it says it is in. */
+    vmId: string
+    level: 'kernel' | 'browser'
+    /** Types of events it verifies: `keyboard`, `mouse`, `command` and custom ones. */
+    verifiers: readonly string[]
+    version: string
+    platform: string
+  }
+  /**
+   * Has it verify one event, such as `{ type: 'command', command: '/bin/true' }` or `{ type: 'keyboard', key: 'a' }`. An
+   * event that was not verified is a result, not an error. `during` is done once the agent has the event, so that the
+   * input it waits for cannot come before it.
+   */
+  verify(
+    event: Readonly<Record<string, unknown>>,
+    options?: CallOptions & { during?: (() => Promise<unknown>) | undefined },
+  ): Promise<VerifyResult>
 }
 
 export interface ExecResult {

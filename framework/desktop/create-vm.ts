@@ -7,6 +7,7 @@ import { TranscriptRecorder } from '../protocols/transcript.ts'
 import { DesktopVm } from './desktop-vm.ts'
 import { Machine, type MachineHost } from './machine.ts'
 import { Sessions, type SessionsOptions } from './sessions.ts'
+import type { ConnectingAgents } from './verifier-agents.ts'
 
 export interface CreateVmOptions extends CallOptions, SessionsOptions {
   /** What the lease handed out. An attached VM is known by its name only. */
@@ -15,6 +16,8 @@ export interface CreateVmOptions extends CallOptions, SessionsOptions {
   host: MachineHost
   /** Hears of every input action that was carried out. */
   onDelivery?: (delivery: Delivery) => void
+  /** Verifier agents that connect to whoever runs the test. Default: none do. */
+  agents?: ConnectingAgents
   /** Default: a new one, so that evidence can show what was said. */
   transcript?: TranscriptRecorder
   /** What `vm.protocol(type)` can make. Default: everything the framework speaks. */
@@ -27,7 +30,7 @@ export interface CreateVmOptions extends CallOptions, SessionsOptions {
  *
  * @throws `ATP_LIBVIRT_NO_DOMAIN` when the VM is not there, and the host connection's errors.
  */
-export async function createVm({ leased, host, onDelivery, ...options }: CreateVmOptions): Promise<DesktopVm> {
+export async function createVm({ leased, host, onDelivery, agents, ...options }: CreateVmOptions): Promise<DesktopVm> {
   const bounds = { signal: options.signal, timeoutMs: options.timeoutMs }
   const control = await host.client('control', bounds)
   const domain = leased.uuid
@@ -38,7 +41,7 @@ export async function createVm({ leased, host, onDelivery, ...options }: CreateV
   const { video, onFigures, onEncodings } = rest
   const sessions = new Sessions(target, transcript, registry, { video, onFigures, onEncodings })
   const machine = new Machine(host, domain, leased.ownership)
-  const vm = new DesktopVm(leased, machine, sessions, onDelivery)
+  const vm = new DesktopVm(leased, machine, sessions, { ...(onDelivery && { onDelivery }), ...(agents && { agents }) })
   try {
     await machine.watch(bounds)
   } catch (error) {

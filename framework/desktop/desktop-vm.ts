@@ -16,7 +16,7 @@ import {
   type VirtioSerialPort,
 } from '../protocols/virtio-serial/index.ts'
 import type { ByteStream } from '../wire/byte-stream.ts'
-import type { Guest, Keyboard, Mouse, Vm, VmState } from './api.ts'
+import type { Guest, Keyboard, Mouse, Verifier, Vm, VmState } from './api.ts'
 import { collectEvidence, type Attach } from './evidence.ts'
 import { AgentGuest } from './guest.ts'
 import { inputHost } from './input-host.ts'
@@ -25,6 +25,7 @@ import { Observation } from './observation.ts'
 import { imageSize, SourceScreen, toPicture, type Screen, type Screenshot } from '../screen/index.ts'
 import type { Sessions } from './sessions.ts'
 import type { SpiceSession } from './spice-session.ts'
+import { VerifierAgents, type ConnectingAgents } from './verifier-agents.ts'
 
 /** Channels that belong to the framework or the guest's own services. */
 const TAKEN_PORT =
@@ -52,10 +53,16 @@ export class DesktopVm implements Vm {
   readonly #machine: Machine
   readonly #sessions: Sessions
   readonly #observation: Observation
+  readonly #agents: VerifierAgents
   readonly #releaseInput: () => Promise<void>
   #closing: Promise<void> | undefined
 
-  constructor(leased: LeasedVm, machine: Machine, sessions: Sessions, onDelivery?: (delivery: Delivery) => void) {
+  constructor(
+    leased: LeasedVm,
+    machine: Machine,
+    sessions: Sessions,
+    { onDelivery, agents }: { onDelivery?: (delivery: Delivery) => void; agents?: ConnectingAgents },
+  ) {
     this.name = machine.domain.name
     this.uuid = machine.domain.uuid
     this.host = leased.host
@@ -63,7 +70,8 @@ export class DesktopVm implements Vm {
     this.profile = leased.profile
     this.#machine = machine
     this.#sessions = sessions
-    this.#observation = new Observation(sessions)
+    this.#agents = new VerifierAgents(sessions, agents)
+    this.#observation = new Observation(sessions, this.#agents)
     const screenSize = async (options: CallOptions) => imageSize(await machine.rawScreenshot(options))
     const host = inputHost(sessions, this.#observation, screenSize, onDelivery)
     const keyboard = new KeyboardDevice(host)
@@ -166,6 +174,12 @@ export class DesktopVm implements Vm {
    */
   spice(options?: CallOptions): Promise<SpiceSession> {
     return this.#sessions.spice(options)
+  }
+
+  /** The verifier agent in it, or with `level: 'browser'` the one in a browser; waits until it is connected. */
+  verifier(options?: CallOptions & { level?: 'kernel' | 'browser' }): Promise<Verifier> {
+    this.#sessions.assertOpen()
+    return this.#agents.verifier(options)
   }
 
   /** Its virtio-serial ports, as the XML names them now. */

@@ -1,6 +1,7 @@
 export * from './agent-link.ts'
 export * from './agent-way.ts'
 export * from './authentication.ts'
-export * from './listeners.ts'
+export type { AgentListener, ListenerTls, ListeningAddress } from './listeners.ts'
 export * from './verification-server.ts'
 export type { AgentAddress } from './agent-claims.ts'
+export type { VerifyResult } from '../../../guest/protocol/index.ts'

@@ -9,7 +9,7 @@ import { AgentClaims, type AgentAddress } from './agent-claims.ts'
 import { AgentConnection, type AgentNews, type ConnectionLimits, type ConnectionOwner } from './agent-connection.ts'
 import type { AgentWay } from './agent-way.ts'
 import { portOf, type Authenticate, type Refusal } from './authentication.ts'
-import { openListener, type AgentListener, type ListeningAddress } from './listeners.ts'
+import type { AgentListener, ListeningAddress } from './listeners.ts'
 import { WebSocketCarrier } from './websocket-carrier.ts'
 
 export interface VerificationServerOptions extends Partial<ConnectionLimits> {
@@ -52,6 +52,8 @@ export class VerificationServer implements ConnectionOwner {
    *   `ATP_VERIFIER_LISTEN` when the address cannot be had.
    */
   async listen(listener: AgentListener): Promise<ListeningAddress> {
+    // Loaded only where it listens: a VM's port needs no servers.
+    const { openListener } = await import('./listeners.ts')
     const { server, address } = await openListener(listener, {
       onConnection: (socket) => this.#track(socket),
       onSocket: (socket, peer) => this.#accept(new StreamCarrier(acceptedStream(socket, peer), lengthFraming)),

@@ -11,6 +11,8 @@ export interface GuestScript {
   /** Result of a command line. Default: exit 0, no output. */
   exec?: (line: string, options: ExecOptions) => Partial<ExecResult> | Promise<Partial<ExecResult>>
   ping?: () => Promise<void>
+  /** What its verifier agent answers. Default: verified. */
+  verify?: (event: Readonly<Record<string, unknown>>) => { verified: boolean; details?: Record<string, unknown> }
   /** What is on the screen. Default: two black pixels. */
   picture?: () => Picture
 }
@@ -118,6 +120,14 @@ export function memoryVm(
     screenVia: async () => screen,
     spice: never,
     usb: never,
+    verifier: async () => ({
+      agent: { vmId: name, level: 'kernel', verifiers: ['command'], version: '0', platform: 'linux' },
+      verify: async (event) => {
+        record('verify', JSON.stringify(event))
+        const { verified, details = {} } = script.verify?.(event) ?? { verified: true }
+        return { v: 1, event_id: 'e', verified, timestamp: 1, latency_ms: 2, details }
+      },
+    }),
     screenshot: async () => ({ contentType: 'image/png', bytes: new Uint8Array([137, 80]) }),
     suspend: never,
     resume: never,
