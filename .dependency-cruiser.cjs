@@ -40,7 +40,7 @@ const allowed = Object.entries(rooms).map(([room, imports]) => ({
     path: '^(framework|fixtures|reporters|lab|guest|bench|tests|specs)/',
     pathNot: [
       ...[room, ...imports].map((name) => `^framework/${name}/`),
-      ...(room === 'verify' ? ['^guest/protocol/'] : []),
+      ...(room === 'verify' ? ['^guest/protocol/', '^guest/web/bundle[.]ts$'] : []),
     ],
   },
 }))

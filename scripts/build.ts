@@ -5,6 +5,7 @@
 import { execFileSync } from 'node:child_process'
 import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { bundleWebVerifier } from '../guest/web/bundle.ts'
 
 const root = resolve(import.meta.dirname, '..')
 const dist = join(root, 'dist')
@@ -15,6 +16,8 @@ execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '
 })
 for (const path of ['bin/atp.js', 'schemas', 'README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs'])
   cpSync(join(root, path), join(dist, path), { recursive: true })
+for (const path of ['guest/web/index.html', 'guest/web/style.css']) cpSync(join(root, path), join(dist, path))
+writeFileSync(join(dist, 'guest/web/agent.js'), await bundleWebVerifier())
 
 interface Manifest extends Record<string, unknown> {
   exports: Record<string, string>

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { browserBundle } from '../support/browser-bundle.ts'
+import { browserBundle } from '../../guest/web/bundle.ts'
 
 const root = resolve(import.meta.dirname, '../..')
 let dir: string

@@ -93,6 +93,11 @@ export class HeadlessChromium {
     throw new Error(`in the browser: ${exceptionDetails.exception?.description ?? exceptionDetails.text}`)
   }
 
+  /** A command of the DevTools protocol to the page. @throws what Chromium answers */
+  send(method: string, params: Record<string, unknown> = {}): Promise<unknown> {
+    return this.#call(method, params)
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     const child = this.#child
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {

@@ -12,6 +12,7 @@ import { createServer as createTlsServer } from 'node:tls'
 import { WebSocketServer, type WebSocket } from 'ws'
 import { configError, connectError, messageOf } from '../../core/index.ts'
 import { MESSAGE_MAX_BYTES } from '../../../guest/protocol/index.ts'
+import { serveWebPage } from './web-page.ts'
 
 /** PEM texts of the server's certificate and its key. */
 export interface ListenerTls {
@@ -88,9 +89,10 @@ function socketServer(tls: ListenerTls | undefined, { onConnection, onSocket }: 
 }
 
 function webSocketServer(tls: ListenerTls | undefined, handlers: Handlers): HttpServer {
-  const respond: RequestListener = (_, response) => {
+  const respond: RequestListener = (request, response) => {
+    if (serveWebPage(request, response)) return
     response.writeHead(404, { 'content-type': 'text/plain', connection: 'close' })
-    response.end('agents connect here by WebSocket\n')
+    response.end('agents connect here by WebSocket, browsers at /verifier/\n')
   }
   const server: HttpServer = tls ? createHttpsServer({ ...tls, ...TLS_LIMITS }, respond) : createHttpServer(respond)
   server.headersTimeout = HEADERS_TIMEOUT_MS

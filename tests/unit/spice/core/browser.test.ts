@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { dirname, relative, resolve } from 'node:path'
 import { expect, it } from 'vitest'
-import { browserBundle } from '../../../support/browser-bundle.ts'
+import { browserBundle } from '../../../../guest/web/bundle.ts'
 
 const ROOT = resolve(import.meta.dirname, '../../../..')
 const ENTRY = resolve(ROOT, 'framework/protocols/spice/index.ts')
