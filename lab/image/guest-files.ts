@@ -104,7 +104,7 @@ echo "guest booted, agent starting" > /dev/ttyS0
 // QEMU's user network: the guest has one address, the host's loopback another. Without a route to anywhere else.
 const BOOT_AGENT = `#!/bin/sh
 for disk in /sys/block/vd*; do
-  read -r serial < $disk/serial && [ "$serial" = ${NODE_DISK_SERIAL} ] && node=/dev/\${disk##*/}
+  [ "$(cat $disk/serial)" = ${NODE_DISK_SERIAL} ] && node=/dev/\${disk##*/}
 done
 mkdir /mnt/node
 mount -t erofs -o ro $node /mnt/node
