@@ -157,8 +157,8 @@ export class KeyboardDevice implements Keyboard {
   #plan(strokes: readonly Stroke[]): PlannedStroke[] {
     return strokes.map((stroke) => {
       const events = this.#strokeEvents(stroke)
-      const last = keyOfQcode((events.at(-1) as KeyEvent).qcode) as Key
-      return { events, lastCode: last.evdev.code }
+      const releases = events.flatMap(({ qcode, down }) => (down ? [] : (keyOfQcode(qcode)?.evdev.code ?? [])))
+      return { events, releases }
     })
   }
 
@@ -169,7 +169,7 @@ export class KeyboardDevice implements Keyboard {
     return pace
   }
 
-  #strokeEvents({ key, modifiers, part }: Stroke): InputEvent[] {
+  #strokeEvents({ key, modifiers, part }: Stroke): KeyEvent[] {
     const needed = modifiers.filter((modifier) => !this.#held.has(modifier.qcode))
     const before = part === undefined || part === 'first' ? needed : []
     const after = part === undefined || part === 'last' ? needed.toReversed() : []

@@ -71,8 +71,8 @@ function averaged(before: number | undefined, ms: number): number {
 }
 
 interface InFlight {
-  /** evdev code whose release says that the guest has the whole stroke. */
-  lastCode: number
+  /** evdev codes of the releases that the guest has not reported, in their order. */
+  releases: number[]
   cost: number
   call: number
 }
@@ -114,8 +114,9 @@ export class AckWindow {
     this.#call++
   }
 
-  sent(lastCode: number, cost: number): void {
-    this.#inFlight.push({ lastCode, cost, call: this.#call })
+  /** @param releases evdev codes in the order of their releases. */
+  sent(releases: readonly number[], cost: number): void {
+    this.#inFlight.push({ releases: [...releases], cost, call: this.#call })
     this.#cost += cost
   }
 
@@ -134,8 +135,12 @@ export class AckWindow {
    */
   released(code: number, guestNs: bigint): void {
     if (!this.#down.delete(code)) return
-    const index = this.#inFlight.findIndex((stroke) => stroke.lastCode === code)
+    const index = this.#inFlight.findIndex(({ releases }) => releases.includes(code))
     if (index < 0) return
+    const { releases } = this.#inFlight[index] as InFlight
+    releases.splice(0, releases.indexOf(code) + 1)
+    // The key of a shifted stroke: another stroke of that key may stand behind it.
+    if (releases.length > 0) return
     const settled = this.#inFlight.splice(0, index + 1)
     for (const stroke of settled) this.#cost -= stroke.cost
     this.#learn((settled.at(-1) as InFlight).call, guestNs, settled.length)

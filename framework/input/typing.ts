@@ -10,10 +10,10 @@ const STALL_MS = 2000
 /** Time between two reports of progress, milliseconds. */
 const PROGRESS_MS = 1000
 
-/** The events of one stroke, and the evdev code whose release says that the guest has all of them. */
+/** The events of one stroke, and the evdev codes of its keys in the order of their releases. */
 export interface PlannedStroke {
   events: readonly InputEvent[]
-  lastCode: number
+  releases: readonly number[]
 }
 
 /** What the guest reported of its keyboard. */
@@ -64,11 +64,11 @@ export async function typeStrokes(
     const batch: InputEvent[] = []
     window.beginCall()
     while (next < end) {
-      const { events, lastCode } = strokes[next] as PlannedStroke
+      const { events, releases } = strokes[next] as PlannedStroke
       const room = strokeCost(events, device)
       if (batch.length > 0 && !window.hasRoomFor(room)) break
       batch.push(...events)
-      window.sent(lastCode, room)
+      window.sent(releases, room)
       next++
     }
     const sentAtMs = performance.now()

@@ -33,7 +33,7 @@ describe('the acknowledgement window', () => {
       ['virtio', 4, 16],
     ] as const) {
       const window = new AckWindow(device, pace)
-      while (window.hasRoomFor(cost)) window.sent(30, cost)
+      while (window.hasRoomFor(cost)) window.sent([30], cost)
       expect(window.inFlight).toBe(strokes)
     }
   })
@@ -41,7 +41,7 @@ describe('the acknowledgement window', () => {
   it('is not opened by a release that was seen twice', () => {
     const window = new AckWindow('ps2', new PathPace())
     window.beginCall()
-    for (let count = 0; count < 4; count++) window.sent(30, 3)
+    for (let count = 0; count < 4; count++) window.sent([30], 3)
     window.pressed(30)
     for (let count = 0; count < 4; count++) window.released(30, 0n)
     expect(window.inFlight).toBe(3)
@@ -49,9 +49,25 @@ describe('the acknowledgement window', () => {
 
   it('settles what left before an acknowledged stroke', () => {
     const window = new AckWindow('ps2', new PathPace())
-    for (const code of [30, 31, 32]) window.sent(code, 3)
+    for (const code of [30, 31, 32]) window.sent([code], 3)
     window.pressed(32)
     window.released(32, 0n)
+    expect(window.inFlight).toBe(0)
+  })
+
+  it("waits for a shifted stroke's last release, also when the same key follows", () => {
+    const window = new AckWindow('usb', new PathPace())
+    const [B, SHIFT] = [48, 42]
+    window.sent([B, SHIFT], 4)
+    window.sent([B], 2)
+    window.pressed(SHIFT)
+    window.pressed(B)
+    window.released(B, 0n)
+    expect(window.inFlight).toBe(2)
+    window.released(SHIFT, 0n)
+    expect(window.inFlight).toBe(1)
+    window.pressed(B)
+    window.released(B, 0n)
     expect(window.inFlight).toBe(0)
   })
 
@@ -63,7 +79,7 @@ describe('the acknowledgement window', () => {
         for (const [code, send, afterMs] of steps) {
           if (send && window.hasRoomFor(4)) {
             window.beginCall()
-            window.sent(code, 4)
+            window.sent([code], 4)
             window.callAnswered()
             sent++
           } else if (!send) {
@@ -85,7 +101,7 @@ describe('the acknowledgement window', () => {
       for (let call = 0; call < 40; call++) {
         window.beginCall()
         const strokes = pace.strokesPerCall
-        for (let count = 0; count < strokes; count++) window.sent(30, 4)
+        for (let count = 0; count < strokes; count++) window.sent([30], 4)
         window.callAnswered()
         guestNs += BigInt(Math.round(idleMs * 1e6))
         for (let count = 0; count < strokes; count++) {
