@@ -1,0 +1,22 @@
+/** Guests that nobody meddles with: every verdict is green. "npm run soak -- verification" does it a thousand times. */
+import { describe, expect, it } from 'vitest'
+import { throwDice } from '../../support/sabotage/seed.ts'
+import { actUntouched, spotless, WAYS } from '../../support/sabotage/untouched.ts'
+import { leaseVm } from '../leased-vm.ts'
+
+const ROUNDS = 13
+
+describe('an untouched guest', () => {
+  it.each(WAYS)(`stays green ${ROUNDS} times over $via with $profile`, async ({ profile, via }) => {
+    const dice = throwDice()
+    const { vm, end } = await leaseVm(profile)
+    try {
+      for (let round = 0; round < ROUNDS; round++) {
+        const delivery = await actUntouched(vm, dice, via)
+        expect(delivery).toMatchObject(spotless(delivery))
+      }
+    } finally {
+      await end()
+    }
+  })
+})
