@@ -17,7 +17,7 @@ const MOST_BYTES = 4096
 const NONCE_BYTES = 8
 
 /**
- * Gives the guest what twins share and must not: host name, machine id, the time of day. A name longer than a host
+ * Gives the guest what twins share and must not: host name, machine id, DMI UUID, the time of day. A name longer than a host
  * name may be is cut.
  *
  * @throws `ATP_LAB_GUEST_IDENTITY` when the guest refuses, or does not answer in time; `ATP_INTERRUPTED`.
@@ -99,6 +99,7 @@ export function identityRecord(
     const { written } = new TextEncoder().encodeInto(identity.name, room)
     record.writeBigUInt64LE(BigInt(written), IDENTITY_RECORD.nameLength)
     record.write(`${identity.uuid.replaceAll('-', '')}\n`, IDENTITY_RECORD.machineId, 'latin1')
+    record.write(`${identity.uuid}\n`, IDENTITY_RECORD.machineUuid, 'latin1')
   }
   return record
 }

@@ -3,8 +3,9 @@
  * the published package is compiled; its package.json is the repository's with the paths of the compiled files.
  */
 import { execFileSync } from 'node:child_process'
-import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { bundleVerifier } from '../guest/bundle.ts'
 import { bundleWebVerifier } from '../guest/web/bundle.ts'
 
 const root = resolve(import.meta.dirname, '..')
@@ -18,6 +19,8 @@ for (const path of ['bin/atp.js', 'schemas', 'README.md', 'CONTRIBUTING.md', 'CH
   cpSync(join(root, path), join(dist, path), { recursive: true })
 for (const path of ['guest/web/index.html', 'guest/web/style.css']) cpSync(join(root, path), join(dist, path))
 writeFileSync(join(dist, 'guest/web/agent.js'), await bundleWebVerifier())
+mkdirSync(join(dist, 'guest/dist'), { recursive: true })
+writeFileSync(join(dist, 'guest/dist/atp-verifier.mjs'), await bundleVerifier(), { mode: 0o755 })
 
 interface Manifest extends Record<string, unknown> {
   exports: Record<string, string>

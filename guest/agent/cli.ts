@@ -86,7 +86,10 @@ async function serve(
   const clock = new FineClock()
   const agent = new Agent({
     identity: {
-      vm_id: id,
+      // A VM that was made from the memory of another one is another VM from then on.
+      get vm_id() {
+        return options.vmId ?? detectVmId().id
+      },
       session: randomUUID(),
       agent: { version: manifest.version, platform: process.platform === 'win32' ? 'win32' : 'linux' },
       level: 'kernel',

@@ -1,5 +1,5 @@
 /** The lab's own files inside the guest. Everything else in the guest comes from distribution packages. */
-import { identityProgram } from './identity-program.ts'
+import { identityProgram, MACHINE_UUID_FILE } from './identity-program.ts'
 
 /** Kernel modules in the order in which they can be loaded. The rest of what is needed is built in. */
 export const GUEST_MODULES = [
@@ -85,6 +85,10 @@ mkdir -p /run/lock
 echo 0 > /proc/sys/kernel/ctrl-alt-del
 echo 0 > /proc/sys/kernel/sysrq
 hostname atp-guest
+# Its clones have other ones.
+cat /sys/class/dmi/id/product_uuid > ${MACHINE_UUID_FILE}
+chmod 400 ${MACHINE_UUID_FILE}
+mount --bind ${MACHINE_UUID_FILE} /sys/class/dmi/id/product_uuid
 lists=/etc/modules
 for word in $(cat /proc/cmdline); do
   case $word in atp.modules=*) more=\${word#atp.modules=} lists="$lists /etc/modules.$more" ;; esac

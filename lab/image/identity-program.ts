@@ -3,7 +3,7 @@ export const IDENTITY_PORT = 'atp.identity.0'
 
 /**
  * What the program is told, little-endian: eight bytes that its answer repeats, `struct timespec`, the length of the
- * host name (with 0 only the clock is set), the name, and the text of `/etc/machine-id`.
+ * host name (with 0 only the clock is set), the name, and the texts of `/etc/machine-id` and of the machine's UUID.
  */
 export const IDENTITY_RECORD = {
   nonce: 0,
@@ -12,11 +12,18 @@ export const IDENTITY_RECORD = {
   nameLength: 24,
   name: 32,
   machineId: 96,
+  machineUuid: 129,
 } as const
 /** Length of a host name that Linux takes, in bytes. */
 export const HOST_NAME_BYTES = 64
 const MACHINE_ID_BYTES = 33
-export const IDENTITY_RECORD_BYTES = IDENTITY_RECORD.machineId + MACHINE_ID_BYTES
+const MACHINE_UUID_BYTES = 37
+export const IDENTITY_RECORD_BYTES = IDENTITY_RECORD.machineUuid + MACHINE_UUID_BYTES
+/**
+ * What the guest reads as its DMI UUID. The firmware wrote the real one into the template's memory, so that all clones
+ * have the same; this file lies over it.
+ */
+export const MACHINE_UUID_FILE = '/etc/machine-uuid'
 /** Its answer: a signed status, negative after a failure (then it is Linux's error number), and the nonce. */
 export const IDENTITY_ANSWER = { status: 0, nonce: 8 } as const
 export const IDENTITY_ANSWER_BYTES = 16
@@ -57,7 +64,7 @@ const PORT_TO_EDI = [0x89, 0xef] // mov edi, ebp
 
 /**
  * An x86-64 ELF program that waits until somebody opens its port on the host, and gives the guest what a record says:
- * time, host name, machine id. Then it waits again. It is part of a snapshot while it waits, so that a clone need not
+ * time, host name, machine id, UUID. Then it waits again. It is part of a snapshot while it waits, so that a clone need not
  * start a process to become somebody: in an emulated guest all code of a process must be translated first, and these
  * are a few instructions.
  *
@@ -65,19 +72,29 @@ const PORT_TO_EDI = [0x89, 0xef] // mov edi, ebp
  * open, while a read from one that is not returns at once (Linux, `drivers/char/virtio_console.c`).
  */
 export function identityProgram(): Buffer {
-  const strings = [`/dev/virtio-ports/${IDENTITY_PORT}`, '/etc/machine-id'].map((text) => Buffer.from(`${text}\0`))
-  const [portPath, machineIdPath] = [BASE + HEADERS_BYTES, BASE + HEADERS_BYTES + (strings[0] as Buffer).length]
-  const entry = HEADERS_BYTES + Buffer.concat(strings).length
-
-  const writeMachineId = bytes(
-    [0x89, 0xc7], // mov edi, eax
-    checked('write', undefined, IN_RECORD('machineId'), MACHINE_ID_BYTES),
-    checked('close'),
+  const paths = [`/dev/virtio-ports/${IDENTITY_PORT}`, '/etc/machine-id', MACHINE_UUID_FILE]
+  const strings = paths.map((path) => `${path}\0`)
+  const [portPath = 0, machineIdPath = 0, machineUuidPath = 0] = strings.map(
+    (_, index) => BASE + HEADERS_BYTES + strings.slice(0, index).join('').length,
   )
+  const entry = HEADERS_BYTES + strings.join('').length
+
+  const write = (path: number, field: keyof typeof IDENTITY_RECORD, length: number) =>
+    bytes(
+      checked('open', path, O_WRONLY_CREAT_TRUNC, 0o644),
+      skip(
+        'ifNegative',
+        bytes(
+          [0x89, 0xc7], // mov edi, eax
+          checked('write', undefined, IN_RECORD(field), length),
+          checked('close'),
+        ),
+      ),
+    )
   const identity = bytes(
     checked('sethostname', IN_RECORD('name')), // the length is in esi
-    checked('open', machineIdPath, O_WRONLY_CREAT_TRUNC, 0o644),
-    skip('ifNegative', writeMachineId),
+    write(machineIdPath, 'machineId', MACHINE_ID_BYTES),
+    write(machineUuidPath, 'machineUuid', MACHINE_UUID_BYTES),
   )
   const apply = bytes(
     checked('clock_settime', 0, IN_RECORD('seconds')),
@@ -104,7 +121,11 @@ export function identityProgram(): Buffer {
     round,
     [0xe9, ...u32(-(round.length + JUMP_BYTES))], // jmp round
   )
-  return Buffer.concat([elfHeaders(BASE + entry, entry + code.length), ...strings, Buffer.from(code)])
+  return Buffer.concat([
+    elfHeaders(BASE + entry, entry + code.length),
+    Buffer.from(strings.join('')),
+    Buffer.from(code),
+  ])
 }
 
 /** ELF header and one program header: the whole file, and zeros behind it, in one segment (`elf(5)`). */

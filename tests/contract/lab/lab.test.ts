@@ -96,8 +96,10 @@ const guestClockErrorMs = async (domain: Domain) => {
 describe('clones', () => {
   it('run with an identity of their own, the right time, and an agent that answers', async () => {
     const vms = await Promise.all([makeVm('vm-001'), makeVm('vm-002')])
-    const identities = await Promise.all(vms.map((vm) => shell(vm, 'hostname; cat /etc/hostname /etc/machine-id')))
-    expect(identities).toEqual(vms.map(({ name, uuid }) => `${name}\n${name}\n${uuid.replaceAll('-', '')}`))
+    const identities = await Promise.all(
+      vms.map((vm) => shell(vm, 'hostname; cat /etc/hostname /etc/machine-id /sys/class/dmi/id/product_uuid')),
+    )
+    expect(identities).toEqual(vms.map(({ name, uuid }) => `${name}\n${name}\n${uuid.replaceAll('-', '')}\n${uuid}`))
     for (const vm of vms) expect(await guestClockErrorMs(vm)).toBeLessThan(100)
   })
 

@@ -20,7 +20,7 @@ describe('the record of an identity', () => {
         const kept = record.toString('utf8', 32, 32 + lengthBytes)
         expect(name.startsWith(kept)).toBe(true)
         if (kept !== name) expect(lengthBytes).toBeGreaterThan(HOST_NAME_BYTES - 4)
-        expect(record.toString('latin1', 96)).toBe('e496b8973b5e41fba93d023cf4d55a14\n')
+        expect(record.toString('latin1', 96)).toBe(`e496b8973b5e41fba93d023cf4d55a14\n${uuid}\n`)
       }),
     )
   })
