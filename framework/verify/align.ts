@@ -7,7 +7,7 @@ export interface Alignment {
 }
 
 /** Longest difference the alignment goes to; its memory grows with the square (16 MiB here). */
-const MAX_DIFFERENCES = 2048
+export const MAX_DIFFERENCES = 2048
 
 /**
  * Aligns two sequences with the fewest insertions and deletions (E. W. Myers, "An O(ND) Difference Algorithm

@@ -1,11 +1,13 @@
 import { evdevKeyName } from '../keys/index.ts'
 import type { Account, Expectation, InputObserver, ObservedEvent, Reconcile, SentEvent } from '../input/api.ts'
-import { align } from './align.ts'
+import { align, MAX_DIFFERENCES } from './align.ts'
 import { summarizeLatency, type LatencySample } from './latency.ts'
 
 /** Events further apart than the longest device queue (virtio: 64 descriptors, two an event) cannot have swapped. */
 const REORDER_DISTANCE = 32
 const MAX_DIFFERENCES_SHOWN = 10
+/** `REL_X`, `REL_Y`, `REL_HWHEEL`, `REL_WHEEL`. Wheels report fractions of a notch besides, which nobody asks for. */
+const MOTIONS = [0, 1, 6, 8]
 /** Code of a key that its observer does not name. */
 const UNNAMED = 0
 
@@ -15,8 +17,8 @@ const UNNAMED = 0
  * Keys, buttons and absolute positions are aligned event by event: what is missing is `lost`, what is too much
  * is `duplicated`, and an event that is missing here but too much within 32 events is `reordered`. So
  * `seen = sent - lost + duplicated` always holds. Relative motion is compared by its sum per axis, because mice
- * split large distances; an axis whose sum is wrong counts as one lost (or duplicated, if too far) event.
- * Autorepeat of the guest's kernel (value 2) is nobody's input and ignored.
+ * split large distances; an axis whose sum is wrong counts as one lost (or duplicated, if too far) event, and so does
+ * one on which nothing was sent. Autorepeat of the guest's kernel (value 2) is nobody's input and ignored.
  */
 export const reconcile: Reconcile = ({ sent, observed, observer, held }) => {
   const discrete = sent.filter((each) => each.type !== 'rel' && !each.optional)
@@ -66,7 +68,8 @@ function symbolOf({ type, code, value }: Expectation): number {
 
 function describe({ type, code, value }: Expectation): string {
   if (type === 'key') return `${evdevKeyName(code)} ${value === 0 ? 'release' : 'press'}`
-  return `${type === 'abs' ? 'ABS' : 'REL'}_${code === 0 ? 'X' : code === 1 ? 'Y' : 'WHEEL'} ${value}`
+  const axis = code === 0 ? 'X' : code === 1 ? 'Y' : code === 6 ? 'HWHEEL' : 'WHEEL'
+  return `${type === 'abs' ? 'ABS' : 'REL'}_${axis} ${value}`
 }
 
 /** Sorts what only one side has into lost, duplicated and reordered. */
@@ -134,7 +137,10 @@ function countByKind(
     lost += Math.max(0, count)
     duplicated += Math.max(0, -count)
   }
-  return { lost, duplicated, reordered: 0 }
+  // Each that is out of order differs twice, once on either side.
+  const reordered = Math.max(0, Math.ceil((MAX_DIFFERENCES + 1 - lost - duplicated) / 2))
+  if (reordered > 0) differences.add(`at least ${reordered} events came in another order`)
+  return { lost, duplicated, reordered }
 }
 
 function reconcileRelative(sent: readonly SentEvent[], seen: readonly ObservedEvent[]) {
@@ -153,6 +159,13 @@ function reconcileRelative(sent: readonly SentEvent[], seen: readonly ObservedEv
     differences.push(`${describe({ type: 'rel', code, value: wanted })} sent, ${got} seen`)
     if (Math.abs(got) > Math.abs(wanted)) duplicated++
     else lost++
+  }
+  for (const code of MOTIONS) {
+    const moved = seen.filter((event) => event.code === code)
+    if (moved.length === 0 || sent.some((each) => each.code === code)) continue
+    const sum = moved.reduce((total, event) => total + event.value, 0)
+    differences.push(`saw ${describe({ type: 'rel', code, value: sum })}, which was not sent`)
+    duplicated++
   }
   return { pairs, differences, lost, duplicated }
 }

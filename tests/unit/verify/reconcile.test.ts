@@ -191,7 +191,113 @@ describe('damage', () => {
   })
 })
 
+describe('any damage', () => {
+  const few = fc.constantFrom(...qcodes.slice(0, 3))
+  const kind = fc.constantFrom('lose', 'double', 'swap', 'foreign', 'move', 'letGo')
+  const anyDamage = fc.array(fc.tuple(fc.nat(), kind, fc.nat({ max: 40 })), { maxLength: 12 })
+  const symbol = ({ type, code, value }: { type: string; code: number; value: number }) => `${type} ${code} ${value}`
+  const F24 = { type: 'key', code: 194, value: 1, guestNs: HOUR_NS, arrivedNs: 0n } as const
+
+  function damageOf(events: readonly ObservedEvent[], damage: readonly [number, string, number][]): ObservedEvent[] {
+    const observed = [...events]
+    for (const [seed, how, far] of damage) {
+      if (observed.length === 0) break
+      const place = seed % observed.length
+      const event = observed[place] as ObservedEvent
+      if (how === 'lose') observed.splice(place, 1)
+      if (how === 'double') observed.splice(place, 0, event)
+      if (how === 'swap') observed.splice(place, 2, ...observed.slice(place, place + 2).toReversed())
+      if (how === 'foreign') observed.splice(place, 0, F24)
+      if (how === 'move') observed.splice(Math.min(place + far, observed.length - 1), 0, ...observed.splice(place, 1))
+      if (how === 'letGo') observed.splice(place, 0, { ...event, value: 0 })
+    }
+    return observed
+  }
+  const balanceOf = (sent: readonly SentEvent[], observed: readonly ObservedEvent[]) => {
+    const balance = new Map<string, number>()
+    for (const event of sent) balance.set(symbol(event), (balance.get(symbol(event)) ?? 0) + 1)
+    for (const event of observed) balance.set(symbol(event), (balance.get(symbol(event)) ?? 0) - 1)
+    const counts = [...balance.values()]
+    const sum = (sign: 1 | -1) => counts.reduce((total, count) => total + Math.max(0, sign * count), 0)
+    return { missing: sum(1), surplus: sum(-1) }
+  }
+
+  it('however dense, is never green, never hides a loss, and never calls whole what is not', () => {
+    fc.assert(
+      fc.property(fc.array(few, { maxLength: 40 }), anyDamage, (keys, damage) => {
+        const sent = sendAll(keys.flatMap(stroke))
+        const observed = damageOf(seeAll(sent), damage)
+        const account = reconcile({ sent, observed, observer, held })
+        const whole = sent.map(symbol).join() === observed.map(symbol).join()
+        const { lost, duplicated, reordered, stuck, differences } = account
+        expect(lost + duplicated + reordered === 0).toBe(whole)
+        expect(differences.length > 0).toBe(!whole)
+        expect(account.sent).toBe(sent.length)
+        expect(account.seen).toBe(observed.length)
+        // What is gone or surplus altogether; beyond that, what stands far from its place is told as both.
+        const { missing, surplus } = balanceOf(sent, observed)
+        expect(lost).toBeGreaterThanOrEqual(missing)
+        expect(duplicated).toBeGreaterThanOrEqual(surplus)
+        expect(lost - missing).toBe(duplicated - surplus)
+        // Never more than there are places where something was done to it.
+        expect(lost + duplicated + reordered).toBeLessThanOrEqual(2 * damage.length)
+        const last = new Map(observed.map(({ code, value }) => [code, value]))
+        expect(stuck).toHaveLength([...last.values()].filter((value) => value !== 0).length)
+      }),
+    )
+  })
+
+  it('of one kind alone is counted exactly, wherever it is', () => {
+    const strokes = fc.array(few, { minLength: 1, maxLength: 60 })
+    fc.assert(
+      fc.property(strokes, fc.array(fc.nat()), (keys, places) => {
+        const sent = sendAll(keys.flatMap(stroke))
+        const whole = seeAll(sent)
+        const chosen = new Set(places.map((place) => place % whole.length))
+        const without = whole.filter((_, index) => !chosen.has(index))
+        expect(reconcile({ sent, observed: without, observer, held })).toMatchObject({
+          lost: chosen.size,
+          duplicated: 0,
+          reordered: 0,
+        })
+        const twice = whole.flatMap((event, index) => (chosen.has(index) ? [event, event] : [event]))
+        expect(reconcile({ sent, observed: twice, observer, held })).toMatchObject({
+          lost: 0,
+          duplicated: chosen.size,
+          reordered: 0,
+        })
+      }),
+    )
+  })
+
+  it('is red too when it is too much to be told apart and nothing is missing', () => {
+    const sent = sendAll(Array.from({ length: 3000 }, (_, index) => stroke(qcodes[index % 50] as string)).flat())
+    const account = reconcile({ sent, observed: seeAll(sent).toReversed(), observer, held })
+    expect(account).toMatchObject({ seen: 6000, lost: 0, duplicated: 0 })
+    expect(account.reordered).toBeGreaterThan(1000)
+    expect(account.differences[1]).toMatch(/^at least \d+ events came in another order$/)
+  })
+})
+
 describe('the mouse', () => {
+  it('is red for motion that nobody sent', () => {
+    const motion = (code: number, value: number): ObservedEvent => ({
+      type: 'rel',
+      code,
+      value,
+      guestNs: HOUR_NS + 1n,
+      arrivedNs: 5n,
+    })
+    const sent = sendAll([{ type: 'rel', axis: 'x', value: 5 }])
+    const account = reconcile({ sent, observed: [motion(0, 5), motion(1, 3), motion(1, 4)], observer, held })
+    expect(account).toMatchObject({ lost: 0, duplicated: 1, differences: ['saw REL_Y 7, which was not sent'] })
+    const notch = sendAll([{ type: 'button', button: 'wheel-up', down: true }])
+    // A notch in fractions of one.
+    expect(reconcile({ sent: notch, observed: [motion(8, 1), motion(11, 120)], observer, held }).differences).toEqual(
+      [],
+    )
+  })
+
   it('compares relative motion by its sum, however the guest split it', () => {
     const sent = sendAll([{ type: 'rel', axis: 'x', value: 300 }])
     const piece = (value: number): ObservedEvent => ({
