@@ -2,7 +2,7 @@
 export { afterAll, beforeAll, describe } from 'vitest'
 export { test, test as it } from '../fixtures/index.ts'
 export { expect, type GuestFileAssertion, type ScreenAssertion, type VmAssertion } from '../fixtures/expect.ts'
-export type { LatencyLimits } from '../fixtures/matchers.ts'
+export type { LatencyLimits } from './evidence/index.ts'
 export { secret } from './runner/worker/secret.ts'
 export type { Vdi } from './runner/worker/platform.ts'
 export { defineConfig } from './config/index.ts'
@@ -21,6 +21,8 @@ export type {
   Region,
   Screen,
   ScreenState,
+  Verifier,
+  VerifyResult,
   Vm,
   VmOptions,
   VmState,

@@ -1,5 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { type RunModel, allEvidence, lastAttempt, latencyByPath, metricKey } from '../framework/evidence/index.ts'
+import {
+  type RunModel,
+  allEvidence,
+  lastAttempt,
+  latencyByPath,
+  metricKey,
+  pathName,
+} from '../framework/evidence/index.ts'
 
 /** One measured value of a run, as Allure reads it from `<id>-perf.json`. */
 interface MetricSample {
@@ -55,10 +62,11 @@ export function runMetrics(model: RunModel): RunMetrics {
   const reported = new Set(Object.keys(found.metrics))
   const deliveries = evidence.flatMap(({ inputs }) => inputs.map(({ delivery }) => delivery))
   for (const latency of latencyByPath(deliveries)) {
-    const group = `${latency.quantity}.${latency.level}.${latency.path.via}-${latency.path.device}`
-    const groupTitle = `${QUANTITIES[latency.quantity]}, ${latency.level}, ${latency.path.via}/${latency.path.device}`
-    const values = { p50: latency.p50.highMs, p95: latency.p95.highMs, max: latency.maxMs }
-    for (const statistic of ['p50', 'p95', 'max'] as const) {
+    const group = metricKey(latency)
+    const groupTitle = `${QUANTITIES[latency.quantity]}, ${latency.level}, ${pathName(latency.path)}`
+    const { p50, p95, p99, maxMs } = latency
+    const values = { p50: p50.highMs, p95: p95.highMs, p99: p99.highMs, max: maxMs }
+    for (const statistic of ['p50', 'p95', 'p99', 'max'] as const) {
       const key = metricKey(latency, statistic)
       if (reported.has(key)) continue
       const description = { title: `${groupTitle}: ${statistic}`, unit: 'ms', better: 'lower' as const, group }

@@ -7,10 +7,13 @@ import {
   type TestStatus,
   type TestView,
   allEvidence,
+  describeCounts,
   describeLatency,
+  kindName,
   latencyByPath,
   pathName,
   statusOf,
+  withoutLatency,
 } from '../framework/evidence/index.ts'
 import { errorDetails, errorHeadline } from './error-text.ts'
 
@@ -114,7 +117,10 @@ function description(test: TestView, attempt: AttemptView): string {
   if (damaged > 0)
     lines.push(`⚠️ **Damaged:** ${damaged} input ${damaged === 1 ? 'action' : 'actions'} did not arrive as sent`)
   for (const latency of latencyByPath(inputs)) {
-    lines.push(`Latency ${latency.quantity}, ${latency.level}, ${pathName(latency.path)}: ${describeLatency(latency)}`)
+    lines.push(`Latency ${kindName(latency)}: ${describeLatency(latency)}`)
+  }
+  for (const counts of withoutLatency(inputs)) {
+    lines.push(`Latency ${kindName(counts)}: none (${describeCounts(counts)})`)
   }
   if (end?.flaky) lines.push(`⚠️ **Flaky:** passed at attempt ${attempt.attempt}`)
   if (end?.reason) lines.push(`${end.status === 'pending' ? 'Never ran' : 'Reason'}: ${end.reason}`)
@@ -211,7 +217,9 @@ export function deliveryParameters(vm: string, delivery: DeliveryRecord): Parame
         'host to host',
         `p50 ${latency.loop.p50Ms} · p95 ${latency.loop.p95Ms} · max ${latency.loop.maxMs} ms`,
       ])
+    if (latency.clock !== undefined) list.push(['guest clock', latency.clock])
   }
+  for (const value of delivery.warmupMs ?? []) list.push(['warm-up', `${value.toFixed(2)} ms`])
   for (const [why, samples] of Object.entries(delivery.excluded ?? {})) list.push(['left out', `${samples} (${why})`])
   return list.map(toParameter)
 }

@@ -21,6 +21,7 @@ import { runMetrics } from './allure-metrics.ts'
 import { type AllureReport, type MetricLimit, generateReport } from './allure-report.ts'
 import { allureResult, allureStepStatus, deliveryParameters, deliveryTitle } from './allure-result.ts'
 import { errorDetails, errorHeadline } from './error-text.ts'
+import { latencyFiles } from './latency-files.ts'
 import { writeReport } from './report-file.ts'
 
 export interface AllureReporterOptions {
@@ -120,7 +121,13 @@ export class AllureReporter implements RunReporter {
     })
     const errors = (end?.errors ?? []).map((error) => ({ message: errorHeadline(error), trace: errorDetails(error) }))
     if (end && end.leaked > 0) errors.push({ message: `leaked VMs that had to be swept: ${end.leaked}`, trace: '' })
-    this.#runtime.applyGlobalRuntimeMessages(errors.map((data) => ({ type: 'global_error', data })))
+    this.#runtime.applyGlobalRuntimeMessages([
+      ...errors.map((data) => ({ type: 'global_error' as const, data })),
+      ...latencyFiles(this.#model).map(({ text, ...file }) => ({
+        type: 'global_attachment_content' as const,
+        data: { ...file, content: Buffer.from(text).toString('base64'), encoding: 'base64' as const },
+      })),
+    ])
   }
 
   #write(test: TestView, attempt: AttemptView): void {

@@ -3,6 +3,8 @@ import {
   type AttemptView,
   type DeliveryRecord,
   type ErrorRecord,
+  type Evidence,
+  type PathLatency,
   type RunEvent,
   RunModel,
   type RunReporter,
@@ -16,6 +18,8 @@ import {
   allSteps,
   isFlaky,
   lastAttempt,
+  latencyByPath,
+  pathName,
   statusOf,
   summarise,
   titleOf,
@@ -45,7 +49,29 @@ export interface JsonReport {
   /** Errors outside of tests. */
   errors: ErrorRecord[]
   notices: { level: string; text: string }[]
+  /** What the tests' last attempts measured, by quantity, level and path; each again by VM. */
+  latency: (JsonLatency & { vms: (JsonLatency & { vm: string })[] })[]
   reports: JsonTestReport[]
+}
+
+/** Milliseconds. A percentile of which only limits are known is the upper one. */
+export interface JsonLatency {
+  quantity: string
+  level: string
+  path: string
+  clocks: string[]
+  actions: number
+  samples: number
+  p50: number
+  p95: number
+  p99: number
+  max: number
+  /** Each figure is true within ± this. */
+  bound: number
+  /** First samples of observers, which count apart. */
+  warmup: number
+  /** How many samples cannot be true and were left out, by reason. */
+  excluded: Record<string, number>
 }
 
 /** One test, in the fields of the earlier implementation's report, plus verdict, input accounts and metrics. */
@@ -136,8 +162,25 @@ export function jsonReport(model: RunModel): JsonReport {
     hosts: run?.hosts ?? [],
     errors: end?.errors ?? [],
     notices: model.notices.map(({ level, text }) => ({ level, text })),
+    latency: latencyReport([...model.tests.values()].flatMap((test) => allEvidence(lastAttempt(test)).inputs)),
     reports: [...model.tests.values()].map(testReport),
   }
+}
+
+function latencyReport(inputs: Evidence['inputs']): JsonReport['latency'] {
+  const byVm = Object.entries(Object.groupBy(inputs, ({ vm }) => vm)).flatMap(([vm, ofVm = []]) =>
+    latencyByPath(ofVm.map(({ delivery }) => delivery)).map((latency) => ({ vm, ...jsonLatency(latency) })),
+  )
+  return latencyByPath(inputs.map(({ delivery }) => delivery)).map((latency) => {
+    const all = jsonLatency(latency)
+    const isOf = (one: JsonLatency) => one.quantity === all.quantity && one.level === all.level && one.path === all.path
+    return { ...all, vms: byVm.filter(isOf) }
+  })
+}
+
+function jsonLatency({ path, p50, p95, p99, maxMs, boundMs, ...latency }: PathLatency): JsonLatency {
+  const [upper50, upper95, upper99] = [p50.highMs, p95.highMs, p99.highMs]
+  return { ...latency, path: pathName(path), p50: upper50, p95: upper95, p99: upper99, max: maxMs, bound: boundMs }
 }
 
 function testReport(test: TestView): JsonTestReport {

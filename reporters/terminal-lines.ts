@@ -8,15 +8,18 @@ import {
   allEvidence,
   allSteps,
   causeChain,
+  describeCounts,
   describeLatency,
   fitWidth,
   lastAttempt,
+  kindName,
   latencyByPath,
   padWidth,
   pathName,
   statusOf,
   titleOf,
   verdictOfTest,
+  withoutLatency,
 } from '../framework/evidence/index.ts'
 import { errorHeadline, placeText } from './error-text.ts'
 
@@ -223,11 +226,12 @@ export function summaryLines(
   const deliveries = [...model.tests.values()].flatMap(
     (test) => allEvidence(test.attempts.at(-1) as AttemptView).inputs,
   )
-  for (const latency of latencyByPath(deliveries.map(({ delivery }) => delivery))) {
-    lines.push([
-      'Latency',
-      `${latency.quantity}, ${latency.level}, ${pathName(latency.path)}: ${describeLatency(latency)}`,
-    ])
+  const measured = deliveries.map(({ delivery }) => delivery)
+  for (const latency of latencyByPath(measured)) {
+    lines.push(['Latency', `${kindName(latency)}: ${describeLatency(latency)}`])
+  }
+  for (const counts of withoutLatency(measured)) {
+    lines.push(['Latency', `${kindName(counts)}: ${paint('yellow', 'none')} (${describeCounts(counts)})`])
   }
   if (summary.leaked > 0)
     lines.push(['Leaked', paint('red', `${summary.leaked} ${summary.leaked === 1 ? 'VM' : 'VMs'} had to be swept`)])

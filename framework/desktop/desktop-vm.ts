@@ -280,6 +280,9 @@ export class DesktopVm implements Vm {
 /** Keystrokes of a secret are recognisable to nobody but a reader of the transcript: they stay out of it. */
 function withholdSecrets(keyboard: KeyboardDevice, transcript: TranscriptRecorder): Keyboard {
   return {
+    get deliveries() {
+      return keyboard.deliveries
+    },
     async type(text, options) {
       const end = typeof text === 'string' ? undefined : transcript.withhold()
       try {

@@ -6,49 +6,84 @@ interface Range {
   highMs: number
 }
 
-/** Latency of one kind of input over one path as one observer saw it. Never mixed across any of the three. */
-export interface PathLatency {
+/** What figures belong to; never mixed across any of the three. */
+interface LatencyKind {
   /** `key-to-guest` or `pointer-to-guest`. */
   quantity: 'key-to-guest' | 'pointer-to-guest'
   level: ObservationLevel
   path: InputPathName
-  actions: number
-  samples: number
-  p50: Range
-  p95: Range
-  maxMs: number
-  /** The widest uncertainty of any of the actions. */
-  boundMs: number
 }
 
+/** What of one kind of input over one path was measured, and what was not. */
+export interface LatencyCounts extends LatencyKind {
+  actions: number
+  samples: number
+  /** First samples of observers, which count apart. */
+  warmup: number
+  /** Samples that cannot be true, by reason. */
+  excluded: Record<string, number>
+}
+
+/** Latency of one kind of input over one path as one observer saw it. */
+export interface PathLatency extends LatencyCounts {
+  p50: Range
+  p95: Range
+  p99: Range
+  maxMs: number
+  /** Each of these figures is true within ± this. */
+  boundMs: number
+  /** What told the guests' time. */
+  clocks: string[]
+}
+
+type Statistic = 'p50' | 'p95' | 'p99' | 'max'
+const SHARES = { p50: 0.5, p95: 0.95, p99: 0.99 } as const
+
 /**
- * Counts the latencies of several actions together, by quantity, level and path.
+ * Counts the latencies of several actions together, by quantity, level and path; those without a sample are left out.
  *
  * Exact from the single values where every action carries them. From percentiles alone only limits are known:
  * a percentile of the union lies between the smallest and the largest of the parts' percentiles.
  */
 export function latencyByPath(deliveries: readonly DeliveryRecord[]): PathLatency[] {
-  const groups = new Map<string, DeliveryRecord[]>()
-  for (const delivery of deliveries) {
-    if (!delivery.latency || delivery.latency.samples === 0) continue
-    const key = `${quantityOf(delivery)}.${delivery.latency.level}.${pathName(delivery.path)}`
-    groups.set(key, [...(groups.get(key) ?? []), delivery])
-  }
-  return [...groups.values()].map(combine)
+  return groupsOf(deliveries).flatMap((group) => {
+    const counts = countsOf(group)
+    return counts.samples > 0 ? [combine(group, counts)] : []
+  })
 }
 
-/** Metric key of one statistic: `key-to-guest.kernel.qmp-ps2.p95`. */
-export function metricKey(latency: PathLatency, statistic: 'p50' | 'p95' | 'max'): string {
-  return `${latency.quantity}.${latency.level}.${latency.path.via}-${latency.path.device}.${statistic}`
+/** What was observed and has no latency at all. */
+export function withoutLatency(deliveries: readonly DeliveryRecord[]): LatencyCounts[] {
+  return groupsOf(deliveries)
+    .map(countsOf)
+    .filter(({ samples, warmup, excluded }) => samples === 0 && (warmup > 0 || Object.keys(excluded).length > 0))
 }
 
-/** `p50 3.1 · p95 5.2 · max 7.0 ms ± 0.4 ms (24 samples)`. */
-export function describeLatency(latency: Pick<PathLatency, 'p50' | 'p95' | 'maxMs' | 'boundMs' | 'samples'>): string {
+/** Metric key of one statistic, `key-to-guest.kernel.qmp-ps2.p95`, or the part that all statistics share. */
+export function metricKey({ quantity, level, path }: LatencyKind, statistic?: Statistic): string {
+  return [quantity, level, `${path.via}-${path.device}`, ...(statistic ? [statistic] : [])].join('.')
+}
+
+/** `p50 3.10 · p95 5.20 · p99 6.80 · max 7.00 ms ± 0.40 ms (24 samples, 1 warm-up)`. */
+export function describeLatency(latency: PathLatency): string {
   const range = ({ lowMs, highMs }: Range) => (lowMs === highMs ? ms(lowMs) : `${ms(lowMs)}–${ms(highMs)}`)
   return (
-    `p50 ${range(latency.p50)} · p95 ${range(latency.p95)} · max ${ms(latency.maxMs)} ms ` +
-    `± ${ms(latency.boundMs)} ms (${latency.samples} ${latency.samples === 1 ? 'sample' : 'samples'})`
+    `p50 ${range(latency.p50)} · p95 ${range(latency.p95)} · p99 ${range(latency.p99)} · max ${ms(latency.maxMs)} ms ` +
+    `± ${ms(latency.boundMs)} ms (${describeCounts(latency)})`
   )
+}
+
+/** `24 samples, 1 warm-up, 3 left out: the guest clock was set meanwhile`. */
+export function describeCounts({ samples, warmup, excluded }: LatencyCounts): string {
+  const left = Object.entries(excluded).map(([reason, count]) => `, ${count} left out: ${reason}`)
+  return [`${samples} ${samples === 1 ? 'sample' : 'samples'}`, warmup > 0 ? `, ${warmup} warm-up` : '', ...left].join(
+    '',
+  )
+}
+
+/** `key-to-guest, kernel, qmp/ps2` */
+export function kindName({ quantity, level, path }: LatencyKind): string {
+  return `${quantity}, ${level}, ${pathName(path)}`
 }
 
 /** `qmp/ps2` */
@@ -56,35 +91,77 @@ export function pathName(path: InputPathName): string {
   return `${path.via}/${path.device}`
 }
 
-function quantityOf(delivery: DeliveryRecord): PathLatency['quantity'] {
-  return delivery.action.startsWith('mouse') ? 'pointer-to-guest' : 'key-to-guest'
+/** What a delivery's latencies belong to; undefined when nobody observed it. */
+export function latencyKind({ action, latency, observed, path }: DeliveryRecord): LatencyKind | undefined {
+  const level = latency?.level ?? observed?.level
+  const quantity = action.startsWith('mouse') ? 'pointer-to-guest' : 'key-to-guest'
+  return level && { quantity, level, path }
 }
 
-function combine(deliveries: DeliveryRecord[]): PathLatency {
-  const [first] = deliveries as [DeliveryRecord]
-  const parts = deliveries.flatMap(({ latency }) => (latency ? [latency] : []))
-  const values = deliveries.flatMap(({ latenciesMs }) => latenciesMs ?? []).sort((a, b) => a - b)
-  const exact = deliveries.every(
-    ({ latency, latenciesMs }) => latenciesMs !== undefined && latenciesMs.length === latency?.samples,
-  )
-  const range = (fraction: number, of: (part: (typeof parts)[number]) => number): Range => {
-    if (parts.length > 1 && exact) {
-      const value = values[Math.max(0, Math.ceil(fraction * values.length) - 1)] as number
-      return { lowMs: value, highMs: value }
-    }
-    return { lowMs: Math.min(...parts.map(of)), highMs: Math.max(...parts.map(of)) }
+type Group = readonly [DeliveryRecord, ...DeliveryRecord[]]
+
+function groupsOf(deliveries: readonly DeliveryRecord[]): Group[] {
+  const groups = new Map<string, [DeliveryRecord, ...DeliveryRecord[]]>()
+  for (const delivery of deliveries) {
+    const kind = latencyKind(delivery)
+    if (!kind) continue
+    const group = groups.get(kindName(kind))
+    if (group) group.push(delivery)
+    else groups.set(kindName(kind), [delivery])
+  }
+  return [...groups.values()]
+}
+
+function countsOf(group: Group): LatencyCounts {
+  const excluded: Record<string, number> = {}
+  for (const [reason, count] of group.flatMap((delivery) => Object.entries(delivery.excluded ?? {}))) {
+    excluded[reason] = (excluded[reason] ?? 0) + count
   }
   return {
-    quantity: quantityOf(first),
-    level: (parts[0] as (typeof parts)[number]).level,
-    path: first.path,
-    actions: deliveries.length,
-    samples: parts.reduce((sum, { samples }) => sum + samples, 0),
-    p50: range(0.5, ({ p50Ms }) => p50Ms),
-    p95: range(0.95, ({ p95Ms }) => p95Ms),
-    maxMs: Math.max(...parts.map(({ maxMs }) => maxMs)),
-    boundMs: Math.max(...parts.map(({ boundMs }) => boundMs)),
+    ...(latencyKind(group[0]) as LatencyKind),
+    actions: group.length,
+    samples: group.reduce((sum, { latency }) => sum + (latency?.samples ?? 0), 0),
+    warmup: group.reduce((sum, { warmupMs }) => sum + (warmupMs?.length ?? 0), 0),
+    excluded,
   }
+}
+
+function combine(group: Group, counts: LatencyCounts): PathLatency {
+  const parts = group.flatMap(({ latency }) => (latency ? [latency] : []))
+  const exact = group.every(({ latency, latenciesMs = [] }) => latenciesMs.length === (latency?.samples ?? 0))
+  const widestMs = Math.max(...parts.map(({ boundMs }) => boundMs))
+  const maxMs = Math.max(...parts.map((part) => part.maxMs))
+  const clocks = [...new Set(parts.flatMap(({ clock }) => clock ?? []))]
+  const common = { ...counts, maxMs, clocks }
+  const ends = (of: (part: (typeof parts)[number]) => number): Range => {
+    return { lowMs: Math.min(...parts.map(of)), highMs: Math.max(...parts.map(of)) }
+  }
+  if (parts.length === 1 || !exact) {
+    const [p50, p95, p99] = [ends((part) => part.p50Ms), ends((part) => part.p95Ms), ends((part) => part.p99Ms)]
+    return { ...common, p50, p95, p99, boundMs: widestMs }
+  }
+  // Each value is true within its own action's bound, so a percentile lies between those of all lower and all upper ends.
+  const sorted = (sign: -1 | 0 | 1) =>
+    group
+      .flatMap(({ latenciesMs = [], latency }) => latenciesMs.map((value) => value + sign * (latency?.boundMs ?? 0)))
+      .sort((left, right) => left - right)
+  const [lows, values, highs] = [sorted(-1), sorted(0), sorted(1)]
+  const widths = [...Object.values(SHARES), 1].map((share) =>
+    Math.max(rank(highs, share) - rank(values, share), rank(values, share) - rank(lows, share)),
+  )
+  const at = (share: number): Range => ({ lowMs: rank(values, share), highMs: rank(values, share) })
+  return {
+    ...common,
+    p50: at(SHARES.p50),
+    p95: at(SHARES.p95),
+    p99: at(SHARES.p99),
+    boundMs: Math.max(...widths),
+  }
+}
+
+/** Nearest rank: the smallest value that at least this share of the sorted values do not exceed. */
+function rank(sorted: readonly number[], share: number): number {
+  return sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] as number
 }
 
 function ms(value: number): string {

@@ -86,6 +86,8 @@ const SETTLE_MAX_MS = 2000
  * action pressed before the failure is reported.
  */
 export class ActionQueue {
+  /** The accounts of all actions so far. */
+  readonly deliveries: Delivery[] = []
   readonly #host: InputHost
   #last: Promise<unknown> = Promise.resolve()
   /** The guest may still have to see what an earlier action sent. */
@@ -228,6 +230,7 @@ export class ActionQueue {
       ...(Object.keys(excluded).length > 0 ? { excluded } : {}),
       ...(latency ? { latency } : {}),
     }
+    this.deliveries.push(delivery)
     this.#host.onDelivery?.(delivery)
     if (verify === 'require' && unverified !== undefined) throw this.#impossible(action.name, unverified)
     if (verify === 'require' && !whole) throw damaged(delivery)

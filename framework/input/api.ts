@@ -189,6 +189,8 @@ export interface PressOptions extends InputOptions {
 }
 
 export interface Keyboard {
+  /** The accounts of all its actions so far, also of those that arrived damaged. */
+  readonly deliveries: readonly Delivery[]
   /** Types text stroke by stroke. */
   type(text: string | Secret, options?: TypeOptions): Promise<Delivery>
   /** Presses a key or chord such as `a`, `enter`, `ctrl+alt+del`: down in order, up in reverse. */
@@ -199,6 +201,8 @@ export interface Keyboard {
 
 export type MouseButton = 'left' | 'middle' | 'right'
 export interface Mouse {
+  /** The accounts of all its actions so far, also of those that arrived damaged. */
+  readonly deliveries: readonly Delivery[]
   /** Absolute position in guest screen pixels, or as fractions with `unit: 'fraction'`. */
   move(x: number, y: number, options?: MouseOptions): Promise<Delivery>
   moveBy(dx: number, dy: number, options?: MouseOptions): Promise<Delivery>

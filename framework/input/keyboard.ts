@@ -40,6 +40,10 @@ export class KeyboardDevice implements Keyboard {
     this.#unicode = host.unicodeRoute?.bind(host)
   }
 
+  get deliveries(): readonly Delivery[] {
+    return this.#queue.deliveries
+  }
+
   /**
    * @throws before the first stroke `ATP_KEY_UNMAPPED`, `ATP_KEY_UNICODE`, `ATP_KEY_LAYOUT`, `ATP_KEY_HELD`,
    * `ATP_INPUT_DELAY`; what

@@ -44,6 +44,10 @@ export class MouseDevice implements Mouse {
     this.#screen = screen
   }
 
+  get deliveries(): readonly Delivery[] {
+    return this.#queue.deliveries
+  }
+
   /** @throws `ATP_MOUSE_RANGE` for a position off the screen; `ATP_INPUT_DEVICE` without a tablet. */
   async move(x: number, y: number, options: MouseOptions = {}): Promise<Delivery> {
     const target = await this.#toAbs(x, y, options)

@@ -4,6 +4,7 @@ import * as flow from './flow.ts'
 import * as guestFile from './guest-file.ts'
 import * as keyboard from './keyboard.ts'
 import { knownElsewhere } from './known-elsewhere.ts'
+import { expectLatency } from './latency.ts'
 import * as mouse from './mouse.ts'
 import * as screen from './screen.ts'
 import * as serial from './serial.ts'
@@ -57,6 +58,7 @@ export const builtInKinds: readonly StepKind[] = [
   guestFile.expectFile,
   command.expectCommand,
   vm.expectVmStatus,
+  expectLatency,
   command.verifyCommandSuccess,
   command.verifyOutputContains,
   command.verifyInputReceived,

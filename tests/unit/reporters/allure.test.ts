@@ -79,7 +79,7 @@ describe('AllureReporter results', () => {
       vm: 'vm-001',
       path: 'qmp/ps2',
       delivery: 'delivered: 12 events sent, 12 seen',
-      'latency (kernel)': 'p50 2.60 · p95 4.10 · max 4.10 ms ± 0.35 ms (5 samples)',
+      'latency (kernel)': 'p50 2.60 · p95 4.10 · p99 4.10 · max 4.10 ms ± 0.35 ms (5 samples)',
     })
     expect(parametersOf(exec!)).toEqual({ result: 'exit 0' })
     expect(parametersOf(hello!)).toMatchObject({
@@ -89,7 +89,7 @@ describe('AllureReporter results', () => {
       'key p95': '4.10 ± 0.35 ms · kernel · qmp/ps2',
     })
     expect(hello!.description).toBe(
-      'Latency key-to-guest, kernel, qmp/ps2: p50 2.20 · p95 4.10 · max 4.10 ms ± 0.35 ms (6 samples)',
+      'Latency key-to-guest, kernel, qmp/ps2: p50 2.20 · p95 4.10 · p99 4.10 · max 4.10 ms ± 0.35 ms (6 samples)',
     )
     expect(labelsOf(hello!, 'tag')).toEqual(['smoke', 'input'])
     expect(labelsOf(hello!, 'host')).toEqual(['lab-a'])
@@ -149,9 +149,11 @@ describe('AllureReporter results', () => {
       'login.duration': 182.5,
       'key-to-guest.kernel.qmp-ps2.p50': 2.6,
       'key-to-guest.kernel.qmp-ps2.p95': 4.1,
+      'key-to-guest.kernel.qmp-ps2.p99': 4.1,
       'key-to-guest.kernel.qmp-ps2.max': 4.1,
       'key-to-guest.kernel.qmp-virtio.p50': 3,
       'key-to-guest.kernel.qmp-virtio.p95': 31.4,
+      'key-to-guest.kernel.qmp-virtio.p99': 31.4,
       'key-to-guest.kernel.qmp-virtio.max': 31.4,
     })
   })

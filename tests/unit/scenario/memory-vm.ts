@@ -25,12 +25,13 @@ export function memoryVm(
 ): Vm & { files: Map<string, string>; calls: string[] } {
   const files = new Map<string, string>()
   const record = (action: string, input: string) => void calls.push(`${name} ${action}${input ? ` ${input}` : ''}`)
+  const [keyboardInput, mouseInput]: [Delivery[], Delivery[]] = [[], []]
   const input =
-    (action: string, shown: string) =>
+    (action: string, shown: string, log = keyboardInput) =>
     async (options: InputOptions = {}): Promise<Delivery> => {
       options.signal?.throwIfAborted()
       record(action, shown)
-      return {
+      const delivery = {
         vm: name,
         action,
         input: shown,
@@ -48,6 +49,8 @@ export function memoryVm(
         latenciesMs: [1],
         ...script.deliver?.(action, options),
       } as Delivery
+      log.push(delivery)
+      return delivery
     }
   const exec =
     (action: string) =>
@@ -81,18 +84,20 @@ export function memoryVm(
     ownership: 'pristine',
     profile: undefined,
     keyboard: {
+      deliveries: keyboardInput,
       type: (text, options) => input('type', String(text))(options),
       press: (chord, options) => input('press', chord)(options),
       down: (key, options) => input('down', key)(options),
       up: (key, options) => input('up', key)(options),
     },
     mouse: {
-      move: (x, y, options) => input('move', `${x},${y}`)(options),
-      moveBy: (x, y, options) => input('moveBy', `${x},${y}`)(options),
-      click: (options) => input('click', options?.button ?? 'left')(options),
-      down: (button = 'left', options) => input('mouse-down', button)(options),
-      up: (button = 'left', options) => input('mouse-up', button)(options),
-      scroll: (notches, options) => input('scroll', String(notches))(options),
+      deliveries: mouseInput,
+      move: (x, y, options) => input('move', `${x},${y}`, mouseInput)(options),
+      moveBy: (x, y, options) => input('moveBy', `${x},${y}`, mouseInput)(options),
+      click: (options) => input('click', options?.button ?? 'left', mouseInput)(options),
+      down: (button = 'left', options) => input('mouse-down', button, mouseInput)(options),
+      up: (button = 'left', options) => input('mouse-up', button, mouseInput)(options),
+      scroll: (notches, options) => input('scroll', String(notches), mouseInput)(options),
     },
     guest: {
       ping: async () => {
