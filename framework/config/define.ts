@@ -161,6 +161,34 @@ export interface VdiSettings {
   hosts?: Record<string, string>
 }
 
+/** Where verifier agents may connect. */
+export interface ListenerSettings {
+  /** Address of this machine. Default `127.0.0.1`: this machine only. */
+  host?: string
+  /** Default 8765 for WebSockets, 8766 for TCP; 0 takes any free port. */
+  port?: number
+  /** PEM files; relative paths start at the file that names them. */
+  tls?: { cert: string; key: string }
+  /** `plain`: an address that others reach, without TLS. */
+  allow?: 'plain'[]
+}
+
+/** Verifier agents that connect to the run. Those on a VM's virtio-serial port need none of it. */
+export interface VerificationSettings {
+  /** `true` for the defaults. Default: off. */
+  websocket?: boolean | ListenerSettings
+  /** `true` for the defaults. Default: off. */
+  tcp?: boolean | ListenerSettings
+  /** Path of a Unix socket. Default: none. */
+  unix?: string
+  /** What agents show. Default: each VM has a token of its own, made for each run. */
+  token?: { secret: string } | SecretSource
+  /** By the VM id that an agent gives: which VM that is, and a token that only it has. */
+  agents?: Record<string, { vm?: string; token?: { secret: string } | SecretSource }>
+  /** How long a test waits for an agent. Default 10s. */
+  connectionTimeout?: DurationSetting
+}
+
 /** `atp.config.ts` at the root of a project. Every setting has a default; unknown settings are errors. */
 export interface AtpConfig {
   /** Globs of spec files. Default `specs/**\/*.spec.{ts,yaml,yml,json}`. */
@@ -198,6 +226,8 @@ export interface AtpConfig {
   metrics?: boolean | MetricsSettings
   /** The platform that makes desktops; `'lab'` is a stand-in on this machine, with real VMs. Default: none. */
   vdi?: 'lab' | VdiSettings
+  /** Where verifier agents in guests connect to. Default: nowhere. */
+  verification?: VerificationSettings
   /** Plug-ins, as files (`./plugins/mine.ts`) or packages: they add step kinds, protocols and matchers. */
   plugins?: string[]
 }

@@ -8,6 +8,7 @@ import type { AtpConfig, EvidenceMode, LabSettings, QualityGateRule, SecretSourc
 import type { HostsFile, SpiceVm } from './hosts-file.ts'
 import { resolveHost, type ResolvedHost } from './resolve-host.ts'
 import { resolveVdi, type ResolvedVdi } from './resolve-vdi.ts'
+import { resolveVerification, type ResolvedVerification } from './resolve-verification.ts'
 import { schemaProblems, settingName } from './schema-problems.ts'
 import { configSchema } from './schema.ts'
 
@@ -41,6 +42,8 @@ export interface ResolvedConfig {
   metrics: { port: number; host: string; token: SecretSource | undefined } | undefined
   /** `'lab'`: the lab's stand-in. Undefined: no platform. */
   vdi: ResolvedVdi | 'lab' | undefined
+  /** Undefined: no agent can connect. */
+  verification: ResolvedVerification | undefined
   plugins: string[]
 }
 
@@ -175,6 +178,7 @@ export function resolveConfig(raw: unknown, root: string, file?: string, hostsFi
       : undefined,
     vdi:
       config.vdi === 'lab' ? 'lab' : config.vdi && resolveVdi(config.vdi, place, where, config.secrets ?? {}, hostIds),
+    verification: config.verification && resolveVerification(config.verification, place, where, config.secrets ?? {}),
     plugins: (config.plugins ?? []).map((plugin) => pluginFile(plugin, root, where)),
   }
 }

@@ -1,23 +1,17 @@
 import type { CallOptions } from '../core/index.ts'
-import type { Delivery } from '../input/api.ts'
 import type { LeasedVm } from '../leases/api.ts'
 import { protocolRegistry } from '../protocols/index.ts'
 import type { ProtocolRegistry } from '../protocols/protocol.ts'
 import { TranscriptRecorder } from '../protocols/transcript.ts'
-import { DesktopVm } from './desktop-vm.ts'
+import { DesktopVm, type DesktopVmOptions } from './desktop-vm.ts'
 import { Machine, type MachineHost } from './machine.ts'
 import { Sessions, type SessionsOptions } from './sessions.ts'
-import type { ConnectingAgents } from './verifier-agents.ts'
 
-export interface CreateVmOptions extends CallOptions, SessionsOptions {
+export interface CreateVmOptions extends CallOptions, SessionsOptions, DesktopVmOptions {
   /** What the lease handed out. An attached VM is known by its name only. */
   leased: LeasedVm
   /** An open connection to the VM's host; stays its owner's. */
   host: MachineHost
-  /** Hears of every input action that was carried out. */
-  onDelivery?: (delivery: Delivery) => void
-  /** Verifier agents that connect to whoever runs the test. Default: none do. */
-  agents?: ConnectingAgents
   /** Default: a new one, so that evidence can show what was said. */
   transcript?: TranscriptRecorder
   /** What `vm.protocol(type)` can make. Default: everything the framework speaks. */
@@ -30,7 +24,14 @@ export interface CreateVmOptions extends CallOptions, SessionsOptions {
  *
  * @throws `ATP_LIBVIRT_NO_DOMAIN` when the VM is not there, and the host connection's errors.
  */
-export async function createVm({ leased, host, onDelivery, agents, ...options }: CreateVmOptions): Promise<DesktopVm> {
+export async function createVm({
+  leased,
+  host,
+  onDelivery,
+  input,
+  agents,
+  ...options
+}: CreateVmOptions): Promise<DesktopVm> {
   const bounds = { signal: options.signal, timeoutMs: options.timeoutMs }
   const control = await host.client('control', bounds)
   const domain = leased.uuid
@@ -41,7 +42,11 @@ export async function createVm({ leased, host, onDelivery, agents, ...options }:
   const { video, onFigures, onEncodings } = rest
   const sessions = new Sessions(target, transcript, registry, { video, onFigures, onEncodings })
   const machine = new Machine(host, domain, leased.ownership)
-  const vm = new DesktopVm(leased, machine, sessions, { ...(onDelivery && { onDelivery }), ...(agents && { agents }) })
+  const vm = new DesktopVm(leased, machine, sessions, {
+    ...(onDelivery && { onDelivery }),
+    ...(input && { input }),
+    ...(agents && { agents }),
+  })
   try {
     await machine.watch(bounds)
   } catch (error) {

@@ -1,5 +1,5 @@
 import { connectError, logger, messageOf, withDeadline, type CallOptions } from '../core/index.ts'
-import type { Delivery } from '../input/api.ts'
+import type { Delivery, InputDefaults } from '../input/api.ts'
 import { KeyboardDevice, MouseDevice } from '../input/index.ts'
 import type { LeasedVm, Ownership } from '../leases/api.ts'
 import type { Protocol, ProtocolType } from '../protocols/protocol.ts'
@@ -25,7 +25,7 @@ import { Observation } from './observation.ts'
 import { imageSize, SourceScreen, toPicture, type Screen, type Screenshot } from '../screen/index.ts'
 import type { Sessions } from './sessions.ts'
 import type { SpiceSession } from './spice-session.ts'
-import { VerifierAgents, type ConnectingAgents } from './verifier-agents.ts'
+import { VerifierAgents, type AgentAccess, type ConnectingAgents } from './verifier-agents.ts'
 
 /** Channels that belong to the framework or the guest's own services. */
 const TAKEN_PORT =
@@ -33,6 +33,15 @@ const TAKEN_PORT =
 
 /** How long the host may take to report a reset, milliseconds. */
 const RESET_TIMEOUT_MS = 10_000
+
+export interface DesktopVmOptions {
+  /** Hears of every input action that was carried out. */
+  onDelivery?: (delivery: Delivery) => void
+  /** What input is sent with that does not say. */
+  input?: InputDefaults
+  /** Verifier agents that connect to whoever runs the test. Default: none do. */
+  agents?: ConnectingAgents
+}
 
 /**
  * A leased VM: what authors hold in a test.
@@ -57,12 +66,7 @@ export class DesktopVm implements Vm {
   readonly #releaseInput: () => Promise<void>
   #closing: Promise<void> | undefined
 
-  constructor(
-    leased: LeasedVm,
-    machine: Machine,
-    sessions: Sessions,
-    { onDelivery, agents }: { onDelivery?: (delivery: Delivery) => void; agents?: ConnectingAgents },
-  ) {
+  constructor(leased: LeasedVm, machine: Machine, sessions: Sessions, { onDelivery, input, agents }: DesktopVmOptions) {
     this.name = machine.domain.name
     this.uuid = machine.domain.uuid
     this.host = leased.host
@@ -73,7 +77,7 @@ export class DesktopVm implements Vm {
     this.#agents = new VerifierAgents(sessions, agents)
     this.#observation = new Observation(sessions, this.#agents)
     const screenSize = async (options: CallOptions) => imageSize(await machine.rawScreenshot(options))
-    const host = inputHost(sessions, this.#observation, screenSize, onDelivery)
+    const host = inputHost(sessions, this.#observation, screenSize, { onDelivery, ...(input && { defaults: input }) })
     const keyboard = new KeyboardDevice(host)
     const mouse = new MouseDevice(host, screenSize)
     this.keyboard = withholdSecrets(keyboard, sessions.transcript)
@@ -180,6 +184,12 @@ export class DesktopVm implements Vm {
   verifier(options?: CallOptions & { level?: 'kernel' | 'browser' }): Promise<Verifier> {
     this.#sessions.assertOpen()
     return this.#agents.verifier(options)
+  }
+
+  /** What an agent in it is started with to connect to this run over a network. Its VM id is the VM's UUID. */
+  verifierAccess(options?: CallOptions): Promise<AgentAccess> {
+    this.#sessions.assertOpen()
+    return this.#agents.access(options)
   }
 
   /** Its virtio-serial ports, as the XML names them now. */

@@ -5,6 +5,7 @@ import {
   QmpInputPath,
   SpiceInputPath,
   type Delivery,
+  type InputDefaults,
   type InputHost,
   type VmInputDevice,
 } from '../input/index.ts'
@@ -23,7 +24,7 @@ export function inputHost(
   sessions: Sessions,
   observation: Observation,
   screenSize: (options: CallOptions) => Promise<{ width: number; height: number }>,
-  onDelivery: ((delivery: Delivery) => void) | undefined,
+  { onDelivery, defaults = {} }: { onDelivery?: ((delivery: Delivery) => void) | undefined; defaults?: InputDefaults },
 ): InputHost {
   const vm = sessions.target.name
   // The device list of a running VM changes only by hot plugging, which nobody here does.
@@ -54,6 +55,7 @@ export function inputHost(
       return new QmpInputPath((command, args, options) => qmp.execute(command, args, options), bus)
     },
     observe: (what, path, options) => observation.observe(what, path, options),
+    defaults,
     reconcile,
     unicodeRoute: async (options) => unicodeRouteOf(vm, await sessions.qga(options), options),
     onDelivery,

@@ -1,4 +1,4 @@
-import { unsupportedError, type CallOptions } from '../core/index.ts'
+import { unsupportedError, type CallOptions, type Secret } from '../core/index.ts'
 import {
   agentClock,
   AgentObserver,
@@ -22,8 +22,18 @@ export interface ConnectingAgents {
   vmIds(vm: { name: string; uuid: string }): readonly string[]
   /** The way to a VM's agent; undefined where the run listens for none. @throws `ATP_VERIFIER_CLAIMED` */
   claim(address: AgentAddress, options: CallOptions): Promise<AgentWay | undefined>
+  /** What an agent that gives this VM id is started with; undefined where the run listens for none. */
+  access(vmId: string, options: CallOptions): Promise<AgentAccess | undefined>
   /** How long an agent is waited for, milliseconds. */
   connectionTimeoutMs: number
+}
+
+/** What an agent in a VM is started with, to connect over a network. */
+export interface AgentAccess {
+  vmId: string
+  /** Where this machine listens, as it sees itself: `ws://127.0.0.1:8765`. */
+  urls: string[]
+  token: Secret
 }
 
 type Level = AgentAddress['level']
@@ -55,6 +65,15 @@ export class VerifierAgents {
       agent: { vmId: agent.vm_id, level: agent.level, verifiers: agent.verifiers, version, platform },
       verify: (event, bounds) => link.verify(event, bounds),
     }
+  }
+
+  /** @throws `ATP_VERIFIER_NO_WAY` where the run listens for no agents */
+  async access(options: CallOptions = {}): Promise<AgentAccess> {
+    const access = await this.#connecting?.access(this.#sessions.target.uuid, options)
+    if (access) return access
+    throw unsupportedError('ATP_VERIFIER_NO_WAY', 'this run listens for no verifier agents', {
+      remedy: 'set verification in atp.config.ts: verification: { websocket: true }',
+    })
   }
 
   /** An observer of these devices. Its clock is compared. @throws as {@link verifier} */

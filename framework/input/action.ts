@@ -14,12 +14,14 @@ import type {
   Account,
   ClockWatch,
   Delivery,
+  InputDefaults,
   InputObserver,
   InputOptions,
   InputPath,
   ObservedEvent,
   ObserverChoice,
   Reconcile,
+  VerifyMode,
 } from './api.ts'
 import { Recording } from './recording.ts'
 
@@ -38,6 +40,8 @@ export interface InputHost {
     path: InputPathName,
     options: CallOptions & { observe?: ObserverChoice },
   ): Promise<InputObserver>
+  /** What actions are carried out with that do not say. */
+  defaults?: InputDefaults
   reconcile: Reconcile
   /** How the guest takes characters that no key prints. Rejects with `ATP_KEY_UNICODE` when there is no way. */
   unicodeRoute?(options: CallOptions): Promise<UnicodeRoute>
@@ -62,6 +66,7 @@ export interface Action {
 export interface ActionContext {
   recording: Recording
   path: InputPath
+  verify: VerifyMode
   /** False when nobody observes. */
   observed: boolean
   /** Whether the observer answers, which it cannot while its guest stands still. Resolves false when nobody observes. */
@@ -101,7 +106,8 @@ export class ActionQueue {
    * @throws `ATP_INPUT_DAMAGED` (verify `require`, the guest saw something else), `ATP_VERIFY_IMPOSSIBLE` (verify
    * `require`, nobody could see), `ATP_TIMEOUT`, `ATP_INTERRUPTED`, and what path and body throw.
    */
-  async run(action: Action, body: ActionBody): Promise<Delivery> {
+  async run(given: Action, body: ActionBody): Promise<Delivery> {
+    const action = { ...given, options: withDefaults(given.options, this.#host.defaults) }
     const { timeoutMs, signal: outer } = action.options
     const timer = timeoutMs !== undefined && Number.isFinite(timeoutMs) ? AbortSignal.timeout(timeoutMs) : undefined
     const signals = [outer, timer].filter((signal) => signal !== undefined)
@@ -145,7 +151,14 @@ export class ActionQueue {
     const alive = async (bounds: CallOptions) =>
       observer?.fault !== undefined && (await observer.fault(bounds)) === undefined
     try {
-      const remark = await body({ recording, path, observed: observer !== undefined, alive, signal })
+      const remark = await body({
+        recording,
+        path,
+        verify: verifyOf(action),
+        observed: observer !== undefined,
+        alive,
+        signal,
+      })
       await observer?.expecting?.([], { signal, last: true })
       const complete = !observer || (await recording.waitUntil(() => recording.complete, TAIL_IDLE_MS, signal))
       const durationMs = Number(process.hrtime.bigint() - startedNs) / 1e6
@@ -206,7 +219,7 @@ export class ActionQueue {
       durationMs,
     }: { account?: Account; observer?: InputObserver; reason?: string; remark?: string; durationMs: number },
   ): Delivery {
-    const verify = action.options.verify ?? 'observe'
+    const verify = verifyOf(action)
     const unverified = reason ?? recording.gap
     const sent = recording.sent.filter((event) => !event.optional).length
     const { latenciesMs, warmupMs, latency, excluded, ...counts } =
@@ -245,6 +258,14 @@ export class ActionQueue {
       remedy: "give the guest an observer (see docs), or accept unverified input with verify: 'observe'",
     })
   }
+}
+
+function verifyOf({ options }: Action): VerifyMode {
+  return options.verify ?? 'observe'
+}
+
+function withDefaults(options: InputOptions, defaults: InputDefaults = {}): InputOptions {
+  return { ...defaults, ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) }
 }
 
 const MODIFIER = /_(SHIFT|LEFTSHIFT|RIGHTSHIFT|LEFTCTRL|RIGHTCTRL|LEFTALT|RIGHTALT|LEFTMETA|RIGHTMETA)$/

@@ -161,6 +161,9 @@ export interface InputOptions extends CallOptions {
 
 export type ObserverChoice = 'auto' | ObserverName
 
+/** What input actions are carried out with unless they say otherwise. */
+export type InputDefaults = Pick<InputOptions, 'via' | 'device' | 'verify' | 'observe'>
+
 /** What an input action resolves to: its account plus the raw latencies for statistics and matchers. */
 export interface Delivery extends DeliveryRecord {
   vm: string

@@ -30,11 +30,11 @@ interface Reports {
  */
 export async function typeStrokes(
   strokes: readonly PlannedStroke[],
-  { delayMs, verify, onProgress }: Pick<TypeOptions, 'delayMs' | 'verify' | 'onProgress'>,
+  { delayMs, onProgress }: Pick<TypeOptions, 'delayMs' | 'onProgress'>,
   context: ActionContext,
   pace: PathPace,
 ): Promise<string | undefined> {
-  const { recording, path, observed, signal } = context
+  const { recording, path, verify, observed, signal } = context
   const { device } = path.name
   const window = new AckWindow(device, pace)
   const guest: Reports = { seenAtMs: performance.now(), reads: false }

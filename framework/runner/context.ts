@@ -1,6 +1,7 @@
 import type { ResolvedConfig, ResolvedHost } from '../config/index.ts'
 import type { RelayAddress } from '../metrics/relay-client.ts'
 import type { PlatformDoor } from './lab-platform.ts'
+import type { VerificationDoor } from './verification-door.ts'
 
 /** What the main process hands to every worker, JSON only. */
 export interface AtpContext {
@@ -31,6 +32,16 @@ export interface AtpContext {
   vdi: ResolvedConfig['vdi']
   /** Where workers ask for the lab's stand-in, if that is the platform. */
   platformDoor: PlatformDoor | undefined
+  /** Verifier agents that connect to the run. */
+  verification:
+    | {
+        /** Where workers ask for them; undefined: the run listens for none. */
+        door: VerificationDoor | undefined
+        /** VM id that an agent gives → the VM's name or UUID. */
+        vms: Record<string, string>
+        connectionTimeoutMs: number
+      }
+    | undefined
   /** Where workers send the figures of their connections; undefined where nobody wants them. */
   metrics: RelayAddress | undefined
 }

@@ -15,12 +15,14 @@ import { EventHub } from './event-hub.ts'
 import { newRunId } from './run-id.ts'
 import { newPlatformDoor, type PlatformDoor } from './lab-platform.ts'
 import { ownModule } from './own-module.ts'
+import { verificationDoorFor, type VerificationDoor } from './verification-door.ts'
 import { stateDir } from './state-dir.ts'
 
 /** What a run tells its workers besides the configuration: where they reach its main process, and what was asked. */
 export interface RunDoors {
   metrics?: RelayAddress | undefined
   platformDoor?: PlatformDoor | undefined
+  verificationDoor?: VerificationDoor | undefined
   /** Expected pictures are written, not compared. */
   updateScreens?: boolean
 }
@@ -89,7 +91,7 @@ export function atp(options: { config?: string } = {}, drivenBy?: DrivenBy): Plu
               ...(description === undefined ? {} : { description }),
               ...(retry === undefined ? {} : { retry }),
             })),
-            provide: { atp: contextOf(config, run, drivenBy?.doors ?? { platformDoor: doorFor(config) }) },
+            provide: { atp: contextOf(config, run, drivenBy?.doors ?? doorsFor(config)) },
             // Frames of the framework hide the line of the spec that a reader wants to see.
             onStackTrace: (_error: unknown, frame: { file: string }) => !isOwnFrame(frame.file),
           },
@@ -134,13 +136,23 @@ export function contextOf(config: ResolvedConfig, run: string, doors: RunDoors =
     lab: config.lab !== undefined,
     vdi: config.vdi,
     platformDoor: doors.platformDoor,
+    verification: config.verification && {
+      door: doors.verificationDoor,
+      vms: Object.fromEntries(
+        Object.entries(config.verification.agents).flatMap(([vmId, { vm }]) => (vm === undefined ? [] : [[vmId, vm]])),
+      ),
+      connectionTimeoutMs: config.verification.connectionTimeoutMs,
+    },
     metrics: doors.metrics,
   }
 }
 
-/** Where workers will ask for the stand-in platform, if that is the one of this configuration. */
-export function doorFor({ vdi }: ResolvedConfig): PlatformDoor | undefined {
-  return vdi === 'lab' ? newPlatformDoor() : undefined
+/** Where workers will ask for the stand-in platform and for verifier agents, where the configuration has them. */
+export function doorsFor(config: ResolvedConfig): Pick<RunDoors, 'platformDoor' | 'verificationDoor'> {
+  return {
+    platformDoor: config.vdi === 'lab' ? newPlatformDoor() : undefined,
+    verificationDoor: verificationDoorFor(config),
+  }
 }
 
 /** Under the stock `vitest` command Vitest prints; the report files are written as with `atp test`. */

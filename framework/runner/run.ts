@@ -10,7 +10,7 @@ import { EventHub } from './event-hub.ts'
 import { EXIT, exitCodeOf, isUsageError } from './exit-code.ts'
 import { scenarioFilters, selectionOf } from './filters.ts'
 import type { RunMetrics } from './metrics.ts'
-import { atp, contextOf, doorFor, workerCount } from './plugin.ts'
+import { atp, contextOf, doorsFor, workerCount } from './plugin.ts'
 import { newRelayAddress } from './relay-address.ts'
 import { newRunId } from './run-id.ts'
 import { openReporters, type ReporterChoice } from './reporting.ts'
@@ -62,8 +62,8 @@ export async function runTests(base: ResolvedConfig, options: RunOptions): Promi
     // All take a while and none needs another.
     const notify = (notice: SessionNotice) => adapter.send({ type: 'notice', ...notice })
     const address = config.metrics && newRelayAddress()
-    const doors = { metrics: address, platformDoor: doorFor(config), updateScreens: options.updateScreens ?? false }
-    const opening = startSession(config, run, notify, { signal: signals.aborted, platformDoor: doors.platformDoor })
+    const doors = { metrics: address, ...doorsFor(config), updateScreens: options.updateScreens ?? false }
+    const opening = startSession(config, run, notify, { signal: signals.aborted, ...doors })
     const serving = address && serveMetrics(config, run, address, notify)
     const creating = createVitest(vitestOptions(config, options, adapter), {
       root: config.root,

@@ -1,11 +1,13 @@
 import { pathToFileURL } from 'node:url'
-import type { ResolvedConfig } from '../config/index.ts'
+import type { ResolvedConfig, ResolvedVerification } from '../config/index.ts'
 import { packageVersion, type CallOptions } from '../core/index.ts'
 import { BrokerClient, type BrokerStart, type HostDescription } from '../leases/index.ts'
 import { checkHosts, describeHosts } from './configured-hosts.ts'
 import { LabPlatform, type PlatformDoor } from './lab-platform.ts'
 import { ownModule } from './own-module.ts'
 import { stateDir } from './state-dir.ts'
+import type { VerificationDoor } from './verification-door.ts'
+import type { VerificationGateway } from './verification-gateway.ts'
 
 export interface SessionNotice {
   level: 'info' | 'warning' | 'error'
@@ -39,6 +41,8 @@ export interface SessionOptions {
   signal?: AbortSignal
   /** Where workers will ask for the stand-in platform. */
   platformDoor?: PlatformDoor | undefined
+  /** Where workers will ask for verifier agents. */
+  verificationDoor?: VerificationDoor | undefined
 }
 
 /**
@@ -51,9 +55,28 @@ export async function startSession(
   config: ResolvedConfig,
   run: string,
   notify: (notice: SessionNotice) => void,
-  { signal, platformDoor }: SessionOptions = {},
+  { signal, platformDoor, verificationDoor }: SessionOptions = {},
 ): Promise<Session> {
   checkHosts(config)
+  const gateway = verificationDoor && (await openGateway(config, verificationDoor, notify))
+  try {
+    return await openSession(config, run, notify, { signal, platformDoor, gateway })
+  } catch (error) {
+    await gateway?.close()
+    throw error
+  }
+}
+
+async function openSession(
+  config: ResolvedConfig,
+  run: string,
+  notify: (notice: SessionNotice) => void,
+  {
+    signal,
+    platformDoor,
+    gateway,
+  }: Omit<SessionOptions, 'verificationDoor'> & { gateway: VerificationGateway | undefined },
+): Promise<Session> {
   if (config.lab !== undefined || platformDoor) {
     // Loaded only where a lab is wanted: it brings the image builder with it.
     const { labUp } = await import('../../lab/index.ts')
@@ -82,6 +105,7 @@ export async function startSession(
     },
     async end() {
       ended = true
+      await gateway?.close()
       // Where a broker was lost the next one removes, as it starts, what the lost one made.
       const last = broker.closed ? await connect() : broker
       try {
@@ -105,6 +129,18 @@ export async function startSession(
 function platformName({ vdi }: ResolvedConfig): { vdi?: string } {
   if (vdi === undefined) return {}
   return { vdi: vdi === 'lab' ? "the lab's stand-in" : vdi.url }
+}
+
+async function openGateway(
+  { verification }: ResolvedConfig,
+  door: VerificationDoor,
+  notify: (notice: SessionNotice) => void,
+): Promise<VerificationGateway> {
+  // Loaded only where agents connect.
+  const { VerificationGateway: Gateway } = await import('./verification-gateway.ts')
+  const gateway = await Gateway.open(door, verification as ResolvedVerification)
+  notify({ level: 'info', text: `verifier agents connect at ${gateway.urls.join(', ')}` })
+  return gateway
 }
 
 async function openPlatform(

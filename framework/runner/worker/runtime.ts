@@ -9,9 +9,11 @@ import type { AtpContext } from '../context.ts'
 import { workerObserver } from './metrics.ts'
 import type { WorkerPlatform } from './platform.ts'
 import type { TestScope } from './test-scope.ts'
+import { GatewayAgents } from './verification.ts'
 
 /** What a lease needs of whom it is for. */
-export type LeaseScope = Pick<TestScope, 'holder' | 'signal' | 'use' | 'defer' | 'record' | 'lose' | 'addEvidence'>
+export type LeaseScope = Pick<TestScope, 'holder' | 'signal' | 'use' | 'defer' | 'record' | 'lose' | 'addEvidence'> &
+  Partial<Pick<TestScope, 'inputDefaults'>>
 
 /**
  * What a worker process keeps across tests: one broker connection, and connections to the hypervisor hosts it has
@@ -23,6 +25,8 @@ class WorkerRuntime {
   #platform: Promise<WorkerPlatform> | undefined
   /** Connections to hypervisor hosts. */
   readonly transport = new TransportManager({ observe: workerObserver() })
+  /** Verifier agents that connect to the run. */
+  readonly #agents = this.context.verification && new GatewayAgents(this.context.verification)
 
   broker(): Promise<BrokerClient> {
     this.#broker ??= BrokerClient.connect({
@@ -184,6 +188,8 @@ class WorkerRuntime {
           signal,
           leased,
           host: lease.connection,
+          ...(this.#agents && { agents: this.#agents }),
+          ...(scope.inputDefaults && { input: scope.inputDefaults }),
           video: this.context.video !== 'off',
           onFigures: (figures) =>
             scope.record({

@@ -5,6 +5,7 @@ import { recordArtifact, type TestContext } from 'vitest'
 import { callSite, messageOf, redact, Scope, timeoutError, withDeadline, type CallSite } from '../../core/index.ts'
 import { redactDeep, toErrorRecord } from '../../evidence/index.ts'
 import { ALLURE_MESSAGES_TYPE, type TestScopedEvent } from '../../evidence/events.ts'
+import type { InputDefaults } from '../../input/api.ts'
 import { ReferenceImages } from '../../screen/index.ts'
 import { EVENT_ARTIFACT, type AtpContext } from '../context.ts'
 
@@ -51,6 +52,8 @@ export class TestScope extends Scope {
   readonly context: AtpContext
   /** All fixtures are there, the body has begun. */
   setUpDone = false
+  /** What input is sent with that does not say. */
+  inputDefaults: InputDefaults = {}
   /** What the author's own `allure.*` calls said, for the report. */
   readonly allureMessages: unknown[] = []
   readonly #lost = Promise.withResolvers<never>()

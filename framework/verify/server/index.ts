@@ -1,6 +1,7 @@
 export * from './agent-link.ts'
 export * from './agent-way.ts'
 export * from './authentication.ts'
+export * from './relay.ts'
 export type { AgentListener, ListenerTls, ListeningAddress } from './listeners.ts'
 export * from './verification-server.ts'
 export type { AgentAddress } from './agent-claims.ts'

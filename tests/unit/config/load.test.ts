@@ -57,6 +57,32 @@ describe('configuration', () => {
     expect(() => resolveConfig({ lab: { host: 2 } }, dir)).toThrow(/is not valid:\n  lab: unknown setting "host"/)
   })
 
+  it('says where verifier agents connect', () => {
+    const resolve = (verification: object) => resolveConfig({ verification }, dir).verification
+    expect(resolve({ websocket: true, tcp: { host: '0.0.0.0', port: 0, allow: ['plain'] }, unix: 'v.sock' })).toEqual({
+      listeners: [
+        { transport: 'websocket', host: '127.0.0.1', port: 8765, tls: undefined, allowPlain: false },
+        { transport: 'tcp', host: '0.0.0.0', port: 0, tls: undefined, allowPlain: true },
+        { transport: 'unix', path: join(dir, 'v.sock') },
+      ],
+      token: undefined,
+      agents: {},
+      connectionTimeoutMs: 10_000,
+    })
+    expect(resolveConfig({}, dir).verification).toBeUndefined()
+    const agents = { 'desk-7': { vm: 'office', token: { file: 'own' } } }
+    const tls = { cert: 'a.crt', key: 'a.key' }
+    expect(resolve({ websocket: { tls }, token: { env: 'T' }, agents, connectionTimeout: '1m' })).toMatchObject({
+      listeners: [{ tls: { cert: join(dir, 'a.crt'), key: join(dir, 'a.key') } }],
+      token: { env: 'T' },
+      agents: { 'desk-7': { vm: 'office', token: { file: join(dir, 'own') } } },
+      connectionTimeoutMs: 60_000,
+    })
+    expect(() => resolve({ token: { secret: 'none' } })).toThrow(/verification\.token: there is no secret "none"/)
+    expect(() => resolve({ connectionTimeout: 'soon' })).toThrow(/verification\.connectionTimeout.*"soon"/)
+    expect(() => resolve({ websocket: { prot: 1 } })).toThrow(/websocket: unknown setting "prot"/)
+  })
+
   it('refuses a bad duration and a host id used twice', () => {
     expect(() => resolveConfig({ timeouts: { test: 'soon' } }, dir)).toThrow(/timeouts\.test.*"soon" is not a duration/)
     const hosts = [1, 2].map(() => ({ id: 'kvm', uri: 'qemu:///system' }))
