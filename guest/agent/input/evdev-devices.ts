@@ -1,4 +1,5 @@
-import { type FSWatcher, readFileSync, watch } from 'node:fs'
+import { readFileSync, watch, type FSWatcher } from 'node:fs'
+import { basename, join } from 'node:path'
 import { messageOf, unsupportedError } from '../../../framework/core/errors.ts'
 import { parseInputDevices, type GuestInputDevice } from '../../../framework/verify/input-devices.ts'
 import type { InputSink } from '../../core/index.ts'
@@ -40,7 +41,10 @@ export class EvdevDevices implements Observer {
 
   /** @throws `ATP_VERIFIER_DEVICE` when there is none, or it may not be read. */
   async start(sink: InputSink): Promise<void> {
-    this.#scan(sink)
+    this.#scan(sink, (error) => {
+      this.close()
+      throw error
+    })
     if (this.#readers.size === 0) {
       throw unsupportedError('ATP_VERIFIER_DEVICE', `this guest has no ${this.#device} that can be observed`, {
         remedy: "give the VM that device and its kernel the driver; the guest's kernel must be a 64-bit Linux",
@@ -60,23 +64,29 @@ export class EvdevDevices implements Observer {
     this.#readers.clear()
   }
 
+  /** Something was plugged in or pulled out. What cannot be observed then is a gap, and the others are observed. */
   #scanLater(sink: InputSink): void {
     try {
-      this.#scan(sink)
+      this.#scan(sink, (error) => sink.onGap(messageOf(error)))
     } catch (error) {
       sink.onGap(messageOf(error))
     }
   }
 
   /** Reads every device that is not read yet. @throws `ATP_VERIFIER_DEVICE` */
-  #scan(sink: InputSink): void {
-    for (const { path, name, kind } of this.#list()) {
+  #scan(sink: InputSink, onFailure: (error: unknown) => void): void {
+    for (const { path: listed, name, kind } of this.#list()) {
+      const path = join(this.#places.folder, basename(listed))
       if (!KINDS[this.#device].includes(kind) || this.#readers.has(path)) continue
-      const reader = readEvdev(path, sink.onInput, sink.onGap, (reason) => {
-        this.#readers.delete(path)
-        sink.onGap(`${name} (${path}) is no longer observed: ${reason}`)
-      })
-      this.#readers.set(path, reader)
+      try {
+        const reader = readEvdev(path, sink.onInput, sink.onGap, (reason) => {
+          this.#readers.delete(path)
+          sink.onGap(`${name} (${path}) is no longer observed: ${reason}`)
+        })
+        this.#readers.set(path, reader)
+      } catch (error) {
+        onFailure(error)
+      }
     }
   }
 

@@ -12,6 +12,8 @@ CODES.set(0xe045, 69)
 const BUTTONS: Readonly<Record<string, number>> = { left: 0x110, right: 0x111, middle: 0x112, x1: 0x113, x2: 0x114 }
 const TABLET_MAX = 32_767
 const NOTCH = 120
+/** How many fields a line has, its first word and the time not counted. */
+const FIELDS: Readonly<Record<string, number>> = { key: 2, button: 2, move: 4, wheel: 1, hwheel: 1 }
 const WHEELS: Readonly<Record<string, number>> = { wheel: 8, hwheel: 6 }
 
 /**
@@ -36,7 +38,7 @@ export class HookLines {
   push(line: string): void {
     const [what = '', ...fields] = line.trim().split(' ')
     const time = fields.pop()
-    if (time === undefined || !/^\d{1,20}$/.test(time)) return
+    if (time === undefined || !/^\d{1,20}$/.test(time) || fields.length !== FIELDS[what]) return
     const guestNs = BigInt(time)
     if (what === 'key') return this.#key(Number.parseInt(fields[0] ?? '', 16), fields[1] === '1', guestNs)
     if (what === 'button') {

@@ -16,10 +16,10 @@ const READY_TIMEOUT_MS = 30_000
  */
 export class WindowsHooks {
   /**
-   * A hook tells whole pixels, which may lie half a pixel off and half a pixel rounded: on a screen of 1024 pixels or
-   * more at most 32 units of the tablet.
+   * How far a position may be from the tablet's own, in the tablet's units: a hook tells whole pixels, and this is one
+   * pixel of the axis of a screen with 600 lines.
    */
-  static readonly TOLERANCE = 32
+  static readonly TOLERANCE = 55
 
   readonly keyboard: Observer = { start: (sink) => this.#start('keyboard', sink) }
   readonly mouse: Observer = { start: (sink) => this.#start('mouse', sink) }

@@ -118,8 +118,7 @@ export class Peer {
   readonly #takers: ((connection: PeerConnection) => void)[] = []
   readonly #open = new Set<PeerConnection>()
   #close: () => Promise<void> = async () => {}
-  /** How many connections there were. */
-  accepted = 0
+  #ended = false
 
   private constructor(endpoint: string) {
     this.endpoint = endpoint
@@ -144,12 +143,12 @@ export class Peer {
   }
 
   async close(): Promise<void> {
+    this.#ended = true
     for (const connection of this.#open) connection.end()
     await this.#close()
   }
 
   #add(connection: PeerConnection): void {
-    this.accepted++
     this.#open.add(connection)
     void connection.closed.then(() => this.#open.delete(connection))
     const taker = this.#takers.shift()
@@ -203,7 +202,7 @@ export class Peer {
   static async #port(path: string): Promise<Peer> {
     const peer = new Peer(path)
     let current: PtyPort | undefined
-    let ended = false
+    let renewed = Promise.resolve()
     const open = async () => {
       const decoder = lineFraming.decoder()
       let connection: PeerConnection | undefined
@@ -215,7 +214,7 @@ export class Peer {
             connection = new PeerConnection({
               send: (text) => port.write(Buffer.from(`${text}\n`)),
               sendRaw: (bytes) => port.write(bytes),
-              end: () => void renew(port, connection as PeerConnection),
+              end: () => void (renewed = renew(port, connection as PeerConnection)),
             })
             port.write(OPENING)
             peer.#add(connection)
@@ -228,11 +227,11 @@ export class Peer {
     const renew = async (port: PtyPort, connection: PeerConnection) => {
       await port.close()
       connection.over()
-      if (!ended) await open()
+      if (!peer.#ended) await open()
     }
     await open()
     peer.#close = async () => {
-      ended = true
+      await renewed
       await current?.close()
     }
     return peer
