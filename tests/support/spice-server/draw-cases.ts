@@ -51,6 +51,14 @@ function translucent(width: number, height: number, seed = 2): Bitmap {
   return { width, height, format: BITMAP_FORMAT.rgba, stride: width * 4, bytes }
 }
 
+/** Alpha without colours, a byte a pixel. */
+function alphaAlone(width: number, height: number): Bitmap {
+  const random = randoms(7)
+  const stride = (width + 3) & ~3
+  const bytes = Uint8Array.from({ length: stride * height }, () => [0, 255, 128, random(256)][random(4)] as number)
+  return { width, height, format: BITMAP_FORMAT.a8, stride, bytes }
+}
+
 function bits(width: number, height: number): Bitmap {
   const random = randoms(3)
   const stride = ((width + 31) >> 5) << 2
@@ -179,6 +187,7 @@ function blendCases(): DrawCase[] {
   return [255, 128, 1].flatMap((alpha) => [
     one(`alpha ${alpha}, opaque`, 'alphaBlend', (make) => make.alphaBlend(noise(21, 17), WHOLE, alpha)),
     one(`alpha ${alpha}, translucent`, 'alphaBlend', (make) => make.alphaBlend(translucent(21, 17), WHOLE, alpha)),
+    one(`alpha ${alpha}, of alpha alone`, 'alphaBlend', (make) => make.alphaBlend(alphaAlone(21, 17), WHOLE, alpha)),
     one(`alpha ${alpha}, scaled`, 'alphaBlend', (make) => make.alphaBlend(translucent(21, 17), WHOLE, alpha), SIZES[0]),
   ])
 }
@@ -226,6 +235,20 @@ function curves(points: readonly (readonly [number, number])[]): QxlPathSegment[
   return [path(points.slice(0, 1), 1), path(points.slice(1), 16 | 2)]
 }
 
+const CURVE = [
+  [3, 3],
+  [40, 3],
+  [60, 20],
+  [60, 45],
+] as const
+const FAR = [
+  [-100, -200],
+  [300, 400],
+  [-50, 9],
+] as const
+/** Lengths of dashes and gaps, in sixteenths of a pixel. */
+const DASHES = [[64, 32], [16, 16], [80, 48, 16, 48], [48]]
+
 function strokeCases(): DrawCase[] {
   const corners = [
     [5, 5],
@@ -233,11 +256,6 @@ function strokeCases(): DrawCase[] {
     [40, 40],
     [9, 33],
   ] as const
-  const dashed = path([
-    [5, 5],
-    [55, 5],
-    [55, 40],
-  ])
   return [
     one('lines outwards', 'stroke', (make) => make.stroke(star(true), 0xffffff, 8), SCREEN),
     one('lines inwards', 'stroke', (make) => make.stroke(star(false), 0xffffff, 8), SCREEN),
@@ -250,22 +268,7 @@ function strokeCases(): DrawCase[] {
     ),
     one('a polyline, xor', 'stroke', (make) => make.stroke([path(corners)], 0xffffff, 64), SCREEN),
     one('a polygon, xor', 'stroke', (make) => make.stroke([path(corners, 11)], 0xffffff, 64), SCREEN),
-    one(
-      'a curve',
-      'stroke',
-      (make) =>
-        make.stroke(
-          curves([
-            [3, 3],
-            [40, 3],
-            [60, 20],
-            [60, 45],
-          ]),
-          0xffffff,
-          8,
-        ),
-      SCREEN,
-    ),
+    one('a curve', 'stroke', (make) => make.stroke(curves(CURVE), 0xffffff, 8), SCREEN),
     one(
       'curves, xor',
       'stroke',
@@ -301,23 +304,7 @@ function strokeCases(): DrawCase[] {
         ),
       SCREEN,
     ),
-    one(
-      'lines from beyond the edges',
-      'stroke',
-      (make) =>
-        make.stroke(
-          [
-            path([
-              [-100, -200],
-              [300, 400],
-              [-50, 9],
-            ]),
-          ],
-          0xffffff,
-          64,
-        ),
-      SCREEN,
-    ),
+    one('lines from beyond the edges', 'stroke', (make) => make.stroke([path(FAR)], 0xffffff, 64), SCREEN),
     one(
       'fractions of pixels',
       'stroke',
@@ -338,19 +325,37 @@ function strokeCases(): DrawCase[] {
         ),
       SCREEN,
     ),
-    ...[
-      [64, 32],
-      [16, 16],
-      [80, 48, 16, 48],
-    ].flatMap((style) =>
-      [false, true].map((startWithGap) =>
-        one(
-          `dashes of ${style.join(' ')}${startWithGap ? ', gap first' : ''}`,
-          'stroke',
-          (make) => make.stroke([dashed], 0xffffff, 8, { style, startWithGap }),
-          SCREEN,
-        ),
-      ),
+    ...DASHES.flatMap((style) =>
+      [false, true].flatMap((startWithGap) => {
+        const how = `dashes of ${style.join(' ')}${startWithGap ? ', gap first' : ''}`
+        const dashes = (name: string, segments: readonly QxlPathSegment[], rop = 8) =>
+          one(
+            `${how}, ${name}`,
+            'stroke',
+            (make) => make.stroke(segments, 0xffffff, rop, { style, startWithGap }),
+            SCREEN,
+          )
+        return [
+          dashes('around corners', [path(corners)]),
+          dashes('around corners, xor', [path(corners)], 64),
+          dashes('around a polygon', [path(corners, 11)]),
+          dashes('outwards', star(true)),
+          dashes('inwards', star(false)),
+          dashes('along a curve', curves(CURVE)),
+        ]
+      }),
+    ),
+    one(
+      'dashes from beyond the edges',
+      'stroke',
+      (make) => make.stroke([path(FAR)], 0xffffff, 64, { style: [80, 48, 16, 48] }),
+      SCREEN,
+    ),
+    one(
+      'dashes of a point',
+      'stroke',
+      (make) => make.stroke([path([corners[0], corners[0]])], 0xffffff, 8, { style: [64, 32] }),
+      SCREEN,
     ),
   ]
 }
@@ -363,11 +368,17 @@ function compositeCases(): DrawCase[] {
     ...[...OPERATORS, ...HSL_OPERATORS].map((operator) =>
       one(`composite ${operator}`, 'composite', (make) => make.composite(operator, picture)),
     ),
-    ...OPERATORS.flatMap((operator) => [
+    ...[...OPERATORS, ...HSL_OPERATORS].flatMap((operator) => [
       one(`composite ${operator}, masked`, 'composite', (make) => make.composite(operator, picture, { mask })),
       one(`composite ${operator}, masked by component`, 'composite', (make) =>
         make.composite(operator | BY_COMPONENT, picture, { mask }),
       ),
+    ]),
+    ...[1, 3, 8, 0x3e].flatMap((operator) => [
+      one(`composite ${operator}, masked by alpha alone`, 'composite', (make) =>
+        make.composite(operator, picture, { mask: alphaAlone(21, 17) }),
+      ),
+      one(`composite ${operator} of alpha alone`, 'composite', (make) => make.composite(operator, alphaAlone(21, 17))),
     ]),
     one('composite of an opaque picture', 'composite', (make) => make.composite(3, noise(21, 17))),
     one('composite from other places', 'composite', (make) =>

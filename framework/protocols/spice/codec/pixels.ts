@@ -13,6 +13,8 @@ export interface Pixels {
    */
   data: Uint32Array<ArrayBuffer>
   hasAlpha: boolean
+  /** Of an image that has alpha and no colours: it is black. */
+  isAlphaOnly?: boolean
 }
 
 /** A decoded mask: images of one bit, and alpha without colours. */
@@ -77,5 +79,5 @@ export function flipRows(bytes: Uint8Array, rowBytes: number): void {
 export function alphaPixels({ width, height, data: alpha }: Mask): Pixels {
   const data = new Uint32Array(alpha.length)
   for (let at = 0; at < data.length; at++) data[at] = (alpha[at] as number) << 24
-  return { width, height, data, hasAlpha: true }
+  return { width, height, data, hasAlpha: true, isAlphaOnly: true }
 }

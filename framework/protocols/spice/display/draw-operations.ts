@@ -185,10 +185,10 @@ function drawStroke(canvas: Canvas, reader: SpiceReader): void {
   if (!bounds || !brush) return
   const width = bounds.right - bounds.left
   const bits = new Uint8Array(width * (bounds.bottom - bounds.top))
-  strokePixels(message, bounds, reader, (x, y) => {
+  const rop = rop2Of(message.ropDescriptor, ROPD.inversBrush, ROPD.inversDest)
+  strokePixels(message, bounds, rop, reader, (x, y) => {
     bits[(y - bounds.top) * width + x - bounds.left] = 1
   })
-  const rop = rop2Of(message.ropDescriptor, ROPD.inversBrush, ROPD.inversDest)
   paint(surface, within(region, { rect: bounds, bits }), brush, rop)
 }
 
@@ -220,13 +220,20 @@ function drawComposite(canvas: Canvas, reader: SpiceReader): void {
 }
 
 function inputSource({ images, surface, box }: Canvas, input: draw.CompositeInput): RowSource {
-  return sampledSource(images.picture(input.image, surface), {
-    transform: input.transform ?? UNCHANGED,
-    smooth: isSmooth(input.filter),
-    repeat: input.repeat,
-    left: box.left - input.origin.x,
-    top: box.top - input.origin.y,
-  })
+  const picture = images.picture(input.image, surface)
+  // Spice-server makes such an image opaque here, and nowhere else.
+  const hasAlpha = picture.hasAlpha && picture.isAlphaOnly !== true
+  const { width, height, data } = picture
+  return sampledSource(
+    { width, height, data, hasAlpha },
+    {
+      transform: input.transform ?? UNCHANGED,
+      smooth: isSmooth(input.filter),
+      repeat: input.repeat,
+      left: box.left - input.origin.x,
+      top: box.top - input.origin.y,
+    },
+  )
 }
 
 const UNCHANGED: draw.Transform = [0x10000, 0, 0, 0, 0x10000, 0]

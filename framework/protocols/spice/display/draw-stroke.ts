@@ -1,55 +1,44 @@
 import type { SpiceReader } from '../wire/reader.ts'
+import { dashStyleOf, isDrawnOnce, plotDashes } from './draw-dashes.ts'
 import { PATH_FLAG, type PathSegment, type Stroke } from './draw-messages.ts'
 import { intersect, isEmpty, type Point, type Rect } from './geometry.ts'
+import type { Rop2 } from './rop.ts'
 
 /** Most pixels that one stroke may touch; more than any real drawing, less than a hang. */
 const MAX_STROKE_PIXELS = 64 * 1024 * 1024
 
 /**
- * The pixels of a stroke's lines, one pixel wide, as X servers and spice-server draw them:
- * without the last one.
+ * The pixels of a stroke's lines, one pixel wide, as X servers and spice-server draw them: without the last one.
  *
  * @param bounds the part of the surface that matters.
+ * @param rop how they will be drawn.
  * @param plot called for every pixel in it, dashes only.
- * Lines of dashes that are neither horizontal nor vertical, or lead left or up, may be a pixel off where dashes end.
- *
  * @throws `ATP_SPICE_PROTOCOL` for a stroke of more than 64 Mi pixels.
  */
 export function strokePixels(
   stroke: Stroke,
   bounds: Rect,
+  rop: Rop2,
   reader: SpiceReader,
   plot: (x: number, y: number) => void,
 ): void {
   let pixels = 0
-  const dashes = stroke.style && dashesOf(stroke.style, stroke.startWithGap)
-  for (const line of polylinesOf(stroke.segments, reader)) {
-    // Dashes go on from line to line of a polyline.
-    let walked = 0
-    for (let index = 1; index < line.length; index++) {
-      const from = line[index - 1] as Point
-      const to = line[index] as Point
-      const length = Math.max(Math.abs(to.x - from.x), Math.abs(to.y - from.y))
-      const start = walked
-      pixels += linePixels(from, to, length, bounds, (x, y, step) => {
-        if (!dashes || dashes(start + step)) plot(x, y)
-      })
-      walked += length
-      if (pixels > MAX_STROKE_PIXELS) throw reader.error(`a stroke of more than ${MAX_STROKE_PIXELS} pixels`)
-    }
+  const spend = (count: number) => {
+    pixels += count
+    if (pixels > MAX_STROKE_PIXELS) throw reader.error(`a stroke of more than ${MAX_STROKE_PIXELS} pixels`)
   }
-}
-
-/** Whether the pixel at a distance from the beginning is part of a dash. */
-function dashesOf(style: readonly number[], startWithGap: boolean): ((distance: number) => boolean) | undefined {
-  const lengths = style.map((length) => Math.max(toPixel(length), 0))
-  const period = lengths.reduce((sum, length) => sum + length, 0)
-  if (period === 0) return undefined
-  return (distance) => {
-    let rest = distance % period
-    let index = 0
-    while (rest >= (lengths[index] as number)) rest -= lengths[index++] as number
-    return (index % 2 === 0) !== startWithGap
+  const { style, startWithGap, segments } = stroke
+  const dashes = style && dashStyleOf(style.map(toPixel), startWithGap)
+  const { left, top, right, bottom } = bounds
+  const plotWithin = (x: number, y: number) => {
+    if (x >= left && x < right && y >= top && y < bottom) plot(x, y)
+  }
+  for (const line of polylinesOf(segments, reader)) {
+    if (dashes) plotDashes(line, dashes, bounds, isDrawnOnce(rop), plotWithin, spend)
+    else {
+      for (let index = 1; index < line.length; index++)
+        spend(linePixels(line[index - 1] as Point, line[index] as Point, bounds, plotWithin))
+    }
   }
 }
 
@@ -147,16 +136,9 @@ function isFlat([a, b, c, d]: Curve): boolean {
 /**
  * Bresenham's line as a formula, so that the parts outside of the bounds cost nothing.
  *
- * @param count pixels to draw.
  * @returns how many pixels were looked at.
  */
-function linePixels(
-  from: Point,
-  to: Point,
-  count: number,
-  bounds: Rect,
-  plot: (x: number, y: number, step: number) => void,
-): number {
+function linePixels(from: Point, to: Point, bounds: Rect, plot: (x: number, y: number) => void): number {
   const box = {
     top: Math.min(from.y, to.y),
     left: Math.min(from.x, to.x),
@@ -176,12 +158,12 @@ function linePixels(
   const [first, last] = alongX
     ? stepsWithin(from.x, signX, part.left, part.right)
     : stepsWithin(from.y, signY, part.top, part.bottom)
-  const end = Math.min(last, count - 1)
+  const end = Math.min(last, major - 1)
   for (let step = Math.max(first, 0); step <= end; step++) {
     const across = major === 0 ? 0 : Math.floor((2 * minor * step + major - bias) / (2 * major))
     const x = from.x + signX * (alongX ? step : across)
     const y = from.y + signY * (alongX ? across : step)
-    if (x >= part.left && x < part.right && y >= part.top && y < part.bottom) plot(x, y, step)
+    plot(x, y)
   }
   return Math.max(end - first, 0) + 1
 }

@@ -32,6 +32,8 @@ export const FLOAT_OPERATORS: Readonly<Record<number, Combine | undefined>> = {
 /** @param isWhole the three colours are mixed together, and never have factors of their own. */
 function combineFloats(mix: Mix, isWhole = false): Combine {
   return (source, factors, destination, byComponent) => {
+    // Of these modes pixman has none with factors by component: it leaves what is there.
+    if (isWhole && byComponent) return destination
     const all = components(factors)
     const [fa, fr, fg, fb] = factorsOf(all, byComponent, isWhole)
     const [a, r, g, b] = components(source)
@@ -114,9 +116,11 @@ function withLuminosity(color: Colors, alpha: number, wanted: number): Colors {
   let fitted: Colors = [color[0] + more, color[1] + more, color[2] + more]
   const light = luminosity(fitted)
   const least = Math.min(...fitted)
-  if (least < 0) fitted = towards(fitted, light, light - least === 0 ? 0 : light / (light - least))
+  // Pixman asks both questions of the colour as it was.
   const most = Math.max(...fitted)
-  if (most > alpha) fitted = towards(fitted, light, most - light === 0 ? 0 : (alpha - light) / (most - light))
+  if (least < 0) fitted = light === least ? [0, 0, 0] : towards(fitted, light, light / (light - least))
+  if (most > alpha)
+    fitted = most === light ? [alpha, alpha, alpha] : towards(fitted, light, (alpha - light) / (most - light))
   return fitted
 }
 

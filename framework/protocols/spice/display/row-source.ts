@@ -8,6 +8,8 @@ export interface Picture {
   height: number
   data: Words
   hasAlpha: boolean
+  /** Of an image, as opposed to a surface, that has alpha and no colours. */
+  isAlphaOnly?: boolean
 }
 
 /** Pixels for every place of a surface, a row at a time. */
