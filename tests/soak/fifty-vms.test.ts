@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, it } from 'vitest'
 import { echo, openLoad, type Load } from '../../bench/support/mixed-load.ts'
-import { log, withLabVms } from './lab-vms.ts'
+import { log, withLabVms } from '../../bench/support/lab-vms.ts'
 
 const VMS = 50
 const CALLS = 1500

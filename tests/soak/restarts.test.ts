@@ -5,7 +5,7 @@ import { expect, it } from 'vitest'
 import { checkLoad, echo, LoadTally, openEcho, openLoad, runLoad, type Load } from '../../bench/support/mixed-load.ts'
 import { sleep } from '../../framework/core/index.ts'
 import { daemonPid, startHost } from '../../lab/hosts.ts'
-import { log, withLabVms, type LabVms } from './lab-vms.ts'
+import { log, withLabVms, type LabVms } from '../../bench/support/lab-vms.ts'
 
 const VMS = 8
 const MINUTES = Number(process.env['ATP_SOAK_MINUTES'] ?? 30)

@@ -1,4 +1,4 @@
-import { withOwnLab, type OwnLab } from '../../bench/support/own-lab.ts'
+import { withOwnLab, type OwnLab } from './own-lab.ts'
 import { createVm, type DesktopVm } from '../../framework/desktop/index.ts'
 import { HostConnection } from '../../framework/hosts/index.ts'
 import { BrokerClient } from '../../framework/leases/index.ts'
