@@ -7,7 +7,7 @@ import type { Screen } from '../screen/api.ts'
 import type { VerifyResult } from '../verify/index.ts'
 import type { SpiceSession } from './spice-session.ts'
 
-export type { Keyboard, Mouse, MouseButton, MouseOptions, PressOptions, TypeOptions } from '../input/api.ts'
+export type { Keyboard, Mouse, MouseButton, MouseOptions, Point, PressOptions, TypeOptions } from '../input/api.ts'
 export type * from '../screen/api.ts'
 export type { VerifyResult } from '../verify/index.ts'
 

@@ -35,7 +35,8 @@ export interface ErrorRecord {
 
 /** How input reaches the guest: which program injects it and which virtual device delivers it. */
 export interface InputPathName {
-  via: 'qmp' | 'spice'
+  /** QMP through libvirt's monitor or over a socket of QEMU's own, or a SPICE session. */
+  via: 'qmp' | 'qmp-socket' | 'spice'
   device: 'ps2' | 'usb' | 'virtio'
 }
 
@@ -63,6 +64,17 @@ export interface LatencySummary {
   clock?: string
 }
 
+/** Where the pointer was to go, and where the guest has it. */
+export interface PointerRecord {
+  /** Pixels of the screen or fractions of it for a place, counts of the mouse for a distance. */
+  unit: 'pixel' | 'fraction' | 'count'
+  asked: { x: number; y: number }
+  /** The guest's own position on its axes, whose ends are the first and the last pixel; or the distance it moved. */
+  reached: { x: number; y: number }
+  /** Distance between the two, in that unit: what scaling to the axes and back takes, where nothing was lost. */
+  error: number
+}
+
 /** The account of one input action: what was sent and what the guest saw. */
 export interface DeliveryRecord {
   /** `keyboard.type`, `mouse.click`, … */
@@ -88,6 +100,10 @@ export interface DeliveryRecord {
   reordered: number
   /** Modifier or button names still down in the guest afterwards. */
   stuck: string[]
+  /** Times that the guest's kernel repeated a held key. Nobody sent them, and they are no damage. */
+  repeats?: number
+  /** Of a pointer's last move. */
+  pointer?: PointerRecord
   /** First differences, readable: `sent KEY_A, saw nothing`. Empty for secrets. */
   differences: string[]
   durationMs: number

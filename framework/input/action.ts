@@ -8,7 +8,7 @@ import {
   unsupportedError,
   type CallOptions,
 } from '../core/index.ts'
-import type { InputPathName } from '../evidence/events.ts'
+import type { InputPathName, PointerRecord } from '../evidence/events.ts'
 import type { UnicodeRoute } from '../keys/index.ts'
 import type {
   Account,
@@ -60,15 +60,21 @@ export interface Action {
   options: InputOptions
   /** evdev codes that may stay down after the action. */
   held: ReadonlySet<number>
+  /** What was observed of a pointer's move. */
+  pointer?(recording: Recording): PointerRecord | undefined
 }
 
 /** What the body of an action works with. */
 export interface ActionContext {
+  /** Says what is sent, where that was not known beforehand. */
+  describe(input: string): void
   recording: Recording
   path: InputPath
   verify: VerifyMode
   /** False when nobody observes. */
   observed: boolean
+  /** Least distance of two positions that the observer surely tells apart. */
+  resolution: number
   /** Whether the observer answers, which it cannot while its guest stands still. Resolves false when nobody observes. */
   alive(options: CallOptions): Promise<boolean>
   signal: AbortSignal
@@ -152,10 +158,12 @@ export class ActionQueue {
       observer?.fault !== undefined && (await observer.fault(bounds)) === undefined
     try {
       const remark = await body({
+        describe: (input) => void (action.input = input),
         recording,
         path,
         verify: verifyOf(action),
         observed: observer !== undefined,
+        resolution: observer?.resolution ?? 1,
         alive,
         signal,
       })
@@ -226,6 +234,8 @@ export class ActionQueue {
       unverified === undefined && account ? account : { ...NOTHING_SEEN, sent }
     if (remark !== undefined) counts.differences = [remark, ...counts.differences]
     const whole = isWhole(counts) && remark === undefined
+    const repeats = recording.observed.filter(({ type, value }) => type === 'key' && value === 2).length
+    const pointer = unverified === undefined ? action.pointer?.(recording) : undefined
     const delivery: Delivery = {
       vm: this.#host.vm,
       action: action.name,
@@ -237,6 +247,8 @@ export class ActionQueue {
       ...(observer?.by ? { observed: { by: observer.by, level: observer.level } } : {}),
       ...counts,
       ...(action.secret ? { differences: [], stuck: counts.stuck.filter((name) => MODIFIER.test(name)) } : {}),
+      ...(repeats > 0 && unverified === undefined ? { repeats } : {}),
+      ...(pointer ? { pointer } : {}),
       durationMs,
       latenciesMs,
       ...(warmupMs.length > 0 ? { warmupMs } : {}),

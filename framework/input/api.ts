@@ -71,6 +71,8 @@ export interface ClockWatch {
 /** Something in or at the guest that reports input it saw. */
 export interface InputObserver {
   readonly level: ObservationLevel
+  /** Least distance of two positions that it surely tells apart, in units of the absolute axes. Absent: 1. */
+  readonly resolution?: number
   /** Which observer it is, for the account. */
   readonly by?: ObserverName
   /** Delivers events in the order the guest saw them. Returns the unsubscribe function. */
@@ -147,7 +149,7 @@ export type VerifyMode = 'off' | 'observe' | 'require'
 
 export interface InputOptions extends CallOptions {
   /** Which program injects. Default `auto`: deterministic, reported, never a silent fallback. */
-  via?: 'auto' | 'qmp' | 'spice'
+  via?: 'auto' | InputPathName['via']
   /** Which virtual device. Default `auto`: the keyboard the VM's XML names first. */
   device?: 'auto' | 'ps2' | 'usb' | 'virtio'
   /** Default `observe`. */
@@ -210,9 +212,18 @@ export interface Mouse {
   move(x: number, y: number, options?: MouseOptions): Promise<Delivery>
   moveBy(dx: number, dy: number, options?: MouseOptions): Promise<Delivery>
   click(options?: MouseOptions & { x?: number; y?: number; button?: MouseButton; count?: number }): Promise<Delivery>
+  /** Clicks twice. */
+  dblclick(options?: MouseOptions & { x?: number; y?: number; button?: MouseButton }): Promise<Delivery>
+  /** Presses a button at one place, moves to another and releases it there. */
+  drag(from: Point, to: Point, options?: MouseOptions & { button?: MouseButton }): Promise<Delivery>
   down(button?: MouseButton, options?: MouseOptions): Promise<Delivery>
   up(button?: MouseButton, options?: MouseOptions): Promise<Delivery>
   scroll(notches: number, options?: MouseOptions): Promise<Delivery>
+}
+/** A place on the guest's screen. */
+export interface Point {
+  x: number
+  y: number
 }
 export interface MouseOptions extends InputOptions {
   unit?: 'pixel' | 'fraction'

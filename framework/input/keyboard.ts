@@ -71,7 +71,7 @@ export class KeyboardDevice implements Keyboard {
     }
     return this.#queue.run(action, async (context) => {
       const { strokes, input } = known ?? inspect(await this.#unicodeRoute(context.signal))
-      action.input = input
+      context.describe(input)
       return typeStrokes(this.#plan(strokes), options, context, this.#paceOf(context.path.name))
     })
   }

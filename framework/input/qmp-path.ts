@@ -17,10 +17,13 @@ export class QmpInputPath implements InputPath {
   readonly name: InputPathName
   readonly #execute: QmpExecute
 
-  /** @param device the bus of the device that QEMU delivers to; see {@link deliveringBus}. */
-  constructor(execute: QmpExecute, device: InputPathName['device']) {
+  /**
+   * @param device the bus of the device that QEMU delivers to; see {@link deliveringBus}.
+   * @param via how the commands reach QEMU, for the report.
+   */
+  constructor(execute: QmpExecute, device: InputPathName['device'], via: 'qmp' | 'qmp-socket' = 'qmp') {
     this.#execute = execute
-    this.name = { via: 'qmp', device }
+    this.name = { via, device }
   }
 
   async inject(events: readonly InputEvent[], options: CallOptions = {}): Promise<{ atNs: bigint }> {

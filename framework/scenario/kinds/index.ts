@@ -16,6 +16,7 @@ import { vdiCheckKinds } from './vdi-checks.ts'
 import { vdiPoolKinds } from './vdi-pools.ts'
 import { vdiUserKinds } from './vdi-users.ts'
 import { vdiVmKinds } from './vdi-vms.ts'
+import { verifierVerify } from './verifier.ts'
 import * as vm from './vm.ts'
 
 /** Every step kind that comes with the framework, in the order documentation shows them. */
@@ -29,6 +30,7 @@ export const builtInKinds: readonly StepKind[] = [
   keyboard.keyboardUp,
   mouse.mouseMove,
   mouse.mouseClick,
+  mouse.mouseDoubleClick,
   mouse.mouseDown,
   mouse.mouseUp,
   mouse.mouseScroll,
@@ -62,6 +64,7 @@ export const builtInKinds: readonly StepKind[] = [
   command.verifyCommandSuccess,
   command.verifyOutputContains,
   command.verifyInputReceived,
+  verifierVerify,
   flow.verifyCustom,
   flow.wait,
   flow.log,

@@ -18,6 +18,7 @@ export const keyboardType = defineStep({
       layout: { ...NAME, description: 'Keyboard layout the guest uses; default us' },
       delay: { ...DURATION, description: 'Fixed pause between strokes' },
       on_unmapped: { enum: ['error', 'skip'], description: 'What to do with characters the layout cannot make' },
+      unicode: { enum: ['guest'], description: 'Types such characters by their code, where the guest has a way' },
       ...INPUT_PARAMS,
     },
     required: ['text'],
@@ -26,8 +27,8 @@ export const keyboardType = defineStep({
   verifiable: true,
   opaque: ['text'],
   check(params, checks) {
-    if (typeof params['text'] !== 'string' || params['text'].includes('${') || params['on_unmapped'] === 'skip')
-      return []
+    if (typeof params['text'] !== 'string' || params['text'].includes('${')) return []
+    if (params['on_unmapped'] === 'skip' || params['unicode'] !== undefined) return []
     const layout = typeof params['layout'] === 'string' ? params['layout'] : checks.layout
     return attempt('text', () => checks.text(params['text'] as string, layout))
   },
@@ -46,6 +47,7 @@ export const keyboardType = defineStep({
       ...inputOptions(context, params),
       layout: (params['layout'] as string | undefined) ?? input.layout,
       ...(delayMs === undefined ? {} : { delayMs }),
+      ...(params['unicode'] === undefined ? {} : { unicode: 'guest' }),
       ...(params['on_unmapped'] === undefined ? {} : { onUnmapped: params['on_unmapped'] as 'error' | 'skip' }),
     }
     return delivered(await vm.keyboard.type(params['text'] as TextParam, options))

@@ -1,4 +1,4 @@
-import type { MouseButton, MouseOptions } from '../../desktop/api.ts'
+import type { MouseButton, MouseOptions, Point } from '../../desktop/api.ts'
 import { COUNT, type JsonSchema } from '../model/index.ts'
 import { defineStep, type StepContext, type StepParams } from '../step-kind.ts'
 import { delivered, INPUT_PARAMS, inputOptions } from './input-options.ts'
@@ -43,6 +43,24 @@ export const mouseClick = defineStep({
     ),
 })
 
+export const mouseDoubleClick = defineStep({
+  action: 'mouse.double_click',
+  aliases: ['send_mouse_double_click', 'mouse_double_click'],
+  summary: 'Clicks twice, at a place when x and y are given',
+  params: { properties: { x: COORDINATE, y: COORDINATE, unit: UNIT, button: BUTTON, ...INPUT_PARAMS } },
+  needs: ['vm'],
+  verifiable: true,
+  run: async (context, params) =>
+    delivered(
+      await context.vm.mouse.dblclick({
+        ...mouseOptions(context, params),
+        ...(params['x'] === undefined ? {} : { x: params['x'] as number }),
+        ...(params['y'] === undefined ? {} : { y: params['y'] as number }),
+        button: buttonOf(params),
+      }),
+    ),
+})
+
 export const [mouseDown, mouseUp] = (['down', 'up'] as const).map((direction) =>
   defineStep({
     action: `mouse.${direction}`,
@@ -70,6 +88,7 @@ export const mouseScroll = defineStep({
 
 export const mouseDrag = defineStep({
   action: 'mouse.drag',
+  aliases: ['send_mouse_drag', 'mouse_drag'],
   summary: 'Presses a button at one place, moves to another and releases it',
   params: {
     properties: { from: POINT, to: POINT, unit: UNIT, button: BUTTON, ...INPUT_PARAMS },
@@ -77,19 +96,13 @@ export const mouseDrag = defineStep({
   },
   needs: ['vm'],
   verifiable: true,
-  async run(context, params) {
-    const { mouse } = context.vm
-    const options = mouseOptions(context, params)
-    const [from, to] = [params['from'], params['to']] as { x: number; y: number }[]
-    const deliveries = [await mouse.move(from!.x, from!.y, options), await mouse.down(buttonOf(params), options)]
-    try {
-      deliveries.push(await mouse.move(to!.x, to!.y, options))
-    } finally {
-      // Whatever happened on the way, the button must not stay down.
-      deliveries.push(await mouse.up(buttonOf(params), options))
-    }
-    return delivered(...deliveries)
-  },
+  run: async (context, params) =>
+    delivered(
+      await context.vm.mouse.drag(params['from'] as Point, params['to'] as Point, {
+        ...mouseOptions(context, params),
+        button: buttonOf(params),
+      }),
+    ),
 })
 
 function mouseOptions(context: StepContext, params: StepParams): MouseOptions {

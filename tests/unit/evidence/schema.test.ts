@@ -90,6 +90,8 @@ const samples: Samples = {
       duplicated: 0,
       reordered: 0,
       stuck: ['shift'],
+      repeats: 1,
+      pointer: { unit: 'pixel', asked: { x: 1, y: 2 }, reached: { x: 1.01, y: 2 }, error: 0.01 },
       differences: ['d'],
       durationMs: 1,
       latenciesMs: [1],

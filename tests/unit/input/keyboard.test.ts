@@ -196,6 +196,18 @@ describe('chords', () => {
     ])
   })
 
+  it('count what the guest repeats while they are held, which is no damage', async () => {
+    const keyboard = keyboardOf({ repeats: 3 })
+    expect(await keyboard.press('a', { holdMs: 30, verify: 'require' })).toMatchObject({
+      outcome: 'delivered',
+      sent: 2,
+      seen: 2,
+      repeats: 3,
+    })
+    guest.close()
+    expect(await keyboardOf().press('a', { verify: 'require' })).not.toHaveProperty('repeats')
+  })
+
   it('can be held', async () => {
     const keyboard = keyboardOf()
     const delivery = await keyboard.press('a', { holdMs: 40 })

@@ -21,6 +21,82 @@ const codeOf = (work: Promise<unknown>) =>
     (error: unknown) => (isAtpError(error) ? error.code : String(error)),
   )
 
+describe('the account of a place', () => {
+  it('says what was asked, what the guest has, and how far that is off', async () => {
+    const mouse = mouseOf()
+    const { pointer } = await mouse.move(640, 400, { verify: 'require' })
+    expect(pointer).toMatchObject({ unit: 'pixel', asked: { x: 640, y: 400 } })
+    expect(pointer?.error).toBeGreaterThan(0)
+    // Half a unit of each axis.
+    expect(pointer?.error).toBeLessThanOrEqual(Math.hypot(1280, 800) / 65_534)
+    const { pointer: fraction } = await mouse.move(0.25, 1, { unit: 'fraction' })
+    expect(fraction?.reached.x).toBeCloseTo(0.25, 4)
+    expect(fraction).toMatchObject({ unit: 'fraction', reached: { y: 1 } })
+    const { pointer: again } = await mouse.click({ x: 640, y: 400 })
+    expect(again).toEqual(pointer)
+    const { pointer: moved } = await mouse.moveBy(300, -40)
+    expect(moved).toEqual({ unit: 'count', asked: { x: 300, y: -40 }, reached: { x: 300, y: -40 }, error: 0 })
+  })
+
+  it('says how far off a pointer is that did not get there', async () => {
+    const mouse = mouseOf({ fault: (event) => (event.type === 'abs' && event.axis === 'x' ? 'drop' : 'pass') })
+    const lost = await mouse.move(10, 10)
+    expect(lost).toMatchObject({ outcome: 'damaged', lost: 1 })
+    expect(lost.pointer).toBeUndefined()
+  })
+
+  it('says nothing of what nobody saw', async () => {
+    const mouse = mouseOf({ unobservable: 'no port' })
+    expect((await mouse.move(10, 10)).pointer).toBeUndefined()
+  })
+})
+
+describe('dragging', () => {
+  const buttons = () => guest.received.flatMap((event) => (event.type === 'button' ? [event.down] : []))
+
+  it('presses at one place, takes a way, and releases at the other', async () => {
+    const mouse = mouseOf()
+    const delivery = await mouse.drag({ x: 100, y: 50 }, { x: 500, y: 50 }, { verify: 'require' })
+    expect(delivery).toMatchObject({
+      action: 'mouse.drag',
+      input: 'left from 100, 50 to 500, 50',
+      outcome: 'delivered',
+      // Two axes, the press, five places on one axis, the release.
+      sent: 9,
+      stuck: [],
+      pointer: { asked: { x: 500, y: 50 } },
+    })
+    // Getting to the first place may take more.
+    expect(
+      guest.received.map(({ type }) => type).slice(guest.received.findIndex(({ type }) => type === 'button')),
+    ).toEqual(['button', ...Array.from({ length: 5 }, () => 'abs'), 'button'])
+    expect(buttons()).toEqual([true, false])
+    expect(await mouse.drag({ x: 9, y: 9 }, { x: 9, y: 9 }, { verify: 'require' })).toMatchObject({ sent: 4 })
+  })
+
+  it('lets go of the button when it fails on its way', async () => {
+    const mouse = mouseOf({ pollMs: 5, perPoll: 1 })
+    expect(await codeOf(mouse.drag({ x: 0, y: 0 }, { x: 900, y: 700 }, { timeoutMs: 60 }))).toBe('ATP_TIMEOUT')
+    await expect.poll(() => buttons().at(-1)).toBe(false)
+  })
+
+  it('refuses a button that is down, and places off the screen', async () => {
+    const mouse = mouseOf()
+    expect(await codeOf(mouse.drag({ x: 0, y: 0 }, { x: 1280, y: 0 }))).toBe('ATP_MOUSE_RANGE')
+    await mouse.down('right')
+    expect(await codeOf(mouse.drag({ x: 0, y: 0 }, { x: 1, y: 0 }, { button: 'right' }))).toBe('ATP_MOUSE_HELD')
+  })
+
+  it('clicks twice', async () => {
+    const mouse = mouseOf()
+    expect(await mouse.dblclick({ x: 5, y: 6, verify: 'require' })).toMatchObject({
+      input: 'left × 2 at 5, 6',
+      sent: 6,
+    })
+    expect(buttons()).toEqual([true, false, true, false])
+  })
+})
+
 describe('moving', () => {
   it('scales pixels to the whole axis, to within half a unit', () => {
     expect(pixelToAbs(0, 1280)).toBe(0)

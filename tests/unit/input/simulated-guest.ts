@@ -14,6 +14,8 @@ export interface SimulatedGuestOptions {
   perPoll?: number
   /** Drops, doubles or passes the n-th event, counted from 1. */
   fault?: (event: InputEvent, index: number) => 'drop' | 'double' | 'pass'
+  /** Times that the guest's kernel repeats each pressed key. */
+  repeats?: number
   /** The observer cannot be started, for this reason. */
   unobservable?: string
 }
@@ -126,7 +128,13 @@ export class SimulatedGuest implements InputPath, InputObserver {
     if (!expectation) return
     const now = process.hrtime.bigint()
     for (let times = fault === 'double' ? 2 : 1; times > 0; times--) {
-      for (const { onEvent } of this.#observers) onEvent({ ...expectation, guestNs: now, arrivedNs: now })
+      this.#report({ ...expectation, guestNs: now, arrivedNs: now })
     }
+    for (let times = event.type === 'key' && event.down ? (this.#options.repeats ?? 0) : 0; times > 0; times--) {
+      this.#report({ ...expectation, value: 2, guestNs: now, arrivedNs: now })
+    }
+  }
+  #report(event: ObservedEvent): void {
+    for (const { onEvent } of this.#observers) onEvent(event)
   }
 }

@@ -95,6 +95,8 @@ export function memoryVm(
       move: (x, y, options) => input('move', `${x},${y}`, mouseInput)(options),
       moveBy: (x, y, options) => input('moveBy', `${x},${y}`, mouseInput)(options),
       click: (options) => input('click', options?.button ?? 'left', mouseInput)(options),
+      dblclick: (options) => input('dblclick', options?.button ?? 'left', mouseInput)(options),
+      drag: (from, to, options) => input('drag', `${from.x},${from.y} ${to.x},${to.y}`, mouseInput)(options),
       down: (button = 'left', options) => input('mouse-down', button, mouseInput)(options),
       up: (button = 'left', options) => input('mouse-up', button, mouseInput)(options),
       scroll: (notches, options) => input('scroll', String(notches), mouseInput)(options),
