@@ -4,11 +4,12 @@ import {
   parseFromServer,
   type FromServer,
   type Hello,
+  type InputDevice,
   type TimeAnswer,
   type VerifierEvent,
   type VerifyResult,
 } from '../protocol/index.ts'
-import { Conversation } from './conversation.ts'
+import { Conversation, type ConversationOwner } from './conversation.ts'
 import type { InputSource } from './input-source.ts'
 import { failed, makeResult } from './result.ts'
 import { ResultMemory } from './result-memory.ts'
@@ -42,7 +43,7 @@ const UNDER_WAY_MAX = 1000
  * Events are verified side by side, so that a slow or failing verifier holds up nobody. The agent outlives its
  * connections: an event that a server asks again after a reconnect gets the same result.
  */
-export class Agent {
+export class Agent implements ConversationOwner {
   readonly setup: AgentSetup
   readonly #verifiers: ReadonlyMap<string, Verifier>
   readonly #sources: ReadonlyMap<string, InputSource>
@@ -92,7 +93,7 @@ export class Agent {
   }
 
   /** The source of a device. @throws `ATP_VERIFIER_DEVICE` */
-  source(device: string): InputSource {
+  source(device: InputDevice): InputSource {
     const source = this.#sources.get(device)
     if (source) return source
     throw unsupportedError('ATP_VERIFIER_DEVICE', `this agent does not observe a ${device}`)

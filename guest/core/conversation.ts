@@ -1,6 +1,16 @@
 import { connectError, stateError } from '../../framework/core/errors.ts'
-import { eventIdOf, parseFromServer, type AgentMessage, type Expect, type FromServer } from '../protocol/index.ts'
-import type { Agent } from './agent.ts'
+import {
+  eventIdOf,
+  parseFromServer,
+  type AgentMessage,
+  type Expect,
+  type FromServer,
+  type InputDevice,
+  type TimeAnswer,
+  type VerifierEvent,
+  type VerifyResult,
+} from '../protocol/index.ts'
+import type { InputSource } from './input-source.ts'
 import { failed, makeResult } from './result.ts'
 import { isClean, RunningExpectation } from './running-expectation.ts'
 import type { VerifierTransport } from './transport.ts'
@@ -10,6 +20,24 @@ import type { Verification } from './verifier.ts'
 const QUIET_MS = 10_000
 const EXPECTATIONS_MAX = 64
 
+/** What a conversation needs of its agent, which outlives it. */
+export interface ConversationOwner {
+  readonly setup: {
+    readonly newId: () => string
+    readonly readClock?: () => Pick<TimeAnswer, 'guest_ns' | 'error_ns'>
+    readonly tracing?: boolean
+    readonly sources: readonly InputSource[]
+  }
+  /** The source of a device. @throws `ATP_VERIFIER_DEVICE` */
+  source(device: InputDevice): InputSource
+  /** The answer to an event id that is known already. */
+  known(eventId: string): Promise<VerifyResult> | undefined
+  /** Remembers the answer to an expectation; it must not reject. */
+  settle(eventId: string, answer: Promise<VerifyResult>): Promise<VerifyResult>
+  /** Verifies an event unless that is done or under way. Never rejects. */
+  verify(event: VerifierEvent): Promise<VerifyResult>
+}
+
 interface Entry {
   begunMs: number
   /** Settles when what was said up to now is done; rejects when the input cannot be watched. */
@@ -18,7 +46,7 @@ interface Entry {
 
 /** What one agent and one server say to each other after the welcome. */
 export class Conversation {
-  readonly #agent: Agent
+  readonly #agent: ConversationOwner
   readonly #transport: VerifierTransport
   readonly #expectations = new Map<string, Entry>()
   /** Events this connection asked for and has no answer to yet: each gets one. */
@@ -27,7 +55,7 @@ export class Conversation {
   #heardMs = performance.now()
   #ended = false
 
-  constructor(agent: Agent, transport: VerifierTransport) {
+  constructor(agent: ConversationOwner, transport: VerifierTransport) {
     this.#agent = agent
     this.#transport = transport
   }
@@ -92,7 +120,7 @@ export class Conversation {
     }
   }
 
-  #answer(eventId: string, ask: () => ReturnType<Agent['verify']>): void {
+  #answer(eventId: string, ask: () => Promise<VerifyResult>): void {
     if (this.#asked.has(eventId)) return
     this.#asked.add(eventId)
     void ask().then((result) => {

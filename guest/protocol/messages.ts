@@ -5,8 +5,6 @@
  * JSON number cannot hold them. `schemas/verifier-message.json` says the same for other languages.
  */
 
-export const PROTOCOL_VERSION = 1
-
 /** Longest message in either direction, bytes of UTF-8. */
 export const MESSAGE_MAX_BYTES = 1_048_576
 

@@ -31,7 +31,7 @@ import type {
 } from './messages.ts'
 
 /** Longest `vm_id`, which earlier generations send as a frame of its own. */
-export const VM_ID_MAX_LENGTH = 256
+const VM_ID_MAX_LENGTH = 256
 /** Most entries of one `add` or `seen`. */
 export const ENTRIES_MAX = 10_000
 const ID_MAX_LENGTH = 128

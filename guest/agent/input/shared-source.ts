@@ -1,4 +1,4 @@
-import type { InputSink, InputSource, SeenInput } from '../../core/index.ts'
+import type { InputSink, InputSource } from '../../core/index.ts'
 import type { InputDevice } from '../../protocol/index.ts'
 
 /** What actually observes: started by the first who watches, kept until the agent ends. */
@@ -37,5 +37,3 @@ export class SharedSource implements InputSource {
     return () => void this.#sinks.delete(sink)
   }
 }
-
-export type { SeenInput }
