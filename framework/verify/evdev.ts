@@ -1,4 +1,4 @@
-import { protocolError } from '../core/index.ts'
+import { protocolError } from '../core/errors.ts'
 
 /** Linux `EV_*` types of `struct input_event` (input-event-codes.h). */
 export const EV_SYN = 0

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import { messageOf, unsupportedError } from '../../../framework/core/errors.ts'
+import { isAtpError, messageOf, unsupportedError } from '../../../framework/core/errors.ts'
 import {
   EV_ABS,
   EV_KEY,
@@ -46,7 +46,14 @@ export function readEvdev(
   try {
     const reader = spawn('cat', { stdio: [device, 'pipe', 'ignore'] })
     reader.stdout?.on('data', (chunk: Buffer) => {
-      for (const record of decoder.push(chunk)) {
+      if (over) return
+      const records = recordsOf(decoder, chunk)
+      if (!records) {
+        end('it is not read as its kernel writes it')
+        reader.kill('SIGKILL')
+        return
+      }
+      for (const record of records) {
         if (record.type === EV_SYN && record.code === SYN_DROPPED) {
           onGap("the guest's kernel dropped input events (SYN_DROPPED)")
         }
@@ -74,6 +81,16 @@ function open(path: string): number {
     throw unsupportedError('ATP_VERIFIER_DEVICE', `${path} cannot be read: ${messageOf(error)}`, {
       remedy: 'run the agent as root, or as a member of the group "input"',
     })
+  }
+}
+
+/** Undefined when they are none. */
+function recordsOf(decoder: EvdevDecoder, chunk: Buffer): EvdevRecord[] | undefined {
+  try {
+    return decoder.push(chunk)
+  } catch (error) {
+    if (isAtpError(error, 'ATP_VERIFY_GARBAGE')) return undefined
+    throw error
   }
 }
 
