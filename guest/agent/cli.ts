@@ -8,7 +8,7 @@ import { FineClock } from './clock.ts'
 import { HELP } from './help.ts'
 import { openInputSources, type InputSources } from './input/sources.ts'
 import { describeInput } from './input/describe.ts'
-import { readOptions, type AgentOptions } from './options.ts'
+import { readOptions, TOKEN_VARIABLE, type AgentOptions } from './options.ts'
 import { loadPlugin } from './plugins.ts'
 import { runAgent } from './run.ts'
 import { isLocal, parseEndpoint } from './transports/endpoint.ts'
@@ -39,7 +39,7 @@ export async function main(
 ): Promise<number> {
   try {
     const read = readOptions(args, env)
-    delete env['ATP_VERIFIER_' + 'TOKEN']
+    delete env[TOKEN_VARIABLE]
     if ('show' in read) {
       stdout(read.show === 'help' ? HELP : `${manifest.version}\n`)
       return 0

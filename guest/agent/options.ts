@@ -47,11 +47,13 @@ const SETTINGS: readonly Setting[] = [
 const LEVELS: readonly LogLevel[] = ['error', 'warn', 'info', 'debug']
 const SHORTEST_INTERVAL_MS = 10
 const PREFIX = 'ATP_VERIFIER_'
+/** The token itself; there is no flag for it, since everybody can read those. */
+export const TOKEN_VARIABLE = `${PREFIX}TOKEN`
 
 /** Names of all environment variables. */
 export const VARIABLES: readonly string[] = [
   ...SETTINGS.map(({ flag }) => variableOf(flag)),
-  `${PREFIX}TOKEN`,
+  TOKEN_VARIABLE,
   `${PREFIX}CONFIG`,
 ]
 
@@ -180,7 +182,7 @@ function readToken(
   env: Readonly<Record<string, string | undefined>>,
   warnings: string[],
 ): string | undefined {
-  if (path === undefined) return env[`${PREFIX}TOKEN`] || undefined
+  if (path === undefined) return env[TOKEN_VARIABLE] || undefined
   try {
     // A Windows file has no such mode.
     if (process.platform !== 'win32' && (statSync(path).mode & 0o077) !== 0) {

@@ -1,5 +1,5 @@
 import { withDeadline } from '../../framework/core/deadline.ts'
-import { isAtpError, remoteError, timeoutError, unsupportedError } from '../../framework/core/errors.ts'
+import { isAtpError, remoteError, stateError, timeoutError, unsupportedError } from '../../framework/core/errors.ts'
 import {
   parseFromServer,
   type FromServer,
@@ -152,7 +152,7 @@ export class Agent implements ConversationOwner {
       })
     }
     if (this.#memory.underWay >= UNDER_WAY_MAX) {
-      throw unsupportedError('ATP_VERIFIER_BUSY', `the agent works on ${UNDER_WAY_MAX} events already`)
+      throw stateError('ATP_VERIFIER_BUSY', `the agent works on ${UNDER_WAY_MAX} events already`)
     }
     const { timeout_ms: timeoutMs } = event.metadata
     try {

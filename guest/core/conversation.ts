@@ -1,4 +1,4 @@
-import { connectError, stateError } from '../../framework/core/errors.ts'
+import { configError, connectError, stateError } from '../../framework/core/errors.ts'
 import {
   eventIdOf,
   parseFromServer,
@@ -169,7 +169,7 @@ export class Conversation {
     this.#expectations.delete(eventId)
     if (entry) return this.#answer(eventId, () => this.#agent.settle(eventId, this.#finish(eventId, entry)))
     const known = this.#agent.known(eventId)
-    const unknown = stateError(
+    const unknown = configError(
       'ATP_VERIFIER_EVENT',
       'there is no such expectation: it was never announced, or long ago',
     )

@@ -1,4 +1,4 @@
-import { isAtpError, messageOf, unsupportedError } from '../../framework/core/errors.ts'
+import { isAtpError, messageOf, configError } from '../../framework/core/errors.ts'
 import { encodeMessage, type VerifyResult } from '../protocol/index.ts'
 import type { Verification } from './verifier.ts'
 
@@ -18,7 +18,7 @@ export function makeResult(eventId: string, latencyMs: number, verification: Ver
   try {
     const { verified, details } = verification
     if (typeof verified !== 'boolean' || typeof details !== 'object' || details === null || Array.isArray(details)) {
-      throw unsupportedError('ATP_VERIFIER_PLUGIN', 'the verifier returned no { verified, details }')
+      throw configError('ATP_VERIFIER_PLUGIN', 'the verifier returned no { verified, details }')
     }
     const result: VerifyResult = { ...shell, verified, details }
     encodeMessage(result)

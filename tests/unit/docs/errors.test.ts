@@ -1,17 +1,18 @@
 import { globSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import { VARIABLES } from '../../../guest/agent/options.ts'
 import { pageOf, pages, ROOT, tableRows } from './pages.ts'
 
 /** Environment variables, which look like codes. */
 const NOT_CODES = new Set(['ATP_HOME'])
 
-const sources = globSync('{framework,lab,fixtures,reporters}/**/*.ts', { cwd: ROOT }).map((file) =>
+const sources = globSync('{framework,lab,fixtures,reporters,guest}/**/*.ts', { cwd: ROOT }).map((file) =>
   readFileSync(join(ROOT, file), 'utf8'),
 )
 const inCode = new Set(
   sources
-    .flatMap((text) => [...text.matchAll(/'(ATP_[A-Z_]+)'/g)].map(([, code]) => code as string))
+    .flatMap((text) => [...text.matchAll(/'(ATP_[A-Z_]*[A-Z])'/g)].map(([, code]) => code as string))
     .filter((code) => !NOT_CODES.has(code)),
 )
 const rows = tableRows(pageOf('docs/errors.md').text).flatMap(([code = '', branch = '', meaning = '']) => {
@@ -44,7 +45,7 @@ it('the branch of each code is that of the sources', () => {
 })
 
 it('pages speak of no other codes', () => {
-  const known = new Set([...rows.map(({ code }) => code), ...NOT_CODES])
+  const known = new Set([...rows.map(({ code }) => code), ...NOT_CODES, ...VARIABLES])
   for (const { path, text } of pages) {
     for (const [code] of text.matchAll(/\bATP_[A-Z_]+[A-Z](?![A-Z_*…])/g))
       expect(known, `${code} in ${path}`).toContain(code)
