@@ -8,6 +8,8 @@ import type { VerifierAgentLink } from './server/agent-link.ts'
 
 /** An input that was not sent: the agent, which is no key logger, says that there was one and not which. */
 const UNNAMED = { type: 'key', code: 0, value: 0 } as const
+/** Positions that a browser tells apart on every screen of at least 400 pixels: it sees pixels, give or take one. */
+const BROWSER_RESOLUTION = 256
 const ALIVE_TIMEOUT_MS = 2000
 const NO_CLOCK = 'the verifier agent does not tell its time'
 const NO_WATCH: ClockWatch = { confirm: async () => {}, stop: async () => {} }
@@ -22,6 +24,7 @@ const NO_WATCH: ClockWatch = { confirm: async () => {}, stop: async () => {} }
 export class AgentObserver implements InputObserver {
   readonly level: ObservationLevel
   readonly by: ObserverName
+  readonly resolution: number
   readonly #link: VerifierAgentLink
   readonly #device: 'keyboard' | 'mouse'
   readonly #clock: GuestClock | undefined
@@ -41,6 +44,7 @@ export class AgentObserver implements InputObserver {
     this.#clock = clock
     this.level = level
     this.by = level === 'browser' ? 'browser' : 'agent'
+    this.resolution = level === 'browser' ? BROWSER_RESOLUTION : 1
   }
 
   subscribe(onEvent: (event: ObservedEvent) => void, onGap: (reason: string) => void): () => void {

@@ -31,10 +31,13 @@ export class KeyboardSource implements InputSource {
     addEventListener('blur', (event) => {
       if (event.target === window) this.#sinks.onGap('the page lost the keyboard focus')
     })
+    document.addEventListener('visibilitychange', () => {
+      if (document.hidden) this.#sinks.onGap('the page is hidden')
+    })
   }
 
   async watch(sink: InputSink): Promise<() => void> {
-    if (!document.hasFocus()) {
+    if (document.hidden || !document.hasFocus()) {
       throw unsupportedError('ATP_VERIFIER_DEVICE', 'the page does not have the keyboard focus', {
         remedy: 'click into the page in the guest, and open nothing over it',
       })

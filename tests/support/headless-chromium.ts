@@ -62,9 +62,10 @@ export class HeadlessChromium {
     })
   }
 
-  static async start(): Promise<HeadlessChromium> {
+  /** @param further arguments of its command line */
+  static async start(further: readonly string[] = []): Promise<HeadlessChromium> {
     const profile = await mkdtemp(join(tmpdir(), 'chromium-'))
-    const child = spawn(PROGRAM, [...ARGUMENTS, `--user-data-dir=${profile}`, 'about:blank'], {
+    const child = spawn(PROGRAM, [...ARGUMENTS, ...further, `--user-data-dir=${profile}`, 'about:blank'], {
       stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'],
     })
     const browser = new HeadlessChromium(child, profile)
@@ -91,6 +92,19 @@ export class HeadlessChromium {
     const { result, exceptionDetails } = (await this.#call('Runtime.evaluate', call)) as Evaluated
     if (!exceptionDetails) return result.value
     throw new Error(`in the browser: ${exceptionDetails.exception?.description ?? exceptionDetails.text}`)
+  }
+
+  /** Opens another tab in front of the page; the returned function closes it. */
+  async cover(): Promise<() => Promise<void>> {
+    const page = this.#page
+    this.#page = undefined
+    const opened = this.#call('Target.createTarget', { url: 'about:blank' })
+    this.#page = page
+    const { targetId } = (await opened) as { targetId: string }
+    return async () => {
+      await this.#call('Target.closeTarget', { targetId })
+      await this.#call('Page.bringToFront', {})
+    }
   }
 
   /** A command of the DevTools protocol to the page. @throws what Chromium answers */
