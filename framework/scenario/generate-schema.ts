@@ -101,7 +101,20 @@ export function scenarioSchema(registry: StepRegistry): JsonSchema {
       target_domain: { $ref: '#/definitions/selector' },
       target_domains: { $ref: '#/definitions/selector' },
       parallel: { type: 'object', description: 'Of older files; only enabled: false is accepted' },
-      verification: { type: 'object', description: 'Of older files; has no effect' },
+      verification: {
+        type: 'object',
+        additionalProperties: false,
+        properties: {
+          ws_addr: text('host:port where the run must listen for agents by WebSocket'),
+          tcp_addr: text('The same for TCP'),
+          connection_timeout: DURATION,
+          vm_id: text('A further name that the agent may give the VM'),
+          agent_path: text('Of older files; has no effect'),
+          guest_verifier_path: text('Of older files; has no effect'),
+          host_interface: text('Of older files; has no effect'),
+        },
+        description: 'The verifier agent of its VM',
+      },
     },
     definitions: { ...shared(), ...stepForms(registry) },
   }
@@ -207,6 +220,7 @@ function shared(): Record<string, JsonSchema> {
       additionalProperties: false,
       properties: {
         channel: orExpression({ enum: ['auto', 'qmp', 'spice'], description: 'Which program injects' }),
+        observe: { enum: ['auto', 'evdev', 'agent', 'browser'], description: 'Who observes in the guest' },
         channel_type: orExpression({ enum: ['auto', 'qmp', 'spice'] }),
         key_delay: DURATION,
         key_hold: DURATION,

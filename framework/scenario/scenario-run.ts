@@ -422,6 +422,7 @@ export class ScenarioRun {
     }
     return {
       via,
+      ...(input?.observe === undefined ? {} : { observe: input.observe }),
       layout: input?.layout ?? 'us',
       ...(input?.key_delay === undefined ? {} : { delayMs: parseDuration(input.key_delay, 's') }),
       ...(input?.key_hold === undefined ? {} : { holdMs: parseDuration(input.key_hold, 's') }),

@@ -1,6 +1,6 @@
 import type { CallOptions, Secret } from '../core/index.ts'
 import type { Vm } from '../desktop/api.ts'
-import type { Delivery, InputOptions, VerifyMode } from '../input/api.ts'
+import type { Delivery, InputOptions, ObserverChoice, VerifyMode } from '../input/api.ts'
 import type { Scenario, Step, StepSpec } from './model/index.ts'
 import type { PlatformContext } from './platform-context.ts'
 import type { ReferenceImages } from '../screen/index.ts'
@@ -38,7 +38,13 @@ export interface StepContext {
   readonly call: Required<CallOptions>
   readonly verify: VerifyMode
   /** The scenario's `input` settings. */
-  readonly input: { via: NonNullable<InputOptions['via']>; layout: string; delayMs?: number; holdMs?: number }
+  readonly input: {
+    via: NonNullable<InputOptions['via']>
+    observe?: ObserverChoice
+    layout: string
+    delayMs?: number
+    holdMs?: number
+  }
   /** A virtio-serial port of the VM, without a name the first free one; opened on first use, closed with the run. */
   serialPort(name: string | undefined): Promise<SerialPort>
   /** The expected pictures of the scenario's file. */

@@ -1,9 +1,9 @@
-import type { CallOptions } from '../../core/index.ts'
+import { configError, parseDuration, type CallOptions } from '../../core/index.ts'
 import type { DesktopVm, Pool, PoolOptions, Vm, VmOptions } from '../../desktop/index.ts'
 import type { TestScopedEvent } from '../../evidence/events.ts'
 import type { ScenarioFixtures, ScenarioTestMeta } from '../../scenario/index.ts'
 // Not from the index: it brings YAML, schemas and all step kinds, which TypeScript specs never need.
-import { keyOf } from '../../scenario/model/needs.ts'
+import { keyOf, type ScenarioNeeds } from '../../scenario/model/needs.ts'
 import { needsVdi } from '../../scenario/platform-context.ts'
 import { checkpointOfSteps } from './checkpoint-steps.ts'
 import { openDesktops, type DesktopWish } from './desktops.ts'
@@ -11,6 +11,7 @@ import type { Vdi } from './platform.ts'
 import { workerRuntime } from './runtime.ts'
 import type { TestScope } from './test-scope.ts'
 import type { VdiSteps } from './vdi-steps.ts'
+import type { AgentWish } from './verification.ts'
 
 /** The one VM of a test. */
 export async function openVm(scope: TestScope, options: VmOptions): Promise<DesktopVm> {
@@ -47,7 +48,8 @@ async function openVdiSteps(scope: TestScope): Promise<VdiSteps> {
 /** Gets the VMs that a scenario needs and hands it the services of the test. */
 export async function openScenario(scope: TestScope, meta: ScenarioTestMeta): Promise<ScenarioFixtures> {
   const runtime = workerRuntime()
-  const { vms: needed, locks, platform } = meta.needs
+  const { vms: needed, locks, platform, verification } = meta.needs
+  if (verification) scope.agentWish = agentWishOf(verification, needed.length)
   if (platform && !scope.context.vdi) throw needsVdi()
   const services = {
     emit: (event: TestScopedEvent) => scope.record(event),
@@ -72,6 +74,31 @@ export async function openScenario(scope: TestScope, meta: ScenarioTestMeta): Pr
     ...services,
     resolveVm: (key) => byKey.get(key),
     ...(platform ? { vdi: await openVdiSteps(scope) } : {}),
+  }
+}
+
+/** @throws `ATP_VERIFIER_VM_ID` */
+function agentWishOf(
+  {
+    vm_id: vmId,
+    connection_timeout: timeout,
+    ws_addr: webSocket,
+    tcp_addr: tcp,
+  }: NonNullable<ScenarioNeeds['verification']>,
+  vms: number,
+): AgentWish {
+  if (vmId !== undefined && vms !== 1) {
+    throw configError('ATP_VERIFIER_VM_ID', `verification.vm_id names one VM, but the scenario has ${vms}`, {
+      remedy: 'name the VMs of the agents in atp.config.ts: verification: { agents: { id: { vm: … } } }',
+    })
+  }
+  return {
+    ...(vmId === undefined ? {} : { vmId }),
+    ...(timeout === undefined ? {} : { connectionTimeoutMs: parseDuration(timeout, 's') }),
+    addresses: [
+      ...(webSocket === undefined ? [] : [{ transport: 'websocket' as const, address: webSocket }]),
+      ...(tcp === undefined ? [] : [{ transport: 'tcp' as const, address: tcp }]),
+    ],
   }
 }
 

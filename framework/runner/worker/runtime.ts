@@ -13,7 +13,7 @@ import { GatewayAgents } from './verification.ts'
 
 /** What a lease needs of whom it is for. */
 export type LeaseScope = Pick<TestScope, 'holder' | 'signal' | 'use' | 'defer' | 'record' | 'lose' | 'addEvidence'> &
-  Partial<Pick<TestScope, 'inputDefaults'>>
+  Partial<Pick<TestScope, 'inputDefaults' | 'agentWish'>>
 
 /**
  * What a worker process keeps across tests: one broker connection, and connections to the hypervisor hosts it has
@@ -25,8 +25,6 @@ class WorkerRuntime {
   #platform: Promise<WorkerPlatform> | undefined
   /** Connections to hypervisor hosts. */
   readonly transport = new TransportManager({ observe: workerObserver() })
-  /** Verifier agents that connect to the run. */
-  readonly #agents = this.context.verification && new GatewayAgents(this.context.verification)
 
   broker(): Promise<BrokerClient> {
     this.#broker ??= BrokerClient.connect({
@@ -188,7 +186,7 @@ class WorkerRuntime {
           signal,
           leased,
           host: lease.connection,
-          ...(this.#agents && { agents: this.#agents }),
+          agents: new GatewayAgents(this.context.verification, scope.agentWish),
           ...(scope.inputDefaults && { input: scope.inputDefaults }),
           video: this.context.video !== 'off',
           onFigures: (figures) =>

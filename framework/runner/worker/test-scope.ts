@@ -8,6 +8,7 @@ import { ALLURE_MESSAGES_TYPE, type TestScopedEvent } from '../../evidence/event
 import type { InputDefaults } from '../../input/api.ts'
 import { ReferenceImages } from '../../screen/index.ts'
 import { EVENT_ARTIFACT, type AtpContext } from '../context.ts'
+import type { AgentWish } from './verification.ts'
 
 type Task = TestContext['task']
 
@@ -54,6 +55,8 @@ export class TestScope extends Scope {
   setUpDone = false
   /** What input is sent with that does not say. */
   inputDefaults: InputDefaults = {}
+  /** What the test says of the verifier agents of its VMs. */
+  agentWish: AgentWish = {}
   /** What the author's own `allure.*` calls said, for the report. */
   readonly allureMessages: unknown[] = []
   readonly #lost = Promise.withResolvers<never>()

@@ -9,6 +9,7 @@ import { readRetry, readSteps, verifyMode } from './step.ts'
 import { isTemplate } from './template.ts'
 import { readTarget, readUse } from './use.ts'
 import { checkVariables } from './variables.ts'
+import { readVerification } from './verification.ts'
 
 export interface ParseOptions {
   /** Path for messages. Default `<text>`. */
@@ -35,10 +36,11 @@ const ALIASES: Readonly<Record<string, string>> = {
   target_host: 'target_hosts',
   target_domain: 'target_domains',
 }
+const OBSERVERS = ['auto', 'evdev', 'agent', 'browser'] as const
 /** Every top-level key, canonical ones first. */
 const TOP_KEYS: readonly string[] = (
   'atp id name description tags meta timeout vars matrix use target input defaults setup steps teardown ' +
-  'parallel verification target_hosts target_domains $schema'
+  'verification parallel target_hosts target_domains $schema'
 ).split(' ')
 
 /** Reads a scenario of any dialect, YAML or JSON. Never throws for what the file says: see `problems`. */
@@ -154,12 +156,10 @@ function readTop(reading: Reading, scenario: Scenario, key: string, value: unkno
         )
       }
       return
-    case 'verification':
-      reading.problems.note(
-        'ATP_SCENARIO_NO_EFFECT',
-        reading.source.key(pointer),
-        'verification has no effect: what the guest sees is observed without a server of its own',
-      )
+    case 'verification': {
+      const verification = readVerification(reading, value, pointer)
+      if (verification) scenario.verification = verification
+    }
   }
 }
 
@@ -184,6 +184,10 @@ function readInput(reading: Reading, scenario: Scenario, value: unknown, pointer
     if (key === 'channel' || key === 'channel_type') {
       if (inner === 'auto' || inner === 'qmp' || inner === 'spice' || isTemplate(inner)) input.channel = inner
       else badValue(reading, at, `input.${key} is ${JSON.stringify(inner)}; it must be auto, qmp or spice`)
+    } else if (key === 'observe') {
+      const observe = OBSERVERS.find((each) => each === inner)
+      if (observe) input.observe = observe
+      else badValue(reading, at, `input.observe is ${JSON.stringify(inner)}; it must be ${OBSERVERS.join(', ')}`)
     } else if (key === 'layout') input.layout = readText(reading, inner, at, 'input.layout') ?? 'us'
     else if (key === 'key_delay' || key === 'key_hold' || key === 'key_delay_ms' || key === 'key_hold_ms') {
       const duration = readDuration(reading, inner, at, { bareUnit: key.endsWith('_ms') ? 'ms' : 's' })
@@ -193,7 +197,7 @@ function readInput(reading: Reading, scenario: Scenario, value: unknown, pointer
         reading,
         key,
         at,
-        ['channel', 'key_delay', 'key_hold', 'layout', 'key_delay_ms', 'key_hold_ms'],
+        ['channel', 'observe', 'key_delay', 'key_hold', 'layout', 'key_delay_ms', 'key_hold_ms'],
         'input',
       )
   }

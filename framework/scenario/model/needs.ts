@@ -6,6 +6,7 @@ import type { Problem } from './problem.ts'
 import type { Scenario, ScenarioCheckpoint, Step, Use, VmWish } from './scenario.ts'
 import type { StepCatalog } from './step-spec.ts'
 import { fill, isTemplate } from './template.ts'
+import type { ScenarioVerification } from './verification.ts'
 
 /** The VMs one test of a scenario leases, all together. */
 export interface ScenarioNeeds {
@@ -13,6 +14,8 @@ export interface ScenarioNeeds {
   locks: string[]
   /** A step needs the VDI platform. VMs that are no roles are the platform's then. */
   platform?: true
+  /** Of the scenario's header. */
+  verification?: ScenarioVerification
 }
 /** A VM a scenario needs. Steps call it by its role, else by its name, else not at all. */
 export interface NeededVm extends Omit<VmRequest, 'checkpoint'>, Omit<VmWish, 'checkpoint'> {
@@ -73,6 +76,7 @@ export function needsOf(
     vms: [...roles, ...anonymous, ...named],
     locks: use.locks ?? [],
     ...(walk.platform ? { platform: true } : {}),
+    ...(scenario.verification ? { verification: scenario.verification } : {}),
   }
 }
 

@@ -3,7 +3,8 @@ import type { Scenario, Step, Use, VmWish } from './scenario.ts'
 
 /** The canonical YAML of a scenario. Reading it again gives the same records. */
 export function printScenario(scenario: Scenario): string {
-  const { id, name, description, tags, meta, timeout, vars, matrix, use, target, input, defaults } = scenario
+  const { id, name, description, tags, meta, timeout, vars, matrix, use, target, input, verification, defaults } =
+    scenario
   const steps = (list: readonly Step[]) => (list.length > 0 ? list.map(stepOf) : undefined)
   const document = present({
     atp: 1,
@@ -18,6 +19,7 @@ export function printScenario(scenario: Scenario): string {
     use: use && useOf(use),
     target,
     input,
+    verification,
     defaults,
     setup: steps(scenario.setup),
     steps: scenario.steps.map(stepOf),

@@ -1,5 +1,6 @@
 import type { Ownership } from '../../leases/api.ts'
 import type { Position } from './position.ts'
+import type { ScenarioVerification } from './verification.ts'
 
 /**
  * The canonical record every dialect is read into. Plain data: it crosses process borders as JSON.
@@ -24,7 +25,15 @@ export interface Scenario {
   /** VMs that steps without `on` act on, by name. */
   target?: { domains?: string[]; hosts?: string }
   /** `channel` is `auto`, `qmp`, `spice`, or a text with `${…}` that becomes one of them. */
-  input?: { channel?: string; key_delay?: string; key_hold?: string; layout?: string }
+  input?: {
+    channel?: string
+    observe?: 'auto' | 'evdev' | 'agent' | 'browser'
+    key_delay?: string
+    key_hold?: string
+    layout?: string
+  }
+  /** The verifier agent of its VM. */
+  verification?: ScenarioVerification
   defaults?: Pick<StepMeta, 'timeout' | 'retry' | 'verify'>
   setup: Step[]
   steps: Step[]

@@ -17,7 +17,7 @@ function name({ action, aliases }: StepKind): string {
 }
 
 /** What is common to input steps is said above the table. */
-const COMMON = new Set(['via', 'device'])
+const COMMON = new Set(['via', 'device', 'observe'])
 
 function params({ params: { properties, required = [], requireOne = [] }, nested }: StepKind): string {
   const names = Object.keys(properties).filter((key) => !('via' in properties && COMMON.has(key)))

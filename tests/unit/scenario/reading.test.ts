@@ -143,7 +143,7 @@ name: D
 target_host: "qemu:///system"
 target_domains: { mode: list, names: [vm-1, vm-2], exclude: [vm-2] }
 parallel: { enabled: false, max_concurrent: 10, on_failure: continue }
-verification: { ws_addr: "0.0.0.0:8765", connection_timeout: 30 }
+verification: { ws_addr: "0.0.0.0:8765", connection_timeout: 30, vm_id: desk-7, guest_verifier_path: /opt/v }
 input_channel: { channel_type: qmp, key_delay_ms: 50, key_hold_ms: 100 }
 steps:
   - { name: l, action: { type: send_text, text: hi }, verify: false, timeout: 10 }
@@ -153,7 +153,16 @@ steps:
     expect(scenario.steps.map(plain)).toEqual([
       { action: 'keyboard.type', label: 'l', params: { text: 'hi' }, timeout: '10s' },
     ])
-    expect(notes.map((note) => note.code)).toEqual(['ATP_SCENARIO_NO_EFFECT', 'ATP_SCENARIO_BARE_SECONDS'])
+    expect(scenario.verification).toEqual({
+      ws_addr: '0.0.0.0:8765',
+      connection_timeout: '30s',
+      vm_id: 'desk-7',
+    })
+    expect(notes.map((note) => note.code)).toEqual([
+      'ATP_SCENARIO_BARE_SECONDS',
+      'ATP_SCENARIO_NO_EFFECT',
+      'ATP_SCENARIO_BARE_SECONDS',
+    ])
   })
 
   it('reads JSON by the same path, and anchors', async () => {
