@@ -24,7 +24,7 @@ import {
   UsbPorts,
   type UsbRedirection,
 } from '../protocols/spice/index.ts'
-import { SourceScreen, type Screen } from '../screen/index.ts'
+import { crop, SourceScreen, type Region, type Screen } from '../screen/index.ts'
 import { imageWorkers } from './image-workers.ts'
 import { streamScreen, type ScreenStreamFigures, type ScreenStreamOptions } from './screen-stream.ts'
 import { SharedFolder } from './shared-folder/shared-folder.ts'
@@ -106,6 +106,9 @@ export class SpiceSession {
    * The screen as the client of a desktop sees it; with `pointer` also the one that the guest draws, where it shows any.
    * Where that is only the server's mouse mode tells.
    *
+   * Displays are graphics cards, counted from 0. Of a VM with one card for all its monitors, `display: 1` is the second
+   * monitor; `display: 0` is the whole screen.
+   *
    * @throws `ATP_SPICE_NO_CHANNEL` when the VM has no such display.
    */
   async screen({
@@ -113,18 +116,31 @@ export class SpiceSession {
     pointer = false,
     ...options
   }: CallOptions & { display?: number; pointer?: boolean } = {}): Promise<Screen> {
-    const picture = await this.picture(display, options)
-    const cursor = pointer ? await this.#showPointer(display, options) : undefined
+    const isCard = display === 0 || this.main.channels.some(({ type, id }) => type === 'display' && id === display)
+    const first = isCard ? undefined : await this.picture(0, options)
+    const monitor = first?.monitors?.heads[display] ? display : undefined
+    const card = monitor === undefined ? display : 0
+    const picture = await this.picture(card, options)
+    const cursor = pointer ? await this.#showPointer(card, options) : undefined
     return new SourceScreen({
       name: this.#name,
       via: 'spice',
       picture: async (bounds) => {
         const pixels = await picture.screenshot(bounds)
         if (cursor?.shape && cursor.isVisible) drawCursor(pixels, cursor.shape, cursor.position.x, cursor.position.y)
-        return pixels
+        return monitor === undefined ? pixels : crop(pixels, this.#monitor(picture, monitor))
       },
       // The pointer moves without the picture: then it is looked at again and again.
       ...(cursor ? {} : { changed: (bounds) => picture.changed(bounds) }),
+    })
+  }
+
+  /** Where a monitor lies on its screen now. */
+  #monitor(picture: DisplayPicture, monitor: number): Region {
+    const head = picture.monitors?.heads[monitor]
+    if (head) return head
+    throw stateError('ATP_SPICE_MONITOR_GONE', `${this.#name} has no monitor ${monitor} any more`, {
+      verdict: 'product',
     })
   }
 

@@ -7,6 +7,7 @@ import { DisplayQueue } from './display/display-queue.ts'
 import { DisplayState, type DisplayCounters, type DisplayStateOptions } from './display/display-state.ts'
 import type { Rect } from './display/geometry.ts'
 import type { ImageDone } from './display/images.ts'
+import type { MonitorsConfig } from './display/messages.ts'
 import { spiceProtocolError } from './errors.ts'
 
 /** Of a display that has not been drawn yet. */
@@ -65,6 +66,11 @@ export class DisplayPicture {
   get size(): { width: number; height: number } | undefined {
     const { primary } = this.#state
     return primary && { width: primary.width, height: primary.height }
+  }
+
+  /** The monitors that the guest put on the screen, each a part of it; undefined until the server told. */
+  get monitors(): MonitorsConfig | undefined {
+    return this.#state.monitors
   }
 
   /**

@@ -14,9 +14,13 @@ export interface PictureServerOptions {
   streaming?: 'off' | 'all' | 'filter'
   /** What the server may choose for clients on slow networks: JPEG, and GLZ packed once more. Default: nothing. */
   forSlowNetworks?: 'jpeg' | 'zlib-glz'
+  /** Monitors that the card may have. Default 1. */
+  monitors?: number
   /** More arguments for QEMU. */
   qemuArguments?: readonly string[]
 }
+
+const SERIAL_PORT = 0x3f8
 
 /**
  * A real SPICE console over TCP on 127.0.0.1, without a ticket, on whose screen is what the test draws with
@@ -34,7 +38,7 @@ export class PictureServer {
   }
 
   static async start(options: PictureServerOptions): Promise<PictureServer> {
-    const { compression, streaming = 'off', forSlowNetworks, qemuArguments = [] } = options
+    const { compression, streaming = 'off', forSlowNetworks, monitors = 1, qemuArguments = [] } = options
     // By default none: a busy machine looks like a slow network, and JPEG does not show what QEMU has.
     const slow = (['jpeg', 'zlib-glz'] as const).map(
       (name) => `${name}-wan-compression=${name === forSlowNetworks ? 'always' : 'never'}`,
@@ -42,7 +46,7 @@ export class PictureServer {
     const [port] = (await freePorts(1)) as [number]
     const qemu = await SleepingQemu.start([
       '-device',
-      'qxl-vga,ram_size_mb=128,vram_size_mb=16,vgamem_mb=32',
+      `qxl-vga,ram_size_mb=128,vram_size_mb=16,vgamem_mb=32,max_outputs=${monitors}`,
       '-spice',
       [
         `port=${port},addr=127.0.0.1,disable-ticketing=on`,
@@ -59,10 +63,20 @@ export class PictureServer {
     }
   }
 
-  /** The screen as QEMU has it, opaque. */
-  async screendump(): Promise<Picture> {
+  /** A second card, for which the arguments have a device of type `qxl`. */
+  async secondCard(): Promise<QxlDevice> {
+    return await QxlDevice.open(this.#qemu.qtest, 1)
+  }
+
+  /** Says something through the machine's first serial port. */
+  async say(bytes: Uint8Array): Promise<void> {
+    for (const byte of bytes) await this.#qemu.qtest.out('b', SERIAL_PORT, byte)
+  }
+
+  /** The screen as QEMU has it, opaque. @param device id of the card. Default: the first. */
+  async screendump(device?: string): Promise<Picture> {
     const filename = join(this.#qemu.folder, 'screen.ppm')
-    await this.#qemu.qmp.execute('screendump', { filename })
+    await this.#qemu.qmp.execute('screendump', { filename, ...(device && { device }) })
     return readPpm(await readFile(filename))
   }
 

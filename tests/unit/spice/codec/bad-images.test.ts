@@ -143,11 +143,7 @@ describe('bad images say what is wrong with them', () => {
       () => inflateGlz(new Uint8Array(9), 10_000),
       /10000 bytes cannot come from 9/,
     ],
-    [
-      'zlib that is none',
-      () => inflateGlz(new Uint8Array(99), 99),
-      /zlib: the stream cannot be inflated/,
-    ],
+    ['zlib that is none', () => inflateGlz(new Uint8Array(99), 99), /zlib: the stream cannot be inflated/],
     [
       'zlib that is shorter than announced',
       () => inflateGlz(Uint8Array.of(0x78, 0x9c, 3, 0, 0, 0, 0, 1), 5),
