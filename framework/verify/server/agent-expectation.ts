@@ -33,6 +33,7 @@ export class AgentExpectation {
   readonly #send: (message: ServerMessage) => void
   readonly #forget: () => void
   readonly #watching = Promise.withResolvers<void>()
+  readonly #seen = new Set<number>()
   #count = 0
   #isOver = false
 
@@ -85,6 +86,8 @@ export class AgentExpectation {
     this.#watching.resolve()
     for (const [index, guestNs] of seen) {
       if (index >= this.#count) return this.gap('the verifier agent speaks of input that was not announced')
+      if (this.#seen.has(index)) return this.gap('the verifier agent tells of the same input twice')
+      this.#seen.add(index)
       this.#sink.onSeen(index, BigInt(guestNs), arrivedNs)
     }
     if (unexpected > 0) this.#sink.onUnexpected(unexpected, arrivedNs)

@@ -24,8 +24,17 @@ export interface Meddling {
   input?(events: QmpInputEvent[]): QmpInputEvent[] | Promise<QmpInputEvent[]>
   /** What becomes of an observation channel's bytes on their way back. */
   observation?(bytes: Buffer): Buffer | Promise<Buffer>
+  /** What becomes of a verifier agent's message on its way back, one line without its end. */
+  verifier?(line: string): readonly string[] | Promise<readonly string[]>
   /** Whose channels are opened when somebody asks for an observation channel: a UUID. */
   channelsOf?: string
+}
+
+/** A channel of a VM, known by the serial of the call that opened it: its data come under the same. */
+interface OpenedChannel {
+  carries: 'observation' | 'verifier'
+  /** A line that has not come to its end, byte by byte. */
+  rest: string
 }
 
 /** A link to a libvirt daemon that edits what it carries. It knows the frames by themselves, not through a client. */
@@ -62,10 +71,9 @@ export class LibvirtProxy implements AsyncDisposable {
   }
 
   #join(near: Socket, far: Socket): void {
-    // Serials of the calls that opened observation channels; their data come under the same.
-    const observations = new Set<number>()
-    this.#carry(near, far, (frame) => this.#request(frame, observations))
-    this.#carry(far, near, (frame) => this.#answer(frame, observations))
+    const channels = new Map<number, OpenedChannel>()
+    this.#carry(near, far, (frame) => this.#request(frame, channels))
+    this.#carry(far, near, (frame) => this.#answer(frame, channels))
   }
 
   #carry(from: Socket, to: Socket, edit: (frame: Buffer) => Buffer | Promise<Buffer>): void {
@@ -87,15 +95,16 @@ export class LibvirtProxy implements AsyncDisposable {
     })
   }
 
-  #request(frame: Buffer, observations: Set<number>): Buffer | Promise<Buffer> {
+  #request(frame: Buffer, channels: Map<number, OpenedChannel>): Buffer | Promise<Buffer> {
     const { program, procedure, type, serial } = headerOf(frame)
     if (type !== CALL) return frame
     const body = new XdrReader(frame.subarray(HEADER_BYTES))
     if (program === REMOTE_PROGRAM && procedure === OPEN_CHANNEL) {
       const name = body.string()
       const uuidAt = HEADER_BYTES + 4 + Math.ceil(Buffer.byteLength(name) / 4) * 4
+      if (frame.includes('atp.verifier.')) channels.set(serial, { carries: 'verifier', rest: '' })
       if (!frame.includes('atp.evdev.')) return frame
-      observations.add(serial)
+      channels.set(serial, { carries: 'observation', rest: '' })
       if (this.meddling.channelsOf === undefined) return frame
       const edited = Buffer.from(frame)
       edited.set(Buffer.from(this.meddling.channelsOf.replaceAll('-', ''), 'hex'), uuidAt)
@@ -119,15 +128,27 @@ export class LibvirtProxy implements AsyncDisposable {
     return framed(frame, writer.opaque(body.rest()).finish())
   }
 
-  #answer(frame: Buffer, observations: Set<number>): Buffer | Promise<Buffer> {
+  async #answer(frame: Buffer, channels: Map<number, OpenedChannel>): Promise<Buffer> {
     const { procedure, type, serial } = headerOf(frame)
-    const { observation } = this.meddling
     const isData = type === STREAM && procedure === OPEN_CHANNEL && frame.length > HEADER_BYTES
-    if (!isData || !observations.has(serial) || !observation) return frame
-    const edited = observation(frame.subarray(HEADER_BYTES))
+    const channel = isData ? channels.get(serial) : undefined
+    if (!channel) return frame
+    const edited = await this.#editData(channel, frame.subarray(HEADER_BYTES))
     // A frame without data would end the stream.
-    const back = (bytes: Buffer) => (bytes.length > 0 ? framed(frame, bytes) : Buffer.alloc(0))
-    return edited instanceof Promise ? edited.then(back) : back(edited)
+    return edited.length > 0 ? framed(frame, edited) : edited
+  }
+
+  async #editData(channel: OpenedChannel, bytes: Buffer): Promise<Buffer> {
+    const { observation, verifier } = this.meddling
+    if (channel.carries === 'observation') return observation ? observation(bytes) : bytes
+    const lines = (channel.rest + bytes.toString('latin1')).split('\n')
+    channel.rest = lines.pop() ?? ''
+    const edited: string[] = []
+    for (const line of lines) {
+      const said = Buffer.from(line, 'latin1').toString('utf8')
+      edited.push(...(verifier ? await verifier(said) : [said]))
+    }
+    return Buffer.from(edited.map((line) => `${line}\n`).join(''))
   }
 }
 
