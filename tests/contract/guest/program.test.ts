@@ -8,6 +8,8 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
+  realpathSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -183,10 +185,11 @@ describe('the program', () => {
     const first = (await (await server.accept()).welcome()).session
     killed.kill('SIGKILL')
     await exitOf(killed)
+    const path = realpathSync(server.endpoint)
     const holders = () =>
       readdirSync('/proc')
         .filter((pid) => /^\d+$/.test(pid))
-        .filter((pid) => readLinks(pid).includes(realPath(server.endpoint)))
+        .filter((pid) => readLinks(pid).includes(path))
     await expect.poll(holders, { timeout: 5000 }).toEqual([])
     start(args)
     const second = await server.accept()
@@ -194,18 +197,11 @@ describe('the program', () => {
   })
 })
 
-function realPath(path: string): string {
-  return execFileSync('readlink', ['-f', path], { encoding: 'utf8' }).trim()
-}
-
 /** What a process has open; nothing of one that has ended. The program that makes the terminal does not count. */
 function readLinks(pid: string): string[] {
   try {
     if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('pty.openpty')) return []
-    return execFileSync('sh', ['-c', `readlink /proc/${pid}/fd/* || true`], {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'ignore'],
-    }).split('\n')
+    return readdirSync(`/proc/${pid}/fd`).map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`))
   } catch {
     return []
   }
