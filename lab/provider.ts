@@ -21,7 +21,8 @@ import { kvmVerdict } from './kvm.ts'
 import { labPaths, type LabPaths } from './paths.ts'
 import { isLivePlatform } from './platform/platform-guard.ts'
 import { PROFILE_NAMES, profileOf, vmFiles } from './profile.ts'
-import { ensureSnapshot, type Snapshot, type SnapshotSource } from './snapshot.ts'
+import { ensureSnapshot, snapshotName, type Snapshot, type SnapshotSource } from './snapshot.ts'
+import { verifierBundle } from './verifier-bundle.ts'
 import { hypervisorVersions } from './versions.ts'
 
 /** What a project may set about its lab. */
@@ -58,7 +59,7 @@ export interface VmMaterial {
 }
 
 /** What every VM of this machine is made from. */
-type Ground = Omit<SnapshotSource, 'profile'>
+type Ground = Omit<SnapshotSource, 'profile' | 'verifier'>
 
 /** VMs of the embedded lab: real QEMU under private libvirt daemons on this machine. */
 export class LabProvider implements VmProvider {
@@ -267,17 +268,17 @@ export class LabProvider implements VmProvider {
     const nodeDisk = await remembered(this.#nodeDisks, '', () =>
       ensureNodeDisk(this.#paths, { signal: this.#closing.signal, onProgress: this.#onProgress }),
     )
-    return { ...ground, image: { ...ground.image, nodeDisk }, profile }
+    return { ...ground, image: { ...ground.image, nodeDisk }, profile, verifier: await verifierBundle() }
   }
 
   async #snapshot(host: LabHost, profileName: string): Promise<Snapshot> {
-    const key = `${host.id} ${profileName}`
+    const source = await this.#source(await this.#ground(), profileName)
+    const key = `${host.id} ${snapshotName(source)}`
     const known = this.#snapshots.get(key)
     // Another process with a newer recipe removes outdated ones.
     if (known && !existsSync((await known).file)) this.#snapshots.delete(key)
     return await remembered(this.#snapshots, key, async () => {
       const { signal } = this.#closing
-      const source = await this.#source(await this.#ground(), profileName)
       const client = await this.#client(host, 'calls', { signal })
       const user = await this.#user()
       const others = (await knownHosts(this.#paths)).filter((other) => other.id !== host.id)

@@ -14,6 +14,7 @@ import { withLock } from './lock.ts'
 import { domainXml, vmFiles, type MachineProfile, type VmFiles } from './profile.ts'
 import { readSaveHeader, type SaveHeader } from './save-file.ts'
 import { writeStateDisk } from './state-disk.ts'
+import { startVerifier } from './verifier.ts'
 import type { HypervisorVersions } from './versions.ts'
 
 const BOOT_TIMEOUT_MS = 120_000
@@ -28,6 +29,8 @@ export interface SnapshotSource {
   image: GuestImage
   domainType: 'kvm' | 'qemu'
   versions: HypervisorVersions
+  /** The guest verifier that runs in it, where the profile has one. */
+  verifier?: string
 }
 
 /** A profile's memory, once booted and settled, as a libvirt save file of one host. */
@@ -45,10 +48,10 @@ export interface SnapshotOptions extends CallOptions {
 
 /** Identity of a snapshot: everything the frozen machine depends on. */
 export function snapshotName(source: SnapshotSource): string {
-  const { profile, image, domainType, versions } = source
+  const { profile, image, domainType, versions, verifier = '' } = source
   // The template's domain stands for whatever the domain's description says.
   const template = templateXml(source, { name: '', uuid: '', files: vmFiles('', ''), ticket: '' })
-  const text = JSON.stringify([profile, image.id, domainType, versions, template])
+  const text = JSON.stringify([profile, image.id, domainType, versions, template, verifier])
   return `${profile.name}-${createHash('sha256').update(text).digest('hex').slice(0, 12)}`
 }
 
@@ -142,7 +145,10 @@ async function build(
   onProgress?.(`booting a VM of profile "${source.profile.name}" to keep its memory`)
   for (let boots = 1; ; boots++) {
     const xml = templateXml(source, { name: vmName, uuid: randomUUID(), files })
-    const clockRate = await bootAndSave(xml, files, next, make, { signal, timeoutMs })
+    const clockRate = await bootAndSave(xml, { files, file: next, verifier: source.verifier }, make, {
+      signal,
+      timeoutMs,
+    })
     if (isRight(clockRate)) break
     const wrong = `the clock of "${vmName}" runs ${clockRate.toFixed(3)} times as fast as it should`
     if (boots === MOST_BOOTS) {
@@ -163,8 +169,7 @@ const isRight = (clockRate: number) => Math.abs(clockRate - 1) <= CLOCK_RATE_TOL
 /** Boots a template and keeps its memory, unless its clock runs wrong. Resolves to the clock's rate. */
 async function bootAndSave(
   xml: string,
-  files: VmFiles,
-  file: string,
+  { files, file, verifier }: { files: VmFiles; file: string; verifier: string | undefined },
   { client, user }: Make,
   bounds: CallOptions,
 ): Promise<number> {
@@ -174,15 +179,15 @@ async function bootAndSave(
   try {
     const agent = new GuestAgent(client, domain)
     await agent.ready(files.serialLog, bounds)
-    await agent.shell(
-      `until [ -e ${GUEST_READY_FILE} ]; do usleep 20000; done; sync; echo 3 > /proc/sys/vm/drop_caches`,
-      bounds,
-    )
+    await agent.shell(`until [ -e ${GUEST_READY_FILE} ]; do usleep 20000; done`, bounds)
     // Its answer proves that the program waits, now and in every clone.
     await setClock(domain, files, bounds)
     const clockRate = await agent.clockRate(bounds)
-    if (isRight(clockRate)) await client.save(domain, file, bounds)
-    else await client.destroy(domain, bounds)
+    if (isRight(clockRate)) {
+      if (verifier !== undefined) await startVerifier(client, domain, { files, bundle: verifier }, bounds)
+      await agent.shell('sync; echo 3 > /proc/sys/vm/drop_caches', bounds)
+      await client.save(domain, file, bounds)
+    } else await client.destroy(domain, bounds)
     return clockRate
   } catch (error) {
     await client.destroy(domain).catch(() => {})

@@ -60,6 +60,10 @@ export const AGENT_MODULES = [
 /** How an agent's guest knows the disk with Node; see `node-disk.ts`. */
 export const NODE_DISK_SERIAL = 'atp-node'
 
+/** The guest verifier, for `atp-verifier`, and the log of the one that is part of a snapshot. */
+export const VERIFIER_FILE = '/usr/lib/atp-verifier.mjs'
+export const VERIFIER_LOG = '/var/log/atp-verifier.log'
+
 /** Where the guest links its input devices: `/dev/input/atp/ps2-keyboard`, `virtio-tablet`, … */
 const GUEST_INPUT_LINKS = '/dev/input/atp'
 /** Exists once all devices of the profile are there and linked. */
@@ -162,6 +166,10 @@ done
 exec poweroff
 `
 
+const VERIFIER = `#!/bin/sh
+exec node ${VERIFIER_FILE} "$@"
+`
+
 const OS_RELEASE = `ID=atp-guest
 NAME="ATP lab guest"
 VERSION_ID=1
@@ -188,6 +196,7 @@ export const GUEST_FILES: readonly { path: string; mode: number; content: string
   { path: 'etc/passwd', mode: 0o644, content: 'root:x:0:0:root:/root:/bin/sh\n' },
   { path: 'etc/group', mode: 0o644, content: 'root:x:0:\n' },
   { path: 'etc/profile', mode: 0o644, content: PROFILE },
+  { path: 'usr/bin/atp-verifier', mode: 0o755, content: VERIFIER },
   { path: 'sbin/shutdown', mode: 0o755, content: SHUTDOWN },
   { path: 'sbin/atp-identity', mode: 0o755, content: identityProgram() },
 ]

@@ -10,6 +10,8 @@ import { BACKLOG_MAX_BYTES, lost } from './connection.ts'
 const READER = 'cat <&3 & exec >&- 3<&-; read line; kill $!'
 /** How often a port that nobody has opened on the host is looked at. */
 const LOOK_MS = 100
+/** How long the `cat`s of the connection before may take to let go of the port. */
+const HELD_MS = 5000
 
 /**
  * A virtio-serial port of the VM: one line a message. The port has one opener at a time, and no connections of its
@@ -86,12 +88,24 @@ export class VirtioSerialTransport implements VerifierTransport {
 
 /** Resolves when the host has its side open: until then the port reads as at its end instead of as empty. */
 async function hostIsThere(path: string, signal: AbortSignal): Promise<void> {
-  const port = openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
+  const port = await openFree(path, signal)
   try {
     while (readSync(port, new Uint8Array(1)) === 0) await sleep(LOOK_MS, signal)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
   } finally {
     closeSync(port)
+  }
+}
+
+async function openFree(path: string, signal: AbortSignal): Promise<number> {
+  const untilMs = performance.now() + HELD_MS
+  for (;;) {
+    try {
+      return openSync(path, constants.O_RDWR | constants.O_NONBLOCK)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY' || performance.now() > untilMs) throw error
+    }
+    await sleep(LOOK_MS, signal)
   }
 }
