@@ -119,6 +119,17 @@ describe('who may stay', () => {
     expect(await twice.hello().nextOf('refused')).toMatchObject({ code: 'ATP_VERIFIER_MESSAGE' })
   })
 
+  it('not one that sends more than a message may have', async () => {
+    const { server, url } = await serve()
+    const { url: webSocket } = await server.listen({ transport: 'websocket', port: 0 })
+    const large = JSON.stringify({ v: 1, text: 'x'.repeat(2 ** 20) })
+    const one = ScriptedAgent.onSocket(url).send(large)
+    expect(await one.nextOf('refused')).toMatchObject({ code: 'ATP_VERIFIER_TOO_LARGE' })
+    const other = await ScriptedAgent.onWebSocket(webSocket)
+    await other.send(large).ended
+    expect(server.agents()).toEqual([])
+  })
+
   it('not more than there is room for', async () => {
     const { agent } = await serve({ connections: 2 })
     await agent({ vm_id: '1' }).nextOf('welcome')
