@@ -235,7 +235,9 @@ export class ActionQueue {
     if (remark !== undefined) counts.differences = [remark, ...counts.differences]
     const whole = isWhole(counts) && remark === undefined
     const repeats = recording.observed.filter(({ type, value }) => type === 'key' && value === 2).length
-    const pointer = unverified === undefined ? action.pointer?.(recording) : undefined
+    // Where positions are known only nearly, those that were sent would pass for those that were reached.
+    const isExact = unverified === undefined && (observer?.resolution ?? 1) === 1
+    const pointer = isExact ? action.pointer?.(recording) : undefined
     const delivery: Delivery = {
       vm: this.#host.vm,
       action: action.name,

@@ -5,11 +5,11 @@ import { logger, messageOf } from '../../core/index.ts'
 /** Where the page is; what it needs is beside it. */
 const PATH = '/verifier/'
 const FOLDER = new URL('../../../guest/web/', import.meta.url)
-const TYPES: Readonly<Record<string, string>> = {
-  'index.html': 'text/html; charset=utf-8',
-  'style.css': 'text/css; charset=utf-8',
-  'agent.js': 'text/javascript; charset=utf-8',
-}
+const TYPES = new Map([
+  ['index.html', 'text/html; charset=utf-8'],
+  ['style.css', 'text/css; charset=utf-8'],
+  ['agent.js', 'text/javascript; charset=utf-8'],
+])
 /** A host and port as a request names them, and nothing that would go on in a header. */
 const HOST = /^[\w.-]+(:\d+)?$|^\[[\da-f:.]+\](:\d+)?$/i
 const log = logger('verify')
@@ -27,7 +27,7 @@ export function serveWebPage(request: IncomingMessage, response: ServerResponse)
   const [path = ''] = (request.url ?? '').split('?')
   if (path !== PATH.slice(0, -1) && !path.startsWith(PATH)) return false
   const name = path === PATH ? 'index.html' : path.slice(PATH.length)
-  const type = TYPES[name]
+  const type = TYPES.get(name)
   if (request.method !== 'GET' && request.method !== 'HEAD') respond(response, 405, 'only GET and HEAD\n')
   else if (path === PATH.slice(0, -1)) response.writeHead(308, { location: PATH }).end()
   else if (type === undefined) respond(response, 404, 'there is no such file\n')

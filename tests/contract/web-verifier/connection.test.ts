@@ -28,7 +28,7 @@ describe('the page and its server', { timeout: 120_000 }, () => {
     await once(proxy, 'listening')
   })
   beforeEach(({ skip }) => skip(missing !== undefined, missing))
-  afterEach(() => guest?.chromium.open('about:blank'))
+  afterEach(() => guest?.leave())
   afterAll(async () => {
     await guest?.[Symbol.asyncDispose]()
     proxy?.close()
@@ -63,7 +63,6 @@ describe('the page and its server', { timeout: 120_000 }, () => {
   })
 
   it('is refused with a wrong token, does not try again, and takes the right one from its form', async () => {
-    await guest.chromium.open('about:blank')
     await guest.chromium.open(guest.address(VM, 'wrong'))
     await expect.poll(state).toBe('refused')
     expect(await guest.text('reason')).toContain('ATP_VERIFIER_TOKEN')
@@ -77,16 +76,19 @@ describe('the page and its server', { timeout: 120_000 }, () => {
     await guest.open(throughProxy())
     const session = guest.link.agent?.session
     const results: unknown[] = []
+    const cut = Promise.withResolvers<void>()
     const result = guest.link.verify(
       { ...KEY, metadata: { timeout_ms: 20_000 } },
       {
         during: async () => {
           for (const cable of cables) cable.destroy()
           await expect.poll(() => guest.link.agent).toBeUndefined()
+          cut.resolve()
         },
       },
     )
-    void result.then((each) => results.push(each))
+    result.then((each) => results.push(each), cut.reject)
+    await cut.promise
     await expect.poll(() => guest.link.agent?.session, { timeout: 10_000 }).toBe(session)
     await guest.link.barrier()
     expect(results).toEqual([])

@@ -1,4 +1,4 @@
-import { Secret } from '../../../framework/core/index.ts'
+import { pollUntil, Secret } from '../../../framework/core/index.ts'
 import { KeyboardDevice, MouseDevice, type InputHost } from '../../../framework/input/index.ts'
 import {
   agentClock,
@@ -71,11 +71,17 @@ export class GuestBrowser {
 
   /** Opens the page anew and waits until its agent is connected. */
   async open(address = this.address()): Promise<void> {
-    await this.chromium.open('about:blank')
+    await this.leave()
     await this.chromium.open(address)
     await this.link.ready({ timeoutMs: READY_MS })
     this.#clock = new GuestClock(agentClock(this.link))
     this.#observers = this.#observe()
+  }
+
+  /** Closes the page; resolves when the server knows that its agent is gone. */
+  async leave(): Promise<void> {
+    await this.chromium.open('about:blank')
+    await pollUntil('the agent to be gone', { timeoutMs: READY_MS }, async () => (this.link.agent ? undefined : true))
   }
 
   /** Text of an element of the page. */
