@@ -8,6 +8,8 @@ import { BACKLOG_MAX_BYTES, lost } from './connection.ts'
 
 /** Ends when its own standard input does, so that it does not hold the port when the agent was killed. */
 const READER = 'cat <&3 & exec >&- 3<&-; read line; kill $!'
+/** How long the last messages have to be taken. */
+const FLUSH_MS = 500
 /** How often a port that nobody has opened on the host is looked at. */
 const LOOK_MS = 100
 /** How long the `cat`s of the connection before may take to let go of the port. */
@@ -53,11 +55,17 @@ export class VirtioSerialTransport implements VerifierTransport {
   }
 
   close(error?: Error): void {
+    this.#end(error)
+    const writer = this.#writer
+    if (!writer) return
+    // What was sent before still goes out, unless nobody reads it: the writer would hold the port for ever.
+    if (!error) writer.stdin?.end()
+    setTimeout(() => writer.kill('SIGKILL'), error ? 0 : FLUSH_MS).unref()
+  }
+
+  #end(error?: Error): void {
     this.#incoming.end(error)
     this.#reader?.stdin?.destroy()
-    // A writer that nobody reads from would wait for ever with what is left.
-    if (error || this.#writer?.stdin?.writableLength) this.#writer?.kill('SIGKILL')
-    else this.#writer?.stdin?.end()
   }
 
   #start(path: string): void {
@@ -77,7 +85,10 @@ export class VirtioSerialTransport implements VerifierTransport {
       }
     })
     // The host closed its side: the port reads as at its end.
-    this.#reader.stdout?.on('end', () => this.close())
+    this.#reader.stdout?.on('end', () => {
+      this.#end()
+      this.#writer?.kill('SIGKILL')
+    })
     this.#reader.on('error', (error) => this.close(lost(messageOf(error))))
     this.#writer.on('error', (error) => this.close(lost(messageOf(error))))
     this.#writer.on('close', () => this.close(lost('the port cannot be written to')))
