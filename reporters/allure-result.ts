@@ -207,7 +207,13 @@ export function deliveryParameters(vm: string, delivery: DeliveryRecord): Parame
     const account = [`${sent} events sent`, `${seen} seen`]
     if (outcome === 'damaged') account.push(`${lost} lost`, `${duplicated} duplicated`, `${reordered} reordered`)
     if (stuck.length > 0) account.push(`still down: ${stuck.join(', ')}`)
+    if (delivery.repeats) account.push(`${delivery.repeats} repeated by the guest`)
     list.push(['delivery', `${outcome}: ${account.join(', ')}`])
+  }
+  if (delivery.pointer) {
+    const { unit, asked, reached, error } = delivery.pointer
+    const place = ({ x, y }: { x: number; y: number }) => `${Number(x.toFixed(4))}, ${Number(y.toFixed(4))}`
+    list.push(['pointer', `${place(reached)} of ${place(asked)} ${unit}, ${Number(error.toFixed(4))} off`])
   }
   if (latency) {
     const own = latencyByPath([delivery])[0]

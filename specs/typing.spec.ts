@@ -15,4 +15,11 @@ describe('键盘输入', { tags: ['input', 'smoke'] }, () => {
   test('a character the layout cannot make is refused before the first stroke', async ({ keyboard }) => {
     await expect(keyboard.type('abc你')).rejects.toMatchObject({ code: 'ATP_KEY_UNMAPPED' })
   })
+  test('文字：没有按键的字符按其编码输入', async ({ keyboard, guest }) => {
+    const text = '虚拟桌面，Größe 😀'
+    await keyboard.type('cat > /tmp/text\n', { verify: 'require' })
+    expect(await keyboard.type(`${text}\n`, { unicode: 'guest', verify: 'require' })).toBeDelivered()
+    await keyboard.press('ctrl+d', { verify: 'require' })
+    await expect(guest.file('/tmp/text')).toContain(text)
+  })
 })

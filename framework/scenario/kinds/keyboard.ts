@@ -6,6 +6,8 @@ import { defineStep, type StepContext, type StepParams, type TextParam } from '.
 import { delivered, INPUT_PARAMS, inputOptions } from './input-options.ts'
 
 const SLOWEST_STROKE_MS = 50
+/** Most strokes of a character that is typed by its code. */
+const STROKES_BY_CODE = 7
 const MODIFIERS = new Set(['ctrl', 'control', 'alt', 'shift', 'win', 'super', 'meta', 'cmd'])
 
 export const keyboardType = defineStep({
@@ -33,8 +35,9 @@ export const keyboardType = defineStep({
     return attempt('text', () => checks.text(params['text'] as string, layout))
   },
   ownDurationMs(params, input) {
-    const { text } = params
-    const strokes = typeof text === 'string' ? text.length : 256
+    const { text, unicode } = params
+    const characters = typeof text === 'string' ? text.length : 256
+    const strokes = unicode === undefined ? characters : characters * STROKES_BY_CODE
     return (
       strokes *
       (params['delay'] === undefined ? (input.delayMs ?? SLOWEST_STROKE_MS) : parseDuration(params['delay'], 's'))

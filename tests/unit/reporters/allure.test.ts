@@ -5,6 +5,7 @@ import type { StepResult, TestResult } from 'allure-js-commons'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { addRedaction, isAtpError } from '../../../framework/core/index.ts'
 import type { RunEvent } from '../../../framework/evidence/index.ts'
+import { deliveryParameters } from '../../../reporters/allure-result.ts'
 import { AllureReporter } from '../../../reporters/allure.ts'
 import { reporterByName } from '../../../reporters/index.ts'
 import { PASSWORD, recordedRun } from './recorded-run.ts'
@@ -93,6 +94,30 @@ describe('AllureReporter results', () => {
     )
     expect(labelsOf(hello!, 'tag')).toEqual(['smoke', 'input'])
     expect(labelsOf(hello!, 'host')).toEqual(['lab-a'])
+  })
+
+  it('says where the pointer was to go and is, and what the guest repeated', () => {
+    const parameters = deliveryParameters('vm-001', {
+      action: 'mouse.move',
+      input: '640, 400',
+      path: { via: 'qmp', device: 'usb' },
+      verify: 'observe',
+      outcome: 'delivered',
+      sent: 2,
+      seen: 2,
+      lost: 0,
+      duplicated: 0,
+      reordered: 0,
+      stuck: [],
+      repeats: 3,
+      pointer: { unit: 'pixel', asked: { x: 640, y: 400 }, reached: { x: 640.00981, y: 399.99 }, error: 0.01401 },
+      differences: [],
+      durationMs: 1,
+    })
+    expect(parametersOf({ parameters })).toMatchObject({
+      delivery: 'delivered: 2 events sent, 2 seen, 3 repeated by the guest',
+      pointer: '640.0098, 399.99 of 640, 400 pixel, 0.014 off',
+    })
   })
 
   it('badges unverified input wherever it shows', () => {
