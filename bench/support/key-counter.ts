@@ -8,13 +8,16 @@ const RECORD_FILE = '/tmp/typing.evdev'
 
 /**
  * Counts keys that are pressed in a guest: a reader of its evdev, independent of the one that paces typing, writes to a
- * file there. The returned function ends it, and fetches the codes.
+ * file there. It goes before all others in the guest, since nobody waits for it. The returned function ends it, and fetches
+ * the codes.
  */
 export async function startCounter({ guest }: Vm, device: string): Promise<() => Promise<number[]>> {
   const { stdoutText } = await guest.shell('cat /proc/bus/input/devices')
   const keyboard = parseInputDevices(stdoutText).find((each) => each.kind === 'keyboard' && each.bus === device)
   if (!keyboard) throw new Error(`the guest has no ${device} keyboard`)
-  const started = await guest.shell(`exec 3<${keyboard.path}; cat <&3 >${RECORD_FILE} 2>/dev/null & echo $!`)
+  const started = await guest.shell(
+    `exec 3<${keyboard.path}; nice -n -20 cat <&3 >${RECORD_FILE} 2>/dev/null & echo $!`,
+  )
   return async () => {
     await guest.shell(`kill ${Number(started.stdoutText)}`)
     const recorded = new EvdevDecoder().push(await guest.file(RECORD_FILE).read())

@@ -1,7 +1,7 @@
 import { sleep } from '../core/index.ts'
 import type { ActionContext } from './action.ts'
 import type { InputEvent, TypeOptions } from './api.ts'
-import { AckWindow, FIXED_PACE_MS, strokeCost, type PathPace } from './pacing.ts'
+import { AckWindow, FIXED_PACE_MS, PathPace, strokeCost } from './pacing.ts'
 
 /** How long the guest may acknowledge nothing before it is asked whether it still works, milliseconds. */
 const QUIET_MS = 400
@@ -36,7 +36,9 @@ export async function typeStrokes(
 ): Promise<string | undefined> {
   const { recording, path, verify, observed, signal } = context
   const { device } = path.name
-  const window = new AckWindow(device, pace)
+  const fixedMs = delayMs ?? (observed ? undefined : FIXED_PACE_MS[device])
+  // A pace that was asked for says nothing of what the guest can take.
+  const window = new AckWindow(device, fixedMs === undefined ? pace : new PathPace())
   const guest: Reports = { seenAtMs: performance.now(), reads: false }
   recording.onSeen = (event) => {
     guest.seenAtMs = performance.now()
@@ -45,7 +47,6 @@ export async function typeStrokes(
     if (event.value === 1) window.pressed(event.code)
     else if (event.value === 0) window.released(event.code, event.guestNs)
   }
-  const fixedMs = delayMs ?? (observed ? undefined : FIXED_PACE_MS[device])
   let silent = false
   let reportedAtMs = guest.seenAtMs
   let next = 0

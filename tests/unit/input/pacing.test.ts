@@ -158,6 +158,14 @@ describe('typing into a guest that loses releases', () => {
   })
 })
 
+it('learns nothing of the guest while it types at a pace that was asked for', async () => {
+  const keyboard = keyboardOf({ device: 'virtio', queue: 64 })
+  await keyboard.type('abcdefgh', { delayMs: 40 })
+  const calls = guest.calls.length
+  await keyboard.type('abcd')
+  expect(guest.calls.slice(calls).every((events) => events.length <= 4)).toBe(true)
+})
+
 it('tells how far it is while a long text is typed', async () => {
   const keyboard = keyboardOf()
   const progress: [number, number][] = []
