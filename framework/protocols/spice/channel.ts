@@ -3,7 +3,7 @@ import { MessageQueue } from '../message-queue.ts'
 import { channelClosedError, channelLostError } from './errors.ts'
 import { linkChannel, placeOf, type ChannelId, type SpiceServer } from './link-channel.ts'
 import type { LinkReply } from './link.ts'
-import { MessagePump, type AwaitedMessage } from './message-pump.ts'
+import { MessagePump, type AwaitedMessage, type Liveness } from './message-pump.ts'
 import type { ChannelName } from './wire/numbers.ts'
 
 /** `lost`: it ended without being asked to; its session opens it again. `failed`: nobody will. */
@@ -137,6 +137,23 @@ export class SpiceChannel {
   get serialIn(): bigint {
     return this.#pump?.serialIn ?? 0n
   }
+
+  /** Whether the server still speaks; undefined without a connection. */
+  get liveness(): Liveness | undefined {
+    return this.#pump?.liveness
+  }
+
+  /** Whether the server can be asked for a sign of life. */
+  get hasHeartbeat(): boolean {
+    return false
+  }
+
+  /**
+   * Asks the server for a sign of life, where that is possible.
+   *
+   * @throws `ATP_SPICE_SILENT`, `ATP_SPICE_CLOSED`, what ended the channel.
+   */
+  async heartbeat(_timeoutMs: number): Promise<void> {}
 
   /** Resolves when a message of the server was processed, or when the connection is over. */
   async processed(serial: bigint): Promise<void> {

@@ -33,8 +33,18 @@ export interface PumpOptions {
   waitFor(awaited: readonly AwaitedMessage[]): Promise<void>
 }
 
+/** When a server last spoke, and how often it pings. */
+export interface Liveness {
+  /** How long nothing has come, milliseconds; 0 while nothing is read. */
+  silentMs: number
+  /** The longest time between two of its pings, of which some come in pairs; 0 while none is known. */
+  pingGapMs: number
+}
+
 const EMPTY = new Uint8Array(0)
 const NOTIFY_MAX_BYTES = 4096
+/** Pings that measure the network follow one another sooner. */
+const PING_PAIR_MS = 1000
 
 /**
  * Moves the messages of one open channel: cuts the stream, answers what is common to all channels (acknowledgement
@@ -49,6 +59,9 @@ export class MessagePump {
   #serialIn = 0n
   #serialOut = 0n
   #bytesIn = 0
+  #heardAtMs = performance.now()
+  #pingedAtMs: number | undefined
+  #pingGapMs = 0
   #ackWindow = 0
   #untilAck = 0
   #reason: Error | undefined
@@ -93,6 +106,11 @@ export class MessagePump {
   /** Bytes received since the channel was opened. */
   get bytesIn(): number {
     return this.#bytesIn
+  }
+
+  get liveness(): Liveness {
+    const silentMs = this.#holds > 0 ? 0 : performance.now() - this.#heardAtMs
+    return { silentMs, pingGapMs: this.#pingGapMs }
   }
 
   /** Begins to deliver, with what came behind the handshake. */
@@ -146,6 +164,7 @@ export class MessagePump {
       if (!held) return
       held = false
       if (--this.#holds > 0 || this.#ending) return
+      this.#heardAtMs = performance.now()
       this.#guarded(() => this.#framer.block(false))
       // What was kept may have made somebody hold it again.
       if (this.#holds === 0) this.#stream.resume()
@@ -155,6 +174,7 @@ export class MessagePump {
   #push(chunk: Uint8Array): void {
     if (this.#ending) return
     this.#bytesIn += chunk.length
+    this.#heardAtMs = performance.now()
     this.#guarded(() => this.#framer.push(chunk))
   }
 
@@ -208,6 +228,7 @@ export class MessagePump {
       case BASE_SERVER.setAck:
         return this.#setAck(reader('set_ack'))
       case BASE_SERVER.ping: {
+        this.#pinged()
         const ping = reader('ping')
         const pong = new SpiceWriter(12).u32(ping.u32()).u64(ping.u64())
         return this.#reply(BASE_CLIENT.pong, pong.finish())
@@ -245,6 +266,13 @@ export class MessagePump {
       if (type === BASE_SERVER.list) throw list.error('a list within a list')
       this.#dispatch(type, message.bytes(message.u32()))
     }
+  }
+
+  #pinged(): void {
+    const nowMs = performance.now()
+    const gapMs = nowMs - (this.#pingedAtMs ?? nowMs)
+    if (gapMs > PING_PAIR_MS) this.#pingGapMs = Math.max(this.#pingGapMs, gapMs)
+    this.#pingedAtMs = nowMs
   }
 
   #setAck(reader: SpiceReader): void {

@@ -6,6 +6,7 @@ import { InputsChannel, type InputsHost } from './channels/inputs.ts'
 import { MainChannel, type MouseMode } from './channels/main.ts'
 import { PlaybackChannel, RecordChannel } from './channels/sound.ts'
 import { channelClosedError, noChannelError } from './errors.ts'
+import { Heartbeat, type HeartbeatSession } from './heartbeat.ts'
 import { placeOf, type ChannelId, type SpiceServer } from './link-channel.ts'
 import type { AwaitedMessage } from './message-pump.ts'
 import { Recovery } from './recovery.ts'
@@ -52,7 +53,7 @@ const WAIT_MS = 15_000
  * A SPICE session with one VM: its main channel, and the channels opened besides. Lost channels are opened again, by
  * themselves as long as the main channel lives, else all, main and inputs first.
  */
-export class SpiceVmConnection implements InputsHost {
+export class SpiceVmConnection implements InputsHost, HeartbeatSession {
   readonly vmId: string
   readonly server: SpiceServer
   /** The first channel; it begins the session. */
@@ -61,7 +62,7 @@ export class SpiceVmConnection implements InputsHost {
   readonly #options: SpiceConnectionOptions
   readonly #channels = new Map<string, SpiceChannel>()
   readonly #recovery: Recovery | undefined
-  #heartbeat: ReturnType<typeof setInterval> | undefined
+  readonly #heartbeat: Heartbeat
 
   constructor(vmId: string, options: SpiceConnectionOptions) {
     this.vmId = vmId
@@ -69,7 +70,8 @@ export class SpiceVmConnection implements InputsHost {
     this.#options = options
     this.main = new MainChannel(this)
     this.#channels.set(channelKey(this.main), this.main)
-    this.main.onStateChange(({ to }) => (to === 'open' ? this.#startHeartbeat() : this.#stopHeartbeat()))
+    this.#heartbeat = new Heartbeat(this, options.heartbeatMs ?? HEARTBEAT_MS)
+    this.main.onStateChange(({ to }) => (to === 'open' ? this.#heartbeat.start() : this.#heartbeat.stop()))
     if (options.reconnect !== false) this.#recovery = new Recovery()
     this.#recovery?.watch(this.main)
   }
@@ -162,6 +164,12 @@ export class SpiceVmConnection implements InputsHost {
     this.#options.onNotify?.(channel, text)
   }
 
+  /** A channel that does not answer is lost alone; with the main channel the server is, as a whole. */
+  silent(channel: SpiceChannel, error: Error): void {
+    const whole = channel === this.main ? this.#channels.values() : [channel]
+    for (const each of whole) each.lose(error)
+  }
+
   #forget(channel: SpiceChannel): void {
     this.#channels.delete(channelKey(channel))
     this.#recovery?.forget(channel)
@@ -203,33 +211,5 @@ export class SpiceVmConnection implements InputsHost {
       case 'cursor':
         return new SpiceChannel(this, channel)
     }
-  }
-
-  #startHeartbeat(): void {
-    const { heartbeatMs = HEARTBEAT_MS } = this.#options
-    if (heartbeatMs <= 0) return
-    let serial = -1n
-    let asking = false
-    this.#heartbeat = setInterval(() => {
-      // Whoever speaks lives.
-      const spoke = this.main.serialIn !== serial
-      serial = this.main.serialIn
-      if (spoke || asking) return
-      asking = true
-      this.main
-        .heartbeat(heartbeatMs)
-        .catch((error: Error) => this.#silent(error))
-        .finally(() => (asking = false))
-    }, heartbeatMs)
-  }
-
-  #stopHeartbeat(): void {
-    clearInterval(this.#heartbeat)
-    this.#heartbeat = undefined
-  }
-
-  /** A server that does not answer is lost as a whole. */
-  #silent(error: Error): void {
-    for (const channel of this.#channels.values()) channel.lose(error)
   }
 }

@@ -12,10 +12,10 @@ beforeAll(async () => {
 afterAll(() => server?.[Symbol.asyncDispose]())
 
 /** A session whose streams can be cut; `opened` lists the channels in the order in which streams were opened. */
-async function cuttable(options: { heartbeatMs?: number } = {}) {
+async function cuttable(options: { heartbeatMs?: number } = {}, console = server) {
   const streams = new Map<string, ByteStream>()
   const opened: string[] = []
-  const real = server.server()
+  const real = console.server()
   const connection = new SpiceVmConnection('vm', {
     ...options,
     server: {
@@ -99,6 +99,34 @@ it('a server that falls silent is noticed within two heartbeats, and its return 
   expect(atMs - startedMs).toBeLessThan(2000)
   await back
 })
+
+it.each(['server', 'client'] as const)(
+  'inputs that fall silent alone come back alone, in mouse mode %s',
+  { timeout: 30_000 },
+  async (mode) => {
+    // With an agent a server has the mode client; a serial port has its guest's end open from the beginning.
+    const agent = ['-chardev', 'spicevmc,id=agent,name=vdagent', '-device', 'isa-serial,chardev=agent']
+    const own = await ConsoleServer.start({ qemuArguments: mode === 'client' ? agent : [] })
+    onTestFinished(() => own[Symbol.asyncDispose]())
+    const { connection, main, inputs, streams } = await cuttable({ heartbeatMs: 300 }, own)
+    if (mode === 'client') {
+      await main.requestMouseMode('client')
+      await pollUntil('client mode', { timeoutMs: 5000 }, async () => connection.mouseMode === 'client' || undefined)
+    }
+    // Longer than it takes to be found silent: whoever answers is not.
+    await new Promise((resolve) => setTimeout(resolve, 1500))
+    expect(inputs.statistics.connections).toBe(1)
+    expect(inputs.statistics.messagesIn).toBeGreaterThan(2)
+    const lost = new Promise<Error | undefined>((resolve) =>
+      inputs.onStateChange(({ to, error }) => to === 'lost' && resolve(error)),
+    )
+    const back = comesBack(inputs)
+    streams.get('inputs')?.pause()
+    expect(await lost).toMatchObject({ code: 'ATP_SPICE_SILENT' })
+    await back
+    expect(main.statistics.connections).toBe(1)
+  },
+)
 
 it('a password that is wrong by now ends the attempts', async () => {
   const own = await ConsoleServer.start({ ticket: 'first' })

@@ -1,6 +1,7 @@
 import { interrupted, sleep, withDeadline, type CallOptions } from '../../../core/deadline.ts'
+import { isAtpError } from '../../../core/errors.ts'
 import { SpiceChannel, type ChannelHost } from '../channel.ts'
-import { mouseModeError } from '../errors.ts'
+import { mouseModeError, silentError } from '../errors.ts'
 import { INPUTS_CAP, INPUTS_CLIENT, INPUTS_SERVER, KEYBOARD_MODIFIER, MOUSE_BUTTON } from '../wire/numbers.ts'
 import { SpiceReader } from '../wire/reader.ts'
 import { SpiceWriter } from '../wire/writer.ts'
@@ -52,6 +53,7 @@ export class InputsChannel extends SpiceChannel {
   #sentAtMs = 0
   #motions = 0
   #onMotionAck: (() => void) | undefined
+  #onHeard: (() => void) | undefined
 
   constructor(host: InputsHost, id = 0) {
     super(host, { type: 'inputs', id })
@@ -148,6 +150,32 @@ export class InputsChannel extends SpiceChannel {
     for (const button of this.#buttons) await this.mouseRelease(button, options)
   }
 
+  override get hasHeartbeat(): boolean {
+    return true
+  }
+
+  /**
+   * Asks for an acknowledgement of motions: with such as are for the other mouse mode, which a server acknowledges and
+   * drops.
+   */
+  override async heartbeat(timeoutMs: number): Promise<void> {
+    const isServer = this.#host.mouseMode === 'server'
+    const type = isServer ? INPUTS_CLIENT.mousePosition : INPUTS_CLIENT.mouseMotion
+    const body = new Uint8Array(isServer ? 11 : 10)
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#onHeard = resolve
+    for (let count = 0; count < MOTION_BUNCH; count++) {
+      this.#motions++
+      await this.send(type, body)
+    }
+    try {
+      await withDeadline('heartbeat', { timeoutMs }, () => promise)
+    } catch (error) {
+      if (isAtpError(error, 'ATP_TIMEOUT')) throw silentError(this.place, timeoutMs)
+      throw error
+    }
+  }
+
   protected override get capabilities(): readonly number[] {
     return [INPUTS_CAP.keyScancode]
   }
@@ -160,9 +188,11 @@ export class InputsChannel extends SpiceChannel {
     this.#initialised = false
     this.#motions = 0
     this.#onMotionAck?.()
+    this.#onHeard?.()
   }
 
   protected override handle(type: number, body: Uint8Array): boolean {
+    this.#onHeard?.()
     const reader = new SpiceReader(body, `${this.place}, message ${type}`)
     switch (type) {
       case INPUTS_SERVER.init:

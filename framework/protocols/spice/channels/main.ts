@@ -70,6 +70,10 @@ export class MainChannel extends SpiceChannel {
     return this.#channels ?? []
   }
 
+  override get hasHeartbeat(): boolean {
+    return true
+  }
+
   get mouseMode(): MouseMode {
     return this.#mouseMode
   }
@@ -109,7 +113,7 @@ export class MainChannel extends SpiceChannel {
    *
    * @throws `ATP_SPICE_SILENT`, `ATP_SPICE_CLOSED`, what ended the channel.
    */
-  async heartbeat(timeoutMs: number): Promise<void> {
+  override async heartbeat(timeoutMs: number): Promise<void> {
     const listed = (this.#listed ??= newlyResolvers())
     await this.send(MAIN_CLIENT.attachChannels)
     try {
