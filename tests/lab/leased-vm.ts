@@ -1,6 +1,6 @@
 import { pathToFileURL } from 'node:url'
 import { resolve } from 'node:path'
-import { createVm, type DesktopVm } from '../../framework/desktop/index.ts'
+import { createVm, type ConnectingAgents, type DesktopVm } from '../../framework/desktop/index.ts'
 import { HostConnection } from '../../framework/hosts/index.ts'
 import type { Ownership } from '../../framework/leases/api.ts'
 import { BrokerClient } from '../../framework/leases/index.ts'
@@ -16,7 +16,8 @@ export interface LeasedTestVm {
   end(): Promise<void>
 }
 
-export async function leaseVm(profile?: string): Promise<LeasedTestVm> {
+/** @param agents verifier agents that connect to this test */
+export async function leaseVm(profile?: string, agents?: ConnectingAgents): Promise<LeasedTestVm> {
   await labUp()
   const run = `test-${process.pid}-${Date.now()}`
   const start = { provider: pathToFileURL(resolve(import.meta.dirname, '../../lab/index.ts')).href, config: {} }
@@ -39,7 +40,7 @@ export async function leaseVm(profile?: string): Promise<LeasedTestVm> {
     const open = async (ownership: Ownership) => {
       const host = await HostConnection.open(leased.host)
       hosts.push(host)
-      const vm = await createVm({ leased: { ...leased, ownership }, host })
+      const vm = await createVm({ leased: { ...leased, ownership }, host, ...(agents && { agents }) })
       opened.push(vm)
       return vm
     }
