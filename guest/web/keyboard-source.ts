@@ -1,5 +1,6 @@
 import { unsupportedError } from '../../framework/core/errors.ts'
 import type { InputSink, InputSource } from '../core/index.ts'
+import type { ExpectedInput } from '../protocol/index.ts'
 import { evdevCodeOf } from './key-codes.ts'
 import type { PageClock } from './page-clock.ts'
 import { Sinks } from './sinks.ts'
@@ -8,6 +9,8 @@ const RELEASE = 0
 const PRESS = 1
 const AUTOREPEAT = 2
 const CAPTURE = { capture: true }
+/** Browsers show the page in full screen with it, or no longer, and do not tell the page. */
+const KEY_F11 = 87
 
 /**
  * Keys that the browser tells the page of, by their place on the keyboard. Keys go to the page only while it has the
@@ -43,5 +46,9 @@ export class KeyboardSource implements InputSource {
       })
     }
     return this.#sinks.add(sink)
+  }
+
+  expecting(entries: readonly ExpectedInput[]): void {
+    if (entries.some(([, code]) => code === KEY_F11)) this.#sinks.onGap('browsers keep F11 for themselves')
   }
 }
