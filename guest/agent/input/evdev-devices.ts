@@ -41,20 +41,25 @@ export class EvdevDevices implements Observer {
 
   /** @throws `ATP_VERIFIER_DEVICE` when there is none, or it may not be read. */
   async start(sink: InputSink): Promise<void> {
-    this.#scan(sink, (error) => {
-      this.close()
-      throw error
-    })
-    if (this.#readers.size === 0) {
-      throw unsupportedError('ATP_VERIFIER_DEVICE', `this guest has no ${this.#device} that can be observed`, {
-        remedy: "give the VM that device and its kernel the driver; the guest's kernel must be a 64-bit Linux",
-      })
-    }
+    this.renew(sink)
     this.#watcher = watch(this.#places.folder, () => {
       clearTimeout(this.#rescan)
       this.#rescan = setTimeout(() => this.#scanLater(sink), SETTLE_MS)
     })
     this.#watcher.on('error', (error) => sink.onGap(`new input devices are not noticed any more: ${messageOf(error)}`))
+  }
+
+  /** Reads again what a reader let go of. @throws as {@link start} */
+  renew(sink: InputSink): void {
+    this.#scan(sink, (error) => {
+      this.close()
+      throw error
+    })
+    if (this.#readers.size > 0) return
+    this.close()
+    throw unsupportedError('ATP_VERIFIER_DEVICE', `this guest has no ${this.#device} that can be observed`, {
+      remedy: "give the VM that device and its kernel the driver; the guest's kernel must be a 64-bit Linux",
+    })
   }
 
   close(): void {

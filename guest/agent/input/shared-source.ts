@@ -5,6 +5,8 @@ import type { InputDevice } from '../../protocol/index.ts'
 export interface Observer {
   /** Resolves once no input is missed any more. @throws `ATP_VERIFIER_DEVICE` */
   start(sink: InputSink): Promise<void>
+  /** Observes again what has ended since. @throws `ATP_VERIFIER_DEVICE` */
+  renew?(sink: InputSink): void
 }
 
 /** One observer of a device for everybody who watches it. */
@@ -13,6 +15,10 @@ export class SharedSource implements InputSource {
   readonly tolerance?: number
   readonly #observer: Observer
   readonly #sinks = new Set<InputSink>()
+  readonly #all: InputSink = {
+    onInput: (input) => this.#sinks.forEach((each) => each.onInput(input)),
+    onGap: (reason) => this.#sinks.forEach((each) => each.onGap(reason)),
+  }
   #started: Promise<void> | undefined
 
   constructor(device: InputDevice, observer: Observer, tolerance?: number) {
@@ -22,12 +28,11 @@ export class SharedSource implements InputSource {
   }
 
   async watch(sink: InputSink): Promise<() => void> {
-    this.#started ??= this.#observer.start({
-      onInput: (input) => this.#sinks.forEach((each) => each.onInput(input)),
-      onGap: (reason) => this.#sinks.forEach((each) => each.onGap(reason)),
-    })
+    const isFirst = this.#started === undefined
+    this.#started ??= this.#observer.start(this.#all)
     try {
       await this.#started
+      if (!isFirst) this.#observer.renew?.(this.#all)
     } catch (error) {
       // What could not be observed may be there the next time.
       this.#started = undefined

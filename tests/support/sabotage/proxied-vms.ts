@@ -9,7 +9,7 @@ import { stateDir } from '../../../framework/runner/state-dir.ts'
 import { labUp } from '../../../lab/index.ts'
 import { LibvirtProxy } from './libvirt-proxy.ts'
 
-const LEASE_TIMEOUT_MS = 120_000
+const LEASE_TIMEOUT_MS = 300_000
 
 /** VMs of one host of the embedded lab, and a link to that host that can be meddled with. */
 export interface ProxiedVms extends AsyncDisposable {

@@ -125,6 +125,17 @@ it('reads a keyboard that is plugged in later, and tells of one that is pulled o
   await expect.poll(() => gaps).toEqual([expect.stringMatching(/AT Translated.*no longer observed/)])
 })
 
+it('gives up a device that brings what no kernel writes, and reads it again for who watches later', async () => {
+  plug('event0')
+  await open('keyboard')
+  write('event0', record(1, 30, 1), record(99, 0, 0), record(1, 30, 0))
+  await expect.poll(() => gaps).toEqual([expect.stringMatching(/AT Translated.*no longer observed/)])
+  seen = []
+  devices?.renew(sink)
+  write('event0', record(1, 48, 1))
+  await expect.poll(() => seen.map(({ code }) => code)).toEqual([48])
+})
+
 it('a guest without the device is told', async () => {
   plug('event4')
   await expect(open('keyboard')).rejects.toMatchObject({ code: 'ATP_VERIFIER_DEVICE' })
