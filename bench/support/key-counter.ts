@@ -16,7 +16,7 @@ export async function startCounter({ guest }: Vm, device: string): Promise<() =>
   const keyboard = parseInputDevices(stdoutText).find((each) => each.kind === 'keyboard' && each.bus === device)
   if (!keyboard) throw new Error(`the guest has no ${device} keyboard`)
   const started = await guest.shell(
-    `exec 3<${keyboard.path}; nice -n -20 cat <&3 >${RECORD_FILE} 2>/dev/null & echo $!`,
+    `exec 3<${keyboard.path}; cat <&3 >${RECORD_FILE} 2>/dev/null & renice -n -20 -p $! >/dev/null; echo $!`,
   )
   return async () => {
     await guest.shell(`kill ${Number(started.stdoutText)}`)
