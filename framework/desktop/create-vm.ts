@@ -7,7 +7,7 @@ import { DesktopVm, type DesktopVmOptions } from './desktop-vm.ts'
 import { Machine, type MachineHost } from './machine.ts'
 import { Sessions, type SessionsOptions } from './sessions.ts'
 
-export interface CreateVmOptions extends CallOptions, SessionsOptions, DesktopVmOptions {
+export interface CreateVmOptions extends CallOptions, Omit<SessionsOptions, 'isRunning'>, DesktopVmOptions {
   /** What the lease handed out. An attached VM is known by its name only. */
   leased: LeasedVm
   /** An open connection to the VM's host; stays its owner's. */
@@ -17,6 +17,9 @@ export interface CreateVmOptions extends CallOptions, SessionsOptions, DesktopVm
   /** What `vm.protocol(type)` can make. Default: everything the framework speaks. */
   registry?: ProtocolRegistry
 }
+
+/** A session that ends asks whether the VM runs; it can end without an answer. */
+const STATE_TIMEOUT_MS = 2000
 
 /**
  * Composes a VM from its lease and its host's connection. No session is opened yet; the caller owns the VM and
@@ -40,8 +43,9 @@ export async function createVm({
   const target = await host.target(domain, bounds)
   const { transcript = new TranscriptRecorder(), registry = protocolRegistry, ...rest } = options
   const { video, onFigures, onEncodings } = rest
-  const sessions = new Sessions(target, transcript, registry, { video, onFigures, onEncodings })
   const machine = new Machine(host, domain, leased.ownership)
+  const isRunning = async () => (await machine.state({ timeoutMs: STATE_TIMEOUT_MS })) === 'running'
+  const sessions = new Sessions(target, transcript, registry, { video, onFigures, onEncodings, isRunning })
   const vm = new DesktopVm(leased, machine, sessions, {
     ...(onDelivery && { onDelivery }),
     ...(input && { input }),

@@ -19,7 +19,7 @@ import { LazySession } from './lazy-session.ts'
 import { ScreenRecordings } from './screen-recording.ts'
 import { SpiceSession, type SpiceSessionHooks } from './spice-session.ts'
 
-export interface SessionsOptions extends Pick<SpiceSessionHooks, 'onFigures' | 'onEncodings'> {
+export interface SessionsOptions extends Pick<SpiceSessionHooks, 'onFigures' | 'onEncodings' | 'isRunning'> {
   /** Records what SPICE displays show while they are open. Default false. */
   video?: boolean | undefined
 }
@@ -53,7 +53,7 @@ export class Sessions {
     target: ProtocolTarget,
     transcript: TranscriptRecorder,
     registry: ProtocolRegistry,
-    { video = false, onFigures, onEncodings }: SessionsOptions = {},
+    { video = false, onFigures, onEncodings, isRunning }: SessionsOptions = {},
   ) {
     const recordings = video ? new ScreenRecordings() : undefined
     this.recordings = recordings
@@ -80,6 +80,7 @@ export class Sessions {
           onPicture: (display, picture) => recordings?.record(display, picture),
           onFigures,
           onEncodings,
+          isRunning,
         })
         try {
           await session.inputs(bounds)

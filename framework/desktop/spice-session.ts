@@ -1,4 +1,4 @@
-import { stateError, type CallOptions } from '../core/index.ts'
+import { isAtpError, stateError, type CallOptions } from '../core/index.ts'
 import {
   type CursorState,
   DisplayPicture,
@@ -37,6 +37,8 @@ export interface SpiceSessionHooks {
   onFigures?: ((figures: DisplayFigures) => void) | undefined
   /** A report of what the server offers was made. */
   onEncodings?: ((report: EncodingReport) => void) | undefined
+  /** Whether the VM runs. */
+  isRunning?: (() => Promise<boolean>) | undefined
 }
 
 /**
@@ -186,9 +188,19 @@ export class SpiceSession {
     return await streamScreen(await this.picture(display), options)
   }
 
-  /** Ends the session. */
+  /**
+   * Ends the session. USB devices are unplugged first when the VM is known to run: what is said to one that is suspended
+   * ends its QEMU when the next session begins.
+   */
   async close(): Promise<void> {
-    await this.connection.disconnectAll()
+    try {
+      if (this.usb.plugged.length > 0 && (await this.#hooks.isRunning?.())) await this.usb.close()
+    } catch (error) {
+      // Suspended, or gone, in this moment.
+      if (!isAtpError(error)) throw error
+    } finally {
+      await this.connection.disconnectAll()
+    }
     await this.#workers?.release()
   }
 

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
 import { pollUntil } from '../../../framework/core/index.ts'
+import { SpiceSession } from '../../../framework/desktop/spice-session.ts'
 import { SpiceVmConnection } from '../../../framework/protocols/spice/index.ts'
 import {
   HidKeyboard,
@@ -91,6 +92,43 @@ it('a session that ends takes its devices along', async () => {
   await attachedBecome([])
   expect(redirection.unplugged).toBe(true)
   await expect(redirection.ready()).rejects.toMatchObject({ code: 'ATP_SPICE_USB_UNPLUGGED' })
+})
+
+it('a session that is closed unplugs its devices before its channels end', async () => {
+  const connection = await connect()
+  const session = new SpiceSession('vm', connection, { isRunning: async () => true })
+  // This guest takes no device into use, so plugging in goes on until the session ends.
+  const plugging = session.plug(disk(), { timeoutMs: 30_000 })
+  const refused = expect(plugging).rejects.toMatchObject({ code: 'ATP_SPICE_USB_UNPLUGGED' })
+  await attachedBecome([0])
+  const [redirection] = session.usb.plugged
+  const left: string[] = []
+  const usb = connection.getChannel('usbredir', 0)
+  const before = usb?.statistics.messagesIn ?? 0
+  usb?.onStateChange(({ to }) => void left.push(`usb ${to}`))
+  connection.main.onStateChange(({ to }) => void left.push(`main ${to}`))
+  await session.close()
+  await refused
+  expect(redirection?.unplugged).toBe(true)
+  expect(left).toEqual(['usb closed', 'main closed'])
+  // QEMU said that it has let go.
+  expect(usb?.statistics.messagesIn).toBeGreaterThan(before)
+  await attachedBecome([])
+})
+
+it('a session that is closed while the VM is suspended leaves nothing unread that would end QEMU', async () => {
+  const session = new SpiceSession('vm', await connect(), { isRunning: async () => false })
+  const refused = expect(session.plug(disk())).rejects.toMatchObject({ code: 'ATP_SPICE_USB_UNPLUGGED' })
+  await attachedBecome([0])
+  await server.qmp.execute('stop')
+  await session.close()
+  await refused
+  expect(session.connection.state).toBe('closed')
+  await server.qmp.execute('cont')
+  await attachedBecome([])
+  await inPort(await connect(), 0, disk())
+  await attachedBecome([0])
+  expect(server.alive).toBe(true)
 })
 
 it('what goes wrong has a name and leaves nothing behind', async () => {

@@ -45,9 +45,11 @@ export class UsbPorts {
     }
   }
 
-  /** Unplugs every device. */
-  async close(): Promise<void> {
-    await Promise.all(this.plugged.map((redirection) => redirection.unplug()))
+  /** Unplugs every device, as far as the VM lets go of them. @throws `ATP_SPICE_USB_HELD` of the first that it held. */
+  async close(options?: CallOptions): Promise<void> {
+    const results = await Promise.allSettled(this.plugged.map((redirection) => redirection.unplug(options)))
+    const held = results.find((result) => result.status === 'rejected')
+    if (held) throw held.reason
   }
 
   async #open<D extends UsbDevice>(port: number, device: D, options: CallOptions): Promise<UsbRedirection<D>> {
