@@ -106,7 +106,7 @@ export class AgentObserver implements InputObserver {
     if (this.#link.closed !== undefined) return this.#link.closed
     try {
       await this.#link.barrier({ timeoutMs: ALIVE_TIMEOUT_MS, ...options })
-      return undefined
+      return await this.#running?.expectation?.confirm({ timeoutMs: ALIVE_TIMEOUT_MS, ...options })
     } catch (error) {
       if (options.signal?.aborted) throw error
       return `whether the verifier agent still works is unknown: ${messageOf(error)}`

@@ -21,6 +21,7 @@ export interface ExpectationSink {
 /** Entries of one message: a bit less than the protocol allows, and far below its longest. */
 const ADD_MAX = Math.min(ENTRIES_MAX, 5000)
 const WATCH_TIMEOUT_MS = 5000
+const RESULT_TIMEOUT_MS = 5000
 
 /**
  * A running expectation: entries are announced, the agent tells which of them it saw. What its agent saw before it was
@@ -33,7 +34,14 @@ export class AgentExpectation {
   readonly #send: (message: ServerMessage) => void
   readonly #forget: () => void
   readonly #watching = Promise.withResolvers<void>()
+  readonly #result = Promise.withResolvers<VerifyResult>()
   readonly #seen = new Set<number>()
+  /** Entries that need not be seen. */
+  readonly #optional = new Set<number>()
+  #hasMotion = false
+  #isComplete = false
+  #isAsked = false
+  #unexpected = 0
   #count = 0
   #isOver = false
 
@@ -48,6 +56,7 @@ export class AgentExpectation {
     this.#sink = sink
     this.#send = send
     this.#forget = forget
+    this.#result.promise.catch(() => {})
   }
 
   open(): void {
@@ -61,6 +70,10 @@ export class AgentExpectation {
 
   /** Announces entries; their indices count on. */
   add(entries: readonly ExpectedInput[]): void {
+    for (const [index, [type, , , optional]] of entries.entries()) {
+      if (optional) this.#optional.add(this.#count + index)
+      if (type === 'rel') this.#hasMotion = true
+    }
     for (let start = 0; start < entries.length; start += ADD_MAX) {
       this.#expect(entries.slice(start, start + ADD_MAX), false)
     }
@@ -69,7 +82,28 @@ export class AgentExpectation {
 
   /** There will be no more: what the agent could not place by now is unexpected. */
   complete(): void {
+    this.#isComplete = true
     this.#expect([], true)
+  }
+
+  /**
+   * Ends a complete expectation, and compares the agent's own account with what it told. Undefined when they agree, or
+   * before there is such an account.
+   *
+   * @throws `ATP_TIMEOUT`, `ATP_INTERRUPTED`
+   */
+  async confirm({ signal, timeoutMs = RESULT_TIMEOUT_MS }: CallOptions = {}): Promise<string | undefined> {
+    if (!this.#isComplete || this.#isOver) return undefined
+    if (!this.#isAsked) this.#send({ v: 1, type: 'release', event_id: this.#id })
+    this.#isAsked = true
+    const bounds = { signal, timeoutMs }
+    const { details } = await withDeadline("the verifier agent's account", bounds, () => this.#result.promise)
+    const { seen, unexpected } = details
+    const told = [...this.#seen].filter((index) => !this.#optional.has(index)).length
+    // Motions there and back are in its account, and are not told.
+    const isSeen = this.#hasMotion || typeof seen !== 'number' || seen === told
+    if (isSeen && (typeof unexpected !== 'number' || unexpected === this.#unexpected)) return undefined
+    return `the verifier agent saw ${seen} inputs and ${unexpected} unexpected ones, and told of ${told} and ${this.#unexpected}`
   }
 
   /** Ends it. The agent's last words are not waited for. Idempotent. */
@@ -90,6 +124,7 @@ export class AgentExpectation {
       this.#seen.add(index)
       this.#sink.onSeen(index, BigInt(guestNs), arrivedNs)
     }
+    this.#unexpected += unexpected
     if (unexpected > 0) this.#sink.onUnexpected(unexpected, arrivedNs)
   }
 
@@ -99,8 +134,14 @@ export class AgentExpectation {
   }
 
   /** The agent ended it by itself. */
-  ended({ verified, details }: VerifyResult): void {
+  ended(result: VerifyResult): void {
     if (this.#isOver) return
+    if (this.#isAsked) {
+      this.#isOver = true
+      this.#result.resolve(result)
+      return this.#forget()
+    }
+    const { verified, details } = result
     this.lost(`the verifier agent ended its observation${verified ? '' : `: ${reasonOf(details)}`}`)
     this.#forget()
   }
@@ -108,6 +149,7 @@ export class AgentExpectation {
   /** No more will come. */
   lost(reason: string): void {
     this.#isOver = true
+    this.#result.reject(new Error(reason))
     this.gap(reason)
   }
 
