@@ -1,7 +1,7 @@
 import { withDeadline, type CallOptions } from '../../framework/core/deadline.ts'
 import { connectError, messageOf, protocolError } from '../../framework/core/errors.ts'
 import { MessageQueue, type VerifierTransport } from '../core/index.ts'
-import { encodeMessage, type AgentMessage } from '../protocol/index.ts'
+import { encodeMessage, MESSAGE_MAX_BYTES, type AgentMessage } from '../protocol/index.ts'
 
 /** Who hears what goes over a connection. */
 export interface Listener {
@@ -76,6 +76,11 @@ export class PageTransport implements VerifierTransport {
   #receive(data: unknown): void {
     if (typeof data !== 'string') {
       return this.close(protocolError('ATP_VERIFIER_MESSAGE', 'the server sent a frame that is no text'))
+    }
+    // Browsers set no limit of their own. A character is at least one byte.
+    if (data.length > MESSAGE_MAX_BYTES) {
+      const problem = `the server sent a message of more than ${MESSAGE_MAX_BYTES} bytes`
+      return this.close(protocolError('ATP_VERIFIER_TOO_LARGE', problem))
     }
     this.#listener.onReceived(data)
     this.#incoming.push(data)

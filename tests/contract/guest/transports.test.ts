@@ -7,6 +7,8 @@ import { Agent, type InputSink, type InputSource, type Verifier } from '../../..
 import { runAgent } from '../../../guest/agent/run.ts'
 import { parseEndpoint } from '../../../guest/agent/transports/endpoint.ts'
 import { MESSAGE_MAX_BYTES, type VerifierEvent } from '../../../guest/protocol/index.ts'
+import { PageTransport } from '../../../guest/web/websocket-transport.ts'
+import { sleep } from '../../../framework/core/index.ts'
 import { LabCa } from '../../support/remote-host/index.ts'
 import { Peer, WAYS, type ServerKeys } from './peer.ts'
 
@@ -58,7 +60,26 @@ class Gate implements Verifier {
   }
 }
 
-describe.each(WAYS)('%s', (way) => {
+/** The transport of the web verifier, over the same interface as browsers have. */
+const BROWSER = "a browser's websocket"
+
+/** As {@link runAgent} does it. */
+async function runPage(agent: Agent, endpoint: string, autoReconnect: boolean, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    const transport = new PageTransport({ onSent: () => {}, onReceived: () => {} })
+    try {
+      await transport.connect(endpoint, { signal })
+      await agent.serve(transport, { signal })
+      if (!autoReconnect) return
+    } catch (error) {
+      if (signal.aborted) return
+      if (!autoReconnect) throw error
+    }
+    await sleep(10, signal).catch(() => {})
+  }
+}
+
+describe.each([...WAYS, BROWSER] as const)('%s', (way) => {
   let peer: Peer
   let source: Scripted
   let gate: Gate
@@ -66,14 +87,16 @@ describe.each(WAYS)('%s', (way) => {
   let ending: AbortController
   let running: Promise<void>
 
-  const run = (autoReconnect: boolean) =>
-    runAgent(agent, {
+  const run = (autoReconnect: boolean) => {
+    if (way === BROWSER) return runPage(agent, peer.endpoint, autoReconnect, ending.signal)
+    return runAgent(agent, {
       endpoint: parseEndpoint(peer.endpoint, way === 'virtio-serial' ? way : undefined),
       tls: { ca },
       autoReconnect,
       reconnectIntervalMs: 10,
       signal: ending.signal,
     })
+  }
   const event = (event_id: string, action = 'wait', timeout_ms = 5000): VerifierEvent => ({
     v: 1,
     event_id,
@@ -84,7 +107,7 @@ describe.each(WAYS)('%s', (way) => {
   })
 
   beforeEach(async () => {
-    peer = await Peer.listen(way, folder, keys)
+    peer = await Peer.listen(way === BROWSER ? 'websocket' : way, folder, keys)
     source = new Scripted()
     gate = new Gate()
     ending = new AbortController()
