@@ -2,12 +2,13 @@ import type { DesktopVm } from '../../../framework/desktop/index.ts'
 import type { Delivery, InputOptions } from '../../../framework/input/api.ts'
 import type { Dice } from './seed.ts'
 
-/** The ways into a guest: the lab's machine profile, and which program injects. */
+/** The ways into a guest and back: the lab's machine profile, which program injects, and who observes. */
 export const WAYS = [
-  { profile: 'ps2', via: 'qmp' },
-  { profile: 'virtio', via: 'qmp' },
-  { profile: 'usb', via: 'qmp' },
-  { profile: 'spice', via: 'spice' },
+  { profile: 'ps2', via: 'qmp', observe: 'evdev' },
+  { profile: 'virtio', via: 'qmp', observe: 'evdev' },
+  { profile: 'usb', via: 'qmp', observe: 'evdev' },
+  { profile: 'spice', via: 'spice', observe: 'evdev' },
+  { profile: 'agent', via: 'qmp', observe: 'agent' },
 ] as const
 
 const TEXT = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 .,;:!?+-*/=_@#$%&()[]{}<>|"\'']
@@ -57,8 +58,12 @@ const ACTS: readonly Act[] = [
  *
  * @throws `ATP_INPUT_DAMAGED`, `ATP_VERIFY_IMPOSSIBLE`: a false alarm, or real loss.
  */
-export async function actUntouched(vm: DesktopVm, dice: Dice, via: (typeof WAYS)[number]['via']): Promise<Delivery> {
-  return dice.pick(ACTS)(vm, dice, { via, verify: 'require' })
+export async function actUntouched(
+  vm: DesktopVm,
+  dice: Dice,
+  { via, observe }: Pick<(typeof WAYS)[number], 'via' | 'observe'>,
+): Promise<Delivery> {
+  return dice.pick(ACTS)(vm, dice, { via, observe, verify: 'require' })
 }
 
 /** What an account of undamaged input says. */
