@@ -44,7 +44,7 @@ export function latencyFiles(model: RunModel): RunFile[] {
   const rows = observed.flatMap(csvRows)
   if (rows.length === 0) return []
   const paths = histograms(observed)
-  const csv = { name: 'latency.csv', contentType: 'text/csv', text: [COLUMNS.join(','), ...rows, ''].join('\r\n') }
+  const csv = { name: 'latency.csv', contentType: 'text/csv', text: [COLUMNS, ...rows, ''].join('\r\n') }
   if (paths.size === 0) return [csv]
   return [
     csv,
@@ -57,10 +57,7 @@ export function latencyFiles(model: RunModel): RunFile[] {
   ]
 }
 
-const COLUMNS = [
-  ...['time', 'test', 'attempt', 'vm', 'action', 'quantity', 'level', 'path', 'clock'],
-  ...['kind', 'latency_ms', 'bound_ms', 'count', 'reason'],
-]
+const COLUMNS = 'time,test,attempt,vm,action,quantity,level,path,clock,kind,latency_ms,bound_ms,count,reason'
 
 /** `kind` is `sample`, `warmup` or `excluded`; the last has a reason and how often instead of a latency. */
 function csvRows({ time, test, attempt, vm, delivery }: Observed): string[] {

@@ -1,5 +1,6 @@
 import { withDeadline } from '../../framework/core/index.ts'
 import type { DesktopVm } from '../../framework/desktop/index.ts'
+import type { InputObserver } from '../../framework/input/api.ts'
 import type { ProtocolTarget } from '../../framework/protocols/protocol.ts'
 import { parseDomainXml } from '../../framework/protocols/libvirt/index.ts'
 import { GuestClock, startEvdevObserver } from '../../framework/verify/index.ts'
@@ -54,6 +55,11 @@ export class KeyWatch implements AsyncDisposable {
     return new KeyWatch(await startEvdevObserver(guest, { what: 'keyboard', device: 'ps2', channels }), clock)
   }
 
+  /** What else may look at the guest while it is watched. */
+  get observer(): InputObserver {
+    return this.#observer
+  }
+
   /** Compares the clocks. Events between two comparisons are known best. */
   async compareClocks(): Promise<void> {
     await this.#clock.estimate()
@@ -68,8 +74,18 @@ export class KeyWatch implements AsyncDisposable {
     return seen
   }
 
+  /** One press, by somebody who releases the key too, between two comparisons of the clocks. */
+  async press(send: () => Promise<bigint>): Promise<KeySample> {
+    await this.#clock.refresh()
+    const released = this.#seen(false)
+    const [pressed] = await Promise.all([this.#await(true, send), released])
+    await this.#clock.estimate()
+    return this.sampleOf(pressed)
+  }
+
   sampleOf({ atNs, guestNs, arrivedNs }: KeyEvent): KeySample {
-    const { hostNs, boundNs } = this.#observer.toHostTime(guestNs)
+    const { hostNs, boundNs, invalid } = this.#observer.toHostTime(guestNs, { fromNs: atNs, toNs: arrivedNs })
+    if (invalid !== undefined) throw new Error(`a sample cannot be believed: ${invalid}`)
     return {
       kernelMs: Number(hostNs - atNs) / 1e6,
       arrivalMs: Number(arrivedNs - atNs) / 1e6,
@@ -79,9 +95,20 @@ export class KeyWatch implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#observer.close()
+    this.#clock.close()
   }
 
-  async #once(way: KeyWay, down: boolean): Promise<KeyEvent> {
+  #once(way: KeyWay, down: boolean): Promise<KeyEvent> {
+    return this.#await(down, () => way.send(down))
+  }
+
+  async #await(down: boolean, send: () => Promise<bigint>): Promise<KeyEvent> {
+    const rested = new Promise((resolve) => setTimeout(resolve, REST_MS))
+    const [atNs, event] = await Promise.all([rested.then(send), this.#seen(down)])
+    return { atNs, ...event }
+  }
+
+  async #seen(down: boolean): Promise<Omit<KeyEvent, 'atNs'>> {
     const arrived = Promise.withResolvers<{ guestNs: bigint; arrivedNs: bigint }>()
     const unsubscribe = this.#observer.subscribe(
       ({ type, code, value, guestNs, arrivedNs }) => {
@@ -90,11 +117,7 @@ export class KeyWatch implements AsyncDisposable {
       (reason) => arrived.reject(new Error(reason)),
     )
     try {
-      await new Promise((resolve) => setTimeout(resolve, REST_MS))
-      const [atNs, event] = await withDeadline('a key', { timeoutMs: EVENT_MS }, () =>
-        Promise.all([way.send(down), arrived.promise]),
-      )
-      return { atNs, ...event }
+      return await withDeadline('a key', { timeoutMs: EVENT_MS }, () => arrived.promise)
     } finally {
       unsubscribe()
     }

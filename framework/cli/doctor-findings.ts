@@ -2,6 +2,7 @@ import { accessSync, constants, statfsSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { loadConfig, type ResolvedConfig } from '../config/index.ts'
 import { messageOf, packageVersion } from '../core/index.ts'
+import { describeOwnShare, measureOwnShare } from '../desktop/index.ts'
 import { EXIT } from '../runner/exit-code.ts'
 import { labPaths, labStatus } from '../../lab/index.ts'
 import { printFinding, type Finding } from './finding.ts'
@@ -17,6 +18,7 @@ export async function examine(options: { config?: string; json?: boolean }): Pro
   const findings: Finding[] = [
     { state: 'ok', what: 'ATP', detail: `${packageVersion()} on Node ${process.versions.node}` },
     { state: 'ok', what: 'configuration', detail: config.file ?? 'none: the defaults apply' },
+    { state: 'ok', what: 'own share', detail: describeOwnShare(await measureOwnShare()) },
     ...(config.lab === undefined ? [] : await examineLab()),
     ...(await Promise.all(config.hosts.map(examineHost))).flat(),
     ...(config.vdi === undefined ? [] : [await (await import('./vdi-finding.ts')).examineVdi(config.vdi)]),

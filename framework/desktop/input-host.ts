@@ -7,11 +7,13 @@ import {
   type Delivery,
   type InputDefaults,
   type InputHost,
+  type QmpExecute,
   type VmInputDevice,
 } from '../input/index.ts'
 import type { MainChannel, MouseMode } from '../protocols/spice/index.ts'
 import { reconcile } from '../verify/index.ts'
 import type { Observation } from './observation.ts'
+import { LazySession } from './lazy-session.ts'
 import type { Sessions } from './sessions.ts'
 import { unicodeRouteOf } from './unicode-route.ts'
 
@@ -34,6 +36,13 @@ export function inputHost(
     devices.catch(() => (devices = undefined))
     return devices
   }
+  // One for all input: each opens a session of its own.
+  const socket = new LazySession({
+    what: `the QMP socket of ${vm}`,
+    open: () => sessions.qmpSocket(),
+    close: (client) => client.close(),
+    alive: (client) => !client.closed,
+  })
   const at = { x: 0, y: 0 }
   const spicePath = async (target: Target, bus: InputPathName['device']) => {
     const session = await sessions.spice()
@@ -51,8 +60,9 @@ export function inputHost(
       const pointer = present.some(({ type }) => type === 'tablet') ? 'tablet' : 'mouse'
       const bus = deliveringBus(vm, present, target === 'pointer' ? pointer : target, device)
       if (via === 'spice') return spicePath(target, bus)
-      const qmp = await sessions.qmp()
-      return new QmpInputPath((command, args, options) => qmp.execute(command, args, options), bus)
+      const qmp = await (via === 'qmp-socket' ? socket.get() : sessions.qmp())
+      const execute: QmpExecute = (command, args, options) => qmp.execute(command, args, options)
+      return new QmpInputPath(execute, bus, via === 'qmp-socket' ? via : 'qmp')
     },
     observe: (what, path, options) => observation.observe(what, path, options),
     defaults,

@@ -14,13 +14,23 @@ function typed(latenciesMs: number[], more: Partial<DeliveryRecord> = {}): Deliv
   const [minMs, maxMs] = [Math.min(...latenciesMs), Math.max(...latenciesMs)]
   const figures = { minMs, p50Ms: minMs, p95Ms: maxMs, p99Ms: maxMs, maxMs, boundMs: 0.25, clock: 'echo' }
   return {
-    ...{ action: 'keyboard.type', input: 'x', path: { via: 'qmp', device: 'ps2' }, verify: 'observe' },
-    ...{ outcome: 'delivered', sent: 1, seen: 1, lost: 0, duplicated: 0, reordered: 0, stuck: [], differences: [] },
+    action: 'keyboard.type',
+    input: 'x',
+    path: { via: 'qmp', device: 'ps2' },
+    verify: 'observe',
+    outcome: 'delivered',
+    sent: 1,
+    seen: 1,
+    lost: 0,
+    duplicated: 0,
+    reordered: 0,
+    stuck: [],
+    differences: [],
     durationMs: 1,
     ...(latenciesMs.length > 0 ? { latency: { level: 'kernel', samples: latenciesMs.length, ...figures } } : {}),
     latenciesMs,
     ...more,
-  } as DeliveryRecord
+  }
 }
 
 function modelOf(inputs: { vm: string; delivery: DeliveryRecord }[]): RunModel {
