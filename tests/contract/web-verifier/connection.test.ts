@@ -123,6 +123,18 @@ describe('the page and its server', { timeout: 120_000 }, () => {
     expect(await violated).toBe('connect-src')
   })
 
+  it('fills the screen when its user asks for it, without its buttons', async () => {
+    await guest.open()
+    await expect.poll(state).toBe('connected')
+    const place = 'document.getElementById("fullscreen").getBoundingClientRect()'
+    const [x, y] = (await guest.chromium.evaluate(`[${place}.x + 5, ${place}.y + 5]`)) as [number, number]
+    await guest.mouse.click({ x, y, verify: 'off' })
+    await expect.poll(() => guest.chromium.evaluate('document.fullscreenElement?.tagName')).toBe('HTML')
+    await expect.poll(() => guest.chromium.evaluate(`${place}.width`)).toBe(0)
+    expect(await guest.keyboard.press('a', { verify: 'require' })).toMatchObject({ lost: 0 })
+    await guest.chromium.evaluate('document.exitFullscreen()')
+  })
+
   it('speaks Chinese and English', async () => {
     await guest.open()
     const title = () =>

@@ -1,3 +1,4 @@
+import { sleep } from '../../../framework/core/index.ts'
 import type { InputEvent, InputPath } from '../../../framework/input/index.ts'
 import { keyOfQcode } from '../../../framework/keys/index.ts'
 import type { HeadlessChromium } from '../headless-chromium.ts'
@@ -22,6 +23,10 @@ export type Damage = (event: InputEvent) => readonly InputEvent[]
 export class DevtoolsInputPath implements InputPath {
   readonly name = { via: 'qmp', device: 'virtio' } as const
   damage: Damage = (event) => [event]
+  /** How long each injection is held up. */
+  delayMs = 0
+  /** Of the last key pressed, host time: its start, when the browser was given it, and when it had handled it. */
+  readonly lastPress = { atNs: 0n, givenNs: 0n, handledNs: 0n }
   readonly #browser: HeadlessChromium
   readonly #screen: { width: number; height: number }
   readonly #at = { x: 0, y: 0 }
@@ -35,6 +40,7 @@ export class DevtoolsInputPath implements InputPath {
 
   async inject(events: readonly InputEvent[]): Promise<{ atNs: bigint }> {
     const atNs = process.hrtime.bigint()
+    if (this.delayMs > 0) await sleep(this.delayMs)
     const damaged = events.flatMap((event) => this.damage(event))
     const positions = damaged.filter((event) => event.type === 'abs')
     for (const { axis, value } of positions) {
@@ -42,7 +48,7 @@ export class DevtoolsInputPath implements InputPath {
       this.#at[axis] = Math.round((value * (size - 1)) / ABS_MAX)
     }
     if (positions.length > 0) this.#mouse('mouseMoved')
-    for (const event of damaged) if (event.type !== 'abs') this.#send(event)
+    for (const event of damaged) if (event.type !== 'abs') this.#send(event, atNs)
     return { atNs }
   }
 
@@ -51,8 +57,8 @@ export class DevtoolsInputPath implements InputPath {
     await this.#sent
   }
 
-  #send(event: Exclude<InputEvent, { type: 'abs' }>): void {
-    if (event.type === 'key') return this.#key(event.qcode, event.down)
+  #send(event: Exclude<InputEvent, { type: 'abs' }>, atNs: bigint): void {
+    if (event.type === 'key') return this.#key(event.qcode, event.down, atNs)
     if (event.type === 'rel') {
       this.#at[event.axis] += event.value
       return this.#mouse('mouseMoved')
@@ -67,19 +73,24 @@ export class DevtoolsInputPath implements InputPath {
     this.#mouse(event.down ? 'mousePressed' : 'mouseReleased', { button, clickCount: 1 })
   }
 
-  #key(qcode: string, down: boolean): void {
+  #key(qcode: string, down: boolean, atNs: bigint): void {
     const code = keyOfQcode(qcode)?.code
-    this.#dispatch('Input.dispatchKeyEvent', { type: down ? 'rawKeyDown' : 'keyUp', code })
+    const givenNs = process.hrtime.bigint()
+    const handled = this.#dispatch('Input.dispatchKeyEvent', { type: down ? 'rawKeyDown' : 'keyUp', code })
+    if (!down) return
+    const note = () => Object.assign(this.lastPress, { atNs, givenNs, handledNs: process.hrtime.bigint() })
+    handled.then(note, () => {})
   }
 
   #mouse(type: string, further: Record<string, unknown> = {}): void {
-    this.#dispatch('Input.dispatchMouseEvent', { type, ...this.#at, buttons: this.#buttons, ...further })
+    void this.#dispatch('Input.dispatchMouseEvent', { type, ...this.#at, buttons: this.#buttons, ...further })
   }
 
-  #dispatch(method: string, params: Record<string, unknown>): void {
+  #dispatch(method: string, params: Record<string, unknown>): Promise<unknown> {
     const answer = this.#browser.send(method, params)
     this.#sent = Promise.all([this.#sent, answer])
     // Whoever waits for the settling learns it.
     this.#sent.catch(() => {})
+    return answer
   }
 }
