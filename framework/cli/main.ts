@@ -11,6 +11,7 @@ import { scenarioCommand } from './scenario.ts'
 import { spiceCommand } from './spice.ts'
 import { testCommand } from './test.ts'
 import { vdiCommand } from './vdi.ts'
+import { verifierCommand } from './verifier.ts'
 
 /** The whole command tree. */
 export function createProgram(): Command {
@@ -39,6 +40,7 @@ The npm package "atp" is somebody else's: install @ocloudview/atp, then "npx atp
     hostCommand(),
     spiceCommand(),
     vdiCommand(),
+    verifierCommand(),
     gcCommand(),
     doctorCommand(),
     configCommand(),

@@ -14,7 +14,7 @@ import { LazySession } from './lazy-session.ts'
 import type { Sessions } from './sessions.ts'
 
 /** The virtio-serial port over which an agent in the guest may speak. */
-export const VERIFIER_PORT = 'atp.verifier.0'
+const VERIFIER_PORT = 'atp.verifier.0'
 
 /** Agents that connect to whoever runs the test, over a network. */
 export interface ConnectingAgents {

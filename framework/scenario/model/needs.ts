@@ -3,10 +3,9 @@ import type { VmRequest } from '../../leases/api.ts'
 import type { Scope } from './expression.ts'
 import { combinationScope, combinationsOf } from './matrix.ts'
 import type { Problem } from './problem.ts'
-import type { Scenario, ScenarioCheckpoint, Step, Use, VmWish } from './scenario.ts'
+import type { Scenario, ScenarioCheckpoint, ScenarioVerification, Step, Use, VmWish } from './scenario.ts'
 import type { StepCatalog } from './step-spec.ts'
 import { fill, isTemplate } from './template.ts'
-import type { ScenarioVerification } from './verification.ts'
 
 /** The VMs one test of a scenario leases, all together. */
 export interface ScenarioNeeds {

@@ -1,6 +1,5 @@
 import type { Ownership } from '../../leases/api.ts'
 import type { Position } from './position.ts'
-import type { ScenarioVerification } from './verification.ts'
 
 /**
  * The canonical record every dialect is read into. Plain data: it crosses process borders as JSON.
@@ -42,6 +41,17 @@ export interface Scenario {
   at: Position
   /** Where the values of the first matrix dimension are written. */
   matrixAt?: Position[]
+}
+
+/** Where and as what a scenario expects the verifier agent of its VM. */
+export interface ScenarioVerification {
+  /** `host:port` that the run must listen at for WebSockets. */
+  ws_addr?: string
+  /** The same for TCP. */
+  tcp_addr?: string
+  connection_timeout?: string
+  /** A further name that the agent may give the VM. */
+  vm_id?: string
 }
 
 /** Which VMs a scenario wants. */

@@ -1,16 +1,6 @@
 import { isMap } from './dialect.ts'
 import { badValue, readDuration, readText, unknownKey, type Reading } from './reading.ts'
-
-/** Where and as what a scenario expects the verifier agent of its VM. */
-export interface ScenarioVerification {
-  /** `host:port` that the run must listen at for WebSockets. */
-  ws_addr?: string
-  /** The same for TCP. */
-  tcp_addr?: string
-  connection_timeout?: string
-  /** A further name that the agent may give the VM. */
-  vm_id?: string
-}
+import type { ScenarioVerification } from './scenario.ts'
 
 const WITHOUT_EFFECT: readonly string[] = ['agent_path', 'guest_verifier_path', 'host_interface']
 const KEYS = ['ws_addr', 'tcp_addr', 'connection_timeout', 'vm_id', ...WITHOUT_EFFECT]
