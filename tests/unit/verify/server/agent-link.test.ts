@@ -197,6 +197,43 @@ describe('an expectation', () => {
     expect(ended.heard).toEqual([expect.stringContaining('no devices')])
   })
 
+  it.each([
+    ['agrees', { seen: 1, unexpected: 1 }, undefined],
+    ['saw more than it told', { seen: 2, unexpected: 1 }, 'told of 1 and 1'],
+    ['saw more strangers than it told', { seen: 1, unexpected: 0 }, 'told of 1 and 1'],
+    ['gives no figures', {}, undefined],
+  ])("at its end the agent's own account %s", async (_, details, reason) => {
+    const { expectation } = observe()
+    const { event_id: id } = await agent.nextOf('expect')
+    expectation.add([
+      ['key', 30, 1],
+      ['key', 30, 0, 'optional'],
+    ])
+    const told = [
+      [0, '5'],
+      [1, '6'],
+    ]
+    agent.send({ v: 1, type: 'seen', event_id: id, seen: told, unexpected: 1 })
+    await expectation.watching()
+    expect(await expectation.confirm()).toBeUndefined()
+    expectation.complete()
+    const confirmed = expectation.confirm()
+    await agent.nextOf('release')
+    agent.send({ ...result(id, true), details })
+    if (reason === undefined) expect(await confirmed).toBeUndefined()
+    else expect(await confirmed).toContain(reason)
+    expectation.release()
+    expect(agent.received.filter(({ type }) => type === 'release')).toEqual([])
+  })
+
+  it('has a gap when the agent tells of the same input twice', async () => {
+    const { heard, expectation } = observe()
+    const { event_id: id } = await agent.nextOf('expect')
+    expectation.add([['key', 30, 1]])
+    for (const at of ['5', '6']) agent.send({ v: 1, type: 'seen', event_id: id, seen: [[0, at]], unexpected: 0 })
+    await expect.poll(() => heard).toEqual([[0, 5n], 'the verifier agent tells of the same input twice'])
+  })
+
   it('is released at its end, also when its user goes without a word', async () => {
     const { expectation } = observe()
     const { event_id: id } = await agent.nextOf('expect')
