@@ -25,6 +25,8 @@ const STRUCTURE_AWARE: Record<string, number> = {
   'core/mutations.test.ts': 1,
   'display/mutations.test.ts': 4 / 7,
   'quic/bad-input.test.ts': 5 / 8,
+  'smartcard/mutations.test.ts': 1,
+  'sound/mutations.test.ts': 1,
 }
 
 it(`${TOTAL} mutations give typed errors or pictures`, { timeout: 4 * 3_600_000 }, async () => {

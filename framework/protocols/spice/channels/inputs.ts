@@ -14,6 +14,8 @@ export type KeyboardModifier = keyof typeof KEYBOARD_MODIFIER
 export interface SpiceInputOptions extends CallOptions {
   /** Called immediately before the message leaves. */
   onSend?: () => void
+  /** Whoever sends knows that the device's queue has room: the message leaves without a gap. */
+  hasRoom?: boolean
 }
 
 /** What inputs need of their session. */
@@ -237,7 +239,7 @@ export class InputsChannel extends SpiceChannel {
   async #paced(
     type: number,
     body: () => Uint8Array,
-    { signal, timeoutMs = TIMEOUT_MS, onSend }: SpiceInputOptions,
+    { signal, timeoutMs = TIMEOUT_MS, onSend, hasRoom = false }: SpiceInputOptions,
     motion = false,
   ): Promise<void> {
     const before = this.#turn
@@ -251,13 +253,13 @@ export class InputsChannel extends SpiceChannel {
       return this.send(type, bytes)
     }
     // To get ready for waiting takes longer than to send: what need not wait leaves first.
-    const sent = this.#waiting++ === 0 && !signal?.aborted && this.#mayLeave(motion) ? leave() : undefined
+    const sent = this.#waiting++ === 0 && !signal?.aborted && this.#mayLeave(motion, hasRoom) ? leave() : undefined
     try {
       await withDeadline(`${this.place}: sending input`, { signal, timeoutMs }, async (stop) => {
         if (sent) return await sent
         await before
         // A timer may fire early by most of a millisecond.
-        while (this.#gapLasts) await sleep(GAP_MS, stop)
+        while (!hasRoom && this.#gapLasts) await sleep(GAP_MS, stop)
         while (motion && this.#motions >= MOTIONS_MAX && this.state === 'open') {
           await new Promise<void>((resolve) => (this.#onMotionAck = resolve))
         }
@@ -274,8 +276,8 @@ export class InputsChannel extends SpiceChannel {
     return performance.now() - this.#sentAtMs < GAP_MS
   }
 
-  #mayLeave(motion: boolean): boolean {
-    return !this.#gapLasts && !(motion && this.#motions >= MOTIONS_MAX)
+  #mayLeave(motion: boolean, hasRoom: boolean): boolean {
+    return (hasRoom || !this.#gapLasts) && !(motion && this.#motions >= MOTIONS_MAX)
   }
 }
 

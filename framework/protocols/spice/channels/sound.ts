@@ -27,6 +27,8 @@ export interface PlaybackEvents {
 /** `SPICE_AUDIO_FMT_S16`, the only one there is. */
 const FORMAT_S16 = 1
 const CHANNELS_MAX = 8
+/** Twice of what sound cards have. */
+const FREQUENCY_MAX_HZ = 768_000
 
 /** Sound from the VM. It names no codec unless told to: packets are samples then. */
 export class PlaybackChannel extends SpiceChannel {
@@ -45,25 +47,36 @@ export class PlaybackChannel extends SpiceChannel {
   protected override handle(type: number, body: Uint8Array): boolean {
     const reader = new SpiceReader(body, `${this.place}, message ${type}`)
     switch (type) {
-      case PLAYBACK_SERVER.data:
-        this.events.onData?.(reader.u32(), reader.rest())
+      // What nobody listens to must be right all the same.
+      case PLAYBACK_SERVER.data: {
+        const timeMs = reader.u32()
+        this.events.onData?.(timeMs, reader.rest())
         return true
-      case PLAYBACK_SERVER.mode:
-        reader.u32()
-        this.events.onMode?.(modeOf(reader))
+      }
+      case PLAYBACK_SERVER.mode: {
+        reader.skip(4)
+        const mode = modeOf(reader)
+        this.events.onMode?.(mode)
         return true
-      case PLAYBACK_SERVER.start:
-        this.events.onStart?.(readFormat(reader))
+      }
+      case PLAYBACK_SERVER.start: {
+        const format = readFormat(reader)
+        this.events.onStart?.(format)
         return true
+      }
       case PLAYBACK_SERVER.stop:
         this.events.onStop?.()
         return true
-      case PLAYBACK_SERVER.volume:
-        this.events.onVolume?.(readVolumes(reader))
+      case PLAYBACK_SERVER.volume: {
+        const volumes = readVolumes(reader)
+        this.events.onVolume?.(volumes)
         return true
-      case PLAYBACK_SERVER.mute:
-        this.events.onMute?.(reader.u8() !== 0)
+      }
+      case PLAYBACK_SERVER.mute: {
+        const isMuted = reader.u8() !== 0
+        this.events.onMute?.(isMuted)
         return true
+      }
       // What the server would like to be told of the latency here; nobody plays the sound here.
       case PLAYBACK_SERVER.latency:
         return true
@@ -105,8 +118,8 @@ export class RecordChannel extends SpiceChannel {
   protected override handle(type: number, body: Uint8Array): boolean {
     switch (type) {
       case RECORD_SERVER.start: {
-        const reader = new SpiceReader(body, `${this.place}, start`)
-        this.events.onStart?.(readFormat(reader))
+        const format = readFormat(new SpiceReader(body, `${this.place}, start`))
+        this.events.onStart?.(format)
         return true
       }
       case RECORD_SERVER.stop:
@@ -125,7 +138,12 @@ export class RecordChannel extends SpiceChannel {
 /** `channels u32, format u16, frequency u32`; playback adds a time. */
 function readFormat(reader: SpiceReader): SoundFormat {
   const [channels, format, frequencyHz] = [reader.u32(), reader.u16(), reader.u32()]
-  if (format !== FORMAT_S16 || channels < 1 || channels > CHANNELS_MAX || frequencyHz === 0)
+  if (
+    format !== FORMAT_S16 ||
+    channels < 1 ||
+    channels > CHANNELS_MAX ||
+    !(frequencyHz >= 1 && frequencyHz <= FREQUENCY_MAX_HZ)
+  )
     throw reader.error(`sound of ${channels} channels at ${frequencyHz} Hz in format ${format}`)
   return { channels, frequencyHz }
 }

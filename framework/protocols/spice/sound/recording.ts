@@ -6,6 +6,8 @@ import { soundOf, type Sound } from './sound.ts'
 
 /** Six minutes of 44.1 kHz in two channels. */
 const SAMPLES_MAX_BYTES = 64 * 1024 * 1024
+/** Seven minutes of packets of a millisecond. */
+const PACKETS_MAX = 400_000
 const SAMPLE_BYTES = 2
 
 /** Keeps what a playback channel brings, packet by packet. */
@@ -46,7 +48,10 @@ export class SoundRecording {
     if (packet.length % frameBytes !== 0) {
       throw spiceProtocolError(this.#place, `a packet of ${packet.length} bytes for samples of ${frameBytes}`)
     }
-    if (this.#bytes + packet.length > SAMPLES_MAX_BYTES) this.#failure ??= soundLengthError()
+    // Without samples it says nothing but that the guest plays.
+    if (packet.length === 0) return
+    const isTooMuch = this.#bytes + packet.length > SAMPLES_MAX_BYTES || this.#packets.length >= PACKETS_MAX
+    if (isTooMuch) this.#failure ??= soundLengthError()
     if (this.#failure) return
     if (!this.#part) this.#parts.push((this.#part = []))
     this.#part.push({ timeMs, framesBefore: this.#bytes / frameBytes })

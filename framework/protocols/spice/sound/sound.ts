@@ -70,7 +70,7 @@ export function soundOf({ format, samples, parts, encodedPackets }: SoundSource)
     peakDbfs: dbfs(peak),
     frequencyHz: dominantFrequencyHz(mono, rateHz),
     gaps: gaps.toSorted((a, b) => a.atMs - b.atMs),
-    latestMs: Math.max(0, ...timings.map((timing) => timing.latestMs)),
+    latestMs: timings.reduce((most, { latestMs }) => Math.max(most, latestMs), 0),
     packets: parts.reduce((sum, packets) => sum + packets.length, 0),
     encodedPackets,
     samples,
