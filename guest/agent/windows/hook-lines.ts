@@ -5,9 +5,12 @@ import type { InputDevice } from '../../protocol/index.ts'
 /** evdev codes by set-1 scan code; those with the e0 prefix are `0xe0XX`. */
 const CODES = new Map<number, number>()
 for (const { scancode, evdev } of KEYS) if (!CODES.has(scancode)) CODES.set(scancode, evdev.code)
-/** Windows reports these two keys with each other's prefix. */
+/** Windows reports Pause and Num Lock with each other's prefix, and the right Shift with one that it does not have. */
 CODES.set(0x45, 119)
 CODES.set(0xe045, 69)
+CODES.set(0xe036, 54)
+/** The left Control that Windows adds to AltGr in layouts that have it: no key of the keyboard. */
+const ADDED_CONTROL = 0x21d
 
 const BUTTONS: Readonly<Record<string, number>> = { left: 0x110, right: 0x111, middle: 0x112, x1: 0x113, x2: 0x114 }
 const TABLET_MAX = 32_767
@@ -58,6 +61,7 @@ export class HookLines {
   }
 
   #key(scancode: number, down: boolean, guestNs: bigint): void {
+    if (scancode === ADDED_CONTROL) return
     const code = CODES.get(scancode)
     // A key that the table does not have is still a key that came.
     const known = code ?? 0

@@ -168,6 +168,14 @@ describe('the program', () => {
     expect(output).toContain('there is no verifier "smell"')
   })
 
+  it('shows at the terminal what it can observe, or why it cannot, and connects nowhere', async () => {
+    const hasInput = existsSync('/dev/input/event0')
+    const child = start(['--test-input', '--test-duration', '100ms', '--server', 'tcp://127.0.0.1:1'])
+    expect(await exitOf(child)).toBe(hasInput ? 0 : 1)
+    expect(output).toContain(hasInput ? 'watching for 100 ms' : 'this guest has no keyboard that can be observed')
+    expect(output).not.toContain('127.0.0.1')
+  })
+
   it('that is refused ends when it is told not to try again', async () => {
     const server = await serve('websocket')
     const child = start(['--server', server.endpoint, '--no-auto-reconnect', '--vm-id', 'x'])

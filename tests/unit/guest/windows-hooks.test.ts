@@ -40,6 +40,13 @@ describe('recorded lines of the hook program', () => {
     expect(inputs('key 45 1 1', 'key e045 1 2')).toEqual(['keyboard key 119 1 1', 'keyboard key 69 1 2'])
   })
 
+  it('are the right Shift with its false prefix, and AltGr without the Control that Windows adds', () => {
+    expect(inputs('key e036 1 1', 'key 21d 1 2', 'key e038 1 3')).toEqual([
+      'keyboard key 54 1 1',
+      'keyboard key 100 1 3',
+    ])
+  })
+
   it('are positions in units of the tablet, without what did not change', () => {
     expect(
       inputs('move 0 0 1024 768 1', 'move 1023 0 1024 768 2', 'move 1023 767 1024 768 3', 'move -5 900 1024 768 4'),
