@@ -13,7 +13,7 @@ export interface ObservationChannel {
 }
 
 const TYPES: Readonly<Record<number, ObservedEvent['type']>> = { [EV_KEY]: 'key', [EV_ABS]: 'abs', [EV_REL]: 'rel' }
-/** How often the guest's readers are asked, and how far apart, before something counts as missing. */
+/** How often the guest's readers are asked at least, and how far apart, before something counts as missing. */
 const COUNTS = 4
 const COUNT_EVERY_MS = 150
 
@@ -109,13 +109,11 @@ export class EvdevObserver implements InputObserver {
   async fault(options?: CallOptions): Promise<string | undefined> {
     if (this.#closed !== undefined) return this.#closed
     try {
-      const reason = await this.#missing(options)
-      if (reason !== undefined) this.#lost(reason)
+      return await this.#missing(options)
     } catch (error) {
       if (options?.signal?.aborted) throw error
       return `whether the guest's observer still works is unknown: ${messageOf(error)}`
     }
-    return this.#closed
   }
 
   /** Ends the observation on both sides. Idempotent; rejects when the guest's side could not be stopped. */
@@ -134,17 +132,26 @@ export class EvdevObserver implements InputObserver {
   /** What the guest's readers have not passed on, or what did not arrive of it. */
   async #missing(options: CallOptions = {}): Promise<string | undefined> {
     for (let count = 1; ; count++) {
+      const beforeBytes = this.#receivedBytes()
       const states = await this.#readers.states(options)
+      if (this.#closed !== undefined) return this.#closed
       if (!states) {
         this.#readersRun = false
-        return "the guest's reader of input events has ended"
+        return this.#lost("the guest's reader of input events has ended")
       }
-      const still = states.every(({ idle }) => idle) ? undefined : "the guest's reader of input events stands still"
-      const reason = this.#difference(states) ?? still
-      if (reason === undefined || count === COUNTS) return reason
-      // The count may have overtaken the bytes, or the reader may be at work.
+      const difference = this.#difference(states)
+      const isIdle = states.every(({ idle }) => idle)
+      if (difference === undefined && isIdle) return undefined
+      // The count may have overtaken the bytes, and the reader may be at work: as long as something arrives, it is.
+      if (count >= COUNTS && this.#receivedBytes() === beforeBytes) {
+        return difference === undefined ? "the guest's reader of input events stands still" : this.#lost(difference)
+      }
       await sleep(COUNT_EVERY_MS, options.signal)
     }
+  }
+
+  #receivedBytes(): number {
+    return this.#streams.reduce((sum, { receivedBytes }) => sum + receivedBytes, 0)
   }
 
   #difference(states: readonly ReaderState[]): string | undefined {
@@ -156,12 +163,14 @@ export class EvdevObserver implements InputObserver {
     return undefined
   }
 
-  #lost(reason: string): void {
-    if (this.#closed !== undefined) return
+  /** Ends the observation. @returns why it ended */
+  #lost(reason: string): string {
+    if (this.#closed !== undefined) return this.#closed
     this.#closed = reason
     this.#end.reject(guestError('its observer has ended', reason))
     this.#gap(reason)
     this.#subscribers.clear()
+    return reason
   }
 
   #gap(reason: string): void {
