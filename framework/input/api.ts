@@ -20,6 +20,11 @@ export type InputEvent =
   | { type: 'abs'; axis: 'x' | 'y'; value: number }
   | { type: 'rel'; axis: 'x' | 'y'; value: number }
 
+export interface InjectOptions extends CallOptions {
+  /** The device's queue surely has room for all: events that leave apart need no time between them. */
+  hasRoom?: boolean
+}
+
 /** A way into the guest: QMP or SPICE. */
 export interface InputPath {
   readonly name: InputPathName
@@ -28,7 +33,10 @@ export interface InputPath {
    * Resolves when the hypervisor has taken them. `atNs` is host monotonic time (`process.hrtime.bigint()`)
    * immediately before the request left this process; `eachAtNs` are those of each event, where they leave apart.
    */
-  inject(events: readonly InputEvent[], options?: CallOptions): Promise<{ atNs: bigint; eachAtNs?: readonly bigint[] }>
+  inject(
+    events: readonly InputEvent[],
+    options?: InjectOptions,
+  ): Promise<{ atNs: bigint; eachAtNs?: readonly bigint[] }>
   /** The absolute position it reaches when it is asked for this one. Absent: each. */
   nearest?(axis: 'x' | 'y', value: number): number
   /** Least distance that surely leads to another position. Absent: 1. */

@@ -1,5 +1,13 @@
-import { interrupted, logger, messageOf, type CallOptions } from '../core/index.ts'
-import type { Expectation, InputEvent, InputObserver, InputPath, ObservedEvent, SentEvent } from './api.ts'
+import { interrupted, logger, messageOf } from '../core/index.ts'
+import type {
+  Expectation,
+  InjectOptions,
+  InputEvent,
+  InputObserver,
+  InputPath,
+  ObservedEvent,
+  SentEvent,
+} from './api.ts'
 import { expectationOf } from './expectation.ts'
 
 const RELEASE_TIMEOUT_MS = 2000
@@ -51,7 +59,7 @@ export class Recording {
   }
 
   /** Injects the events in one call. `optional`: they only serve to provoke others and need not be seen. */
-  async inject(events: readonly InputEvent[], options: CallOptions & { optional?: boolean } = {}): Promise<void> {
+  async inject(events: readonly InputEvent[], options: InjectOptions & { optional?: boolean } = {}): Promise<void> {
     const { optional, ...bounds } = options
     // Noted before the call: the guest may report an event before the call's own reply is here.
     const added = events.flatMap((event, index) => {

@@ -1,10 +1,10 @@
-import { unsupportedError, type CallOptions } from '../core/index.ts'
+import { unsupportedError } from '../core/index.ts'
 import type { InputPathName } from '../evidence/events.ts'
 import { keyOfQcode } from '../keys/index.ts'
-import type { InputEvent, InputPath } from './api.ts'
+import type { InjectOptions, InputEvent, InputPath } from './api.ts'
 
 /** Bounds of one message, and the moment it leaves. */
-type SendOptions = CallOptions & { onSend?: () => void }
+type SendOptions = InjectOptions & { onSend?: () => void }
 
 /** The inputs channel of a SPICE session. Scan codes are those of set 1, `0xe0XX` with the e0 prefix. */
 export interface SpiceInputs {
@@ -60,7 +60,7 @@ export class SpiceInputPath implements InputPath {
 
   async inject(
     events: readonly InputEvent[],
-    options: CallOptions = {},
+    options: InjectOptions = {},
   ): Promise<{ atNs: bigint; eachAtNs: readonly bigint[] }> {
     const eachAtNs = events.map(() => 0n)
     // Motion and position go in one message for both axes, after keys and buttons.

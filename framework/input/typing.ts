@@ -73,7 +73,7 @@ export async function typeStrokes(
       next++
     }
     const sentAtMs = performance.now()
-    await recording.inject(batch, { signal })
+    await recording.inject(batch, { signal, hasRoom: paceMs === undefined })
     window.callAnswered()
     if (onProgress && sentAtMs - reportedAtMs >= PROGRESS_MS) {
       reportedAtMs = sentAtMs

@@ -46,6 +46,19 @@ describe('keys over SPICE', () => {
   })
 })
 
+it('keys that the keyboard has room for leave at once, in their order', async () => {
+  for (let round = 0; round < 10; round++) {
+    const options = { hasRoom: true }
+    const strokes = [0x1e, 0x30, 0x2e, 0x20, 0x12].flatMap((key) => [
+      inputs.keyDown(key, options),
+      inputs.keyUp(key, options),
+    ])
+    await Promise.all(strokes)
+    const sets = [0x1c, 0x32, 0x21, 0x23, 0x24].flatMap((code) => [code, 0xf0, code])
+    expect(await server.keyboardBytes(15)).toEqual(sets)
+  }
+})
+
 describe('the mouse over SPICE', () => {
   it('moves by distances in server mode, held back by the server’s acknowledgements', async () => {
     expect(connection.mouseMode).toBe('server')

@@ -40,6 +40,18 @@ describe('the way into the guest through SPICE', () => {
     })
   })
 
+  it('tells the channel that the device has room, and says nothing of it otherwise', async () => {
+    const told: unknown[] = []
+    const inputs: SpiceInputs = {
+      ...channel().inputs,
+      keyDown: async (_, options) => void told.push(options && 'hasRoom' in options ? options.hasRoom : undefined),
+    }
+    const path = new SpiceInputPath(inputs, 'ps2')
+    await path.inject([{ type: 'key', qcode: 'a', down: true }], { hasRoom: true })
+    await path.inject([{ type: 'key', qcode: 'a', down: true }])
+    expect(told).toEqual([true, undefined])
+  })
+
   it('puts both axes of a move into one message', async () => {
     const { inputs, sent } = channel()
     const at = { x: 0, y: 0 }
