@@ -42,7 +42,7 @@ export class EvdevDevices implements Observer {
   /** @throws `ATP_VERIFIER_DEVICE` when there is none, or it may not be read. */
   async start(sink: InputSink): Promise<void> {
     this.renew(sink)
-    this.#watcher = watch(this.#places.folder, () => {
+    this.#watcher = this.#watch(() => {
       clearTimeout(this.#rescan)
       this.#rescan = setTimeout(() => this.#scanLater(sink), SETTLE_MS)
     })
@@ -60,6 +60,15 @@ export class EvdevDevices implements Observer {
     throw unsupportedError('ATP_VERIFIER_DEVICE', `this guest has no ${this.#device} that can be observed`, {
       remedy: "give the VM that device and its kernel the driver; the guest's kernel must be a 64-bit Linux",
     })
+  }
+
+  #watch(onChange: () => void): FSWatcher {
+    try {
+      return watch(this.#places.folder, onChange)
+    } catch (error) {
+      this.close()
+      throw unsupportedError('ATP_VERIFIER_DEVICE', `new input devices would not be noticed: ${messageOf(error)}`)
+    }
   }
 
   close(): void {
