@@ -200,6 +200,7 @@ export function deliveryParameters(vm: string, delivery: DeliveryRecord): Parame
     ['vm', vm],
     ['path', pathName(delivery.path)],
     ['verify', delivery.verify],
+    ...(delivery.observed ? [['observed by', observerName(delivery.observed)] as [string, string]] : []),
   ]
   if (outcome === 'unverified')
     list.push(['delivery', `unverified: ${reason ?? 'nobody observed it'} (${sent} events sent)`])
@@ -228,6 +229,11 @@ export function deliveryParameters(vm: string, delivery: DeliveryRecord): Parame
   for (const value of delivery.warmupMs ?? []) list.push(['warm-up', `${value.toFixed(2)} ms`])
   for (const [why, samples] of Object.entries(delivery.excluded ?? {})) list.push(['left out', `${samples} (${why})`])
   return list.map(toParameter)
+}
+
+/** `agent (kernel)` */
+function observerName({ by, level }: NonNullable<DeliveryRecord['observed']>): string {
+  return `${by} (${level})`
 }
 
 /** What the step's line shows without being opened: the typical latency of what was seen, or that nobody looked. */
