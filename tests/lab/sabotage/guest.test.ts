@@ -13,9 +13,12 @@ const KEY_F12 = 88
 const BTN_LEFT = 272
 
 describe.each([
-  { profile: 'ps2', keyboard: 'ps2-keyboard', pointer: 'virtio-tablet' },
-  { profile: 'virtio', keyboard: 'virtio-keyboard', pointer: 'virtio-tablet' },
-])('a guest with a $profile keyboard', ({ profile, keyboard, pointer }) => {
+  { profile: 'ps2', keyboard: 'ps2-keyboard', via: 'qmp' },
+  { profile: 'virtio', keyboard: 'virtio-keyboard', via: 'qmp' },
+  { profile: 'spice', keyboard: 'ps2-keyboard', via: 'spice' },
+] as const)('a guest of profile $profile over $via', ({ profile, keyboard, via }) => {
+  const pointer = 'virtio-tablet'
+  const required = { via, verify: 'require' } as const
   beforeEach(({ skip }) => skip(missingCompiler !== undefined, missingCompiler))
   let leased: LeasedTestVm
 
@@ -37,7 +40,7 @@ describe.each([
     }
   }
   const typing = (damage: Damage, text: string) =>
-    whileSabotaged(keyboard, damage, (vm) => errorOf(vm.keyboard.type(text, { verify: 'require' })))
+    whileSabotaged(keyboard, damage, (vm) => errorOf(vm.keyboard.type(text, required)))
   /** A stroke that has others around it. */
   const anyStroke = (dice: Dice) => dice.between(2, STROKES - 2)
   /** One after which more are waiting than may be on their way at once. */
@@ -122,7 +125,7 @@ describe.each([
     const dice = throwDice()
     const damage: Damage = { kind: 'late', at: earlyStroke(dice), amount: dice.between(4500, 5500) }
     await whileSabotaged(keyboard, damage, async (vm) => {
-      const error = await errorOf(vm.keyboard.type(dice.letters(STROKES), { verify: 'require' }))
+      const error = await errorOf(vm.keyboard.type(dice.letters(STROKES), required))
       expect(error).toMatchObject(DAMAGED)
       expect(error.message).toContain('the guest reported nothing for')
     })
@@ -133,7 +136,7 @@ describe.each([
     const amount = dice.between(200, 500)
     const damage: Damage = { kind: 'late', at: anyStroke(dice), amount }
     const { outcome, latency } = await whileSabotaged(keyboard, damage, (vm) =>
-      vm.keyboard.type(dice.letters(STROKES), { verify: 'require' }),
+      vm.keyboard.type(dice.letters(STROKES), required),
     )
     expect(outcome).toBe('delivered')
     expect(latency?.loop?.maxMs).toBeGreaterThan(amount)
@@ -175,7 +178,7 @@ describe.each([
     const at = dice.between(STROKES / 2, STROKES - 2)
     const damage: Damage = { kind: 'step', at, amount: dice.pick([-3600, -2, 2, 3600]) }
     const { outcome, latency, warmupMs, excluded } = await whileSabotaged(keyboard, damage, (vm) =>
-      vm.keyboard.type(dice.letters(STROKES), { verify: 'require' }),
+      vm.keyboard.type(dice.letters(STROKES), required),
     )
     expect(outcome).toBe('delivered')
     expect((latency?.samples ?? 0) + (warmupMs?.length ?? 0)).toBe(at - 1)
@@ -189,8 +192,8 @@ describe.each([
     const seconds = dice.pick([-3600, -1, 1, 3600])
     const setClock = (by: number) => leased.vm.guest.shell(`date -s @$(($(date +%s) + ${by}))`)
     try {
-      await vm.keyboard.press('shift', { verify: 'require' })
-      const typed = vm.keyboard.type(dice.letters(STROKES), { verify: 'require', delayMs: 10 })
+      await vm.keyboard.press('shift', required)
+      const typed = vm.keyboard.type(dice.letters(STROKES), { ...required, delayMs: 10 })
       await sleep(dice.between(50, 250))
       await setClock(seconds)
       const { outcome, latency, excluded = {} } = await typed
@@ -210,8 +213,8 @@ describe.each([
     const dice = throwDice()
     const vm = await leased.open('shared')
     try {
-      await vm.keyboard.press('shift', { verify: 'require' })
-      const typed = errorOf(vm.keyboard.type(dice.letters(STROKES), { verify: 'require', delayMs: 10 }))
+      await vm.keyboard.press('shift', required)
+      const typed = errorOf(vm.keyboard.type(dice.letters(STROKES), { ...required, delayMs: 10 }))
       await sleep(dice.between(50, 250))
       await leased.vm.guest.shell('killall cat')
       const error = await typed
@@ -227,7 +230,7 @@ describe.each([
     const count = dice.between(3, 6)
     const every = dice.between(2, count)
     const clicks = await whileSabotaged(pointer, { kind: 'drop', at: every }, (vm) =>
-      errorOf(vm.mouse.click({ count, verify: 'require' })),
+      errorOf(vm.mouse.click({ count, ...required })),
     )
     expect(clicks).toMatchObject(DAMAGED)
     expect(deliveryOf(clicks)).toMatchObject({ sent: 2 * count, lost: 2 * Math.floor(count / every), stuck: [] })
@@ -237,14 +240,14 @@ describe.each([
     const off = dice.pick([-40, -2, 2, 40])
     // Each axis is moved aside first: the third position is that of the target's first axis.
     const moved = await whileSabotaged(pointer, { kind: 'shift', at: 3, amount: off }, (vm) =>
-      errorOf(vm.mouse.move(...place, { verify: 'require' })),
+      errorOf(vm.mouse.move(...place, required)),
     )
     expect(moved).toMatchObject(DAMAGED)
     expect(deliveryOf(moved)).toMatchObject({ sent: 2, lost: 1 })
     expect(moved.message).toMatch(/saw ABS_X \d+, which was not sent/)
 
     const foreign = await whileSabotaged(pointer, { kind: 'foreign', at: 2, amount: BTN_LEFT }, (vm) =>
-      errorOf(vm.mouse.click({ button: 'right', count, verify: 'require' })),
+      errorOf(vm.mouse.click({ button: 'right', count, ...required })),
     )
     expect(deliveryOf(foreign)).toMatchObject({ lost: 0, duplicated: 2 })
   })
@@ -253,7 +256,7 @@ describe.each([
     const vm = await leased.open('shared')
     try {
       const text = throwDice().letters(STROKES)
-      expect(await vm.keyboard.type(text, { verify: 'require' })).toMatchObject({ sent: EVENTS, seen: EVENTS })
+      expect(await vm.keyboard.type(text, required)).toMatchObject({ sent: EVENTS, seen: EVENTS })
     } finally {
       await vm.close()
     }
