@@ -36,6 +36,7 @@ export async function runAgent(agent: Agent, options: RunOptions): Promise<void>
       await transport.connect(addressOf(endpoint), { signal })
       log('debug', `connected to ${addressOf(endpoint)}`)
       await agent.serve(transport, { signal })
+      if (signal.aborted) return
       log('info', 'the server ended the connection')
       pauseMs = 0
       if (!autoReconnect) return
