@@ -225,6 +225,8 @@ export class Peer {
       current = port
     }
     const renew = async (port: PtyPort, connection: PeerConnection) => {
+      if (port !== current) return
+      current = undefined
       await port.close()
       connection.over()
       if (!peer.#ended) await open()
