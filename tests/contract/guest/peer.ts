@@ -214,7 +214,9 @@ export class Peer {
             connection = new PeerConnection({
               send: (text) => port.write(Buffer.from(`${text}\n`)),
               sendRaw: (bytes) => port.write(bytes),
-              end: () => void (renewed = renew(port, connection as PeerConnection)),
+              end: () => {
+                if (port === current) renewed = renew(port, connection as PeerConnection)
+              },
             })
             port.write(OPENING)
             peer.#add(connection)
@@ -225,7 +227,6 @@ export class Peer {
       current = port
     }
     const renew = async (port: PtyPort, connection: PeerConnection) => {
-      if (port !== current) return
       current = undefined
       await port.close()
       connection.over()
