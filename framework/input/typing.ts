@@ -106,12 +106,16 @@ async function roomFor(
     const quietSinceMs = guest.seenAtMs
     const leftMs = quietSinceMs + STALL_MS - performance.now()
     if (recording.gap !== undefined || leftMs <= 0) return false
-    const answered = await alive({ signal, timeoutMs: leftMs })
-    if (answered && guest.reads && guest.seenAtMs === quietSinceMs) {
+    const reports = recording.waitUntil(() => guest.seenAtMs !== quietSinceMs, leftMs, signal)
+    // What comes first counts: a report while the guest is asked is as good as an answer.
+    const asked = alive({ signal, timeoutMs: leftMs }).then((works) => works || reports)
+    asked.catch(() => {})
+    const heard = await Promise.race([asked, reports])
+    if (guest.seenAtMs === quietSinceMs && heard && guest.reads) {
       window.forget()
       guest.reads = false
       return true
     }
-    if (!(await recording.waitUntil(() => guest.seenAtMs !== quietSinceMs, leftMs, signal))) return false
+    if (!(await reports)) return false
   }
 }

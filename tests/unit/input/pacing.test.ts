@@ -158,6 +158,17 @@ describe('typing into a guest that loses releases', () => {
   })
 })
 
+it('goes on when a guest that stood still reports again, whether or not it was asked in between', async () => {
+  const keyboard = keyboardOf()
+  guest.answersAfterMs = 8000
+  setTimeout(() => (guest.frozen = true), 30)
+  setTimeout(() => (guest.frozen = false), 700)
+  const delivery = await keyboard.type('abcdefghij'.repeat(20), { verify: 'require' })
+  expect(delivery).toMatchObject({ outcome: 'delivered', lost: 0 })
+  expect(delivery.durationMs).toBeLessThan(8000)
+  expect(guest.overflowed).toBe(0)
+})
+
 it('learns nothing of the guest while it types at a pace that was asked for', async () => {
   const keyboard = keyboardOf({ device: 'virtio', queue: 64 })
   await keyboard.type('abcdefgh', { delayMs: 40 })

@@ -33,6 +33,8 @@ export class SimulatedGuest implements InputPath, InputObserver {
   calibrations = 0
   /** What the observer says when it is asked why events are missing. */
   observerFault: string | undefined
+  /** How long it takes to say so. */
+  answersAfterMs = 0
   /** Inject calls fail from now on. */
   broken: Error | undefined
   /** The guest takes nothing while true. */
@@ -96,6 +98,7 @@ export class SimulatedGuest implements InputPath, InputObserver {
   }
 
   async fault(): Promise<string | undefined> {
+    await new Promise((resolve) => setTimeout(resolve, this.answersAfterMs))
     return this.observerFault
   }
 
