@@ -1,7 +1,8 @@
 import type { CallOptions, Secret } from '../core/index.ts'
-import { webSocketCarrier, type SpiceAddress, type SpiceCarrier, type SpiceServer } from '../protocols/spice/index.ts'
+import type { SpiceAddress, SpiceCarrier, SpiceServer } from '../protocols/spice/index.ts'
 import type { SaslCredentials } from '../protocols/sasl/index.ts'
 import { connectTcp, connectTls, connectUnix, type TlsAddress } from '../transport/index.ts'
+import { connectWebSocket } from './spice-web-socket.ts'
 
 /** How TLS channels are made, in PEM texts. */
 export type SpiceTls = Omit<TlsAddress, 'host' | 'port'>
@@ -9,7 +10,7 @@ export type SpiceTls = Omit<TlsAddress, 'host' | 'port'>
 export interface SpiceServerOptions {
   /** For messages. Default: the address. */
   name?: string
-  /** For servers with a TLS port. Who answers is verified unless `verify` is false. */
+  /** For servers with a TLS port, and for `wss://`. Who answers is verified unless `verify` is false. */
   tls?: SpiceTls
   /** Password of the console. */
   password?: Secret
@@ -25,7 +26,8 @@ export function spiceServer(address: SpiceAddress, options: SpiceServerOptions =
   const credentials = { ...(password && { password }), ...(sasl && { sasl }) }
   const common = { name, credentials }
   if (address.kind === 'unix') return { ...common, open: over((bounds) => connectUnix(address.path, bounds)) }
-  if (address.kind === 'websocket') return { ...common, open: webSocketCarrier(address.url) }
+  if (address.kind === 'websocket')
+    return { ...common, open: over((bounds) => connectWebSocket(address.url, tls, bounds)) }
   const { host, port, tlsPort } = address
   const secured =
     tlsPort === undefined ? undefined : over((bounds) => connectTls({ ...tls, host, port: tlsPort }, bounds))

@@ -1,8 +1,16 @@
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { Secret } from '../../../framework/core/index.ts'
-import { spiceServer } from '../../../framework/hosts/spice-carriers.ts'
-import { parseSpiceUri, SpiceVmConnection, type SpiceServer } from '../../../framework/protocols/spice/index.ts'
+import { spiceServer, type SpiceTls } from '../../../framework/hosts/spice-carriers.ts'
+import {
+  parseSpiceUri,
+  SpiceVmConnection,
+  webSocketCarrier,
+  type SpiceServer,
+} from '../../../framework/protocols/spice/index.ts'
 import { PROGRAMS } from '../../support/remote-host/programs.ts'
 import {
   ConsoleServer,
@@ -55,7 +63,39 @@ describe('a SPICE server is reached', () => {
     const refused = open(spiceServer(parseSpiceUri('spice://127.0.0.1:1')))
     await expect(refused).rejects.toMatchObject({ code: 'ATP_TRANSPORT_CONNECT' })
     const noSocket = open(spiceServer(parseSpiceUri('ws://127.0.0.1:1/')))
-    await expect(noSocket).rejects.toMatchObject({ code: 'ATP_SPICE_WEBSOCKET' })
+    await expect(noSocket).rejects.toMatchObject({ code: 'ATP_TRANSPORT_CONNECT' })
+    const platform = open({ name: 'nowhere', open: webSocketCarrier('ws://127.0.0.1:1/') })
+    await expect(platform).rejects.toMatchObject({ code: 'ATP_SPICE_WEBSOCKET' })
+  })
+
+  it('over the platform’s own WebSocket, as in a browser', async () => {
+    const console = await started({})
+    const connection = await open({ name: 'vm', open: webSocketCarrier(`ws://127.0.0.1:${console.port}/`) })
+    await connection.main.heartbeat(5000)
+  })
+
+  it('over a WebSocket through TLS, which is verified as TLS is', async () => {
+    const console = await started({ listen: 'tls', ticket: 'right' })
+    const address = parseSpiceUri(`wss://127.0.0.1:${console.tlsPort}/`)
+    const password = new Secret('ticket', 'right')
+    const wss = (tls: SpiceTls) => open(spiceServer(address, { password, tls }))
+    const { ca } = console
+    const connection = await wss({ ca, servername: 'spice.test' })
+    expect(connection.main.statistics.bytesIn).toBeGreaterThan(250_000)
+    await connection.main.heartbeat(5000)
+    await wss({ ca, subject: 'CN=spice.test' })
+    await wss({ verify: false })
+    await expect(wss({})).rejects.toMatchObject({ code: 'ATP_TLS_UNKNOWN_CA' })
+    await expect(wss({ ca })).rejects.toMatchObject({ code: 'ATP_TLS_NAME' })
+  })
+
+  it('not where something else than a WebSocket is spoken', async () => {
+    const web = createServer((_, response) => response.writeHead(404).end()).listen(0, '127.0.0.1')
+    onTestFinished(() => void web.close())
+    await once(web, 'listening')
+    const { port } = web.address() as AddressInfo
+    const refused = open(spiceServer(parseSpiceUri(`ws://127.0.0.1:${port}/`)))
+    await expect(refused).rejects.toThrow(/no WebSocket is accepted: HTTP\/1\.1 404/)
   })
 })
 

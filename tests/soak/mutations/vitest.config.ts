@@ -5,7 +5,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   test: {
     root: resolve(import.meta.dirname, '../../..'),
-    include: ['tests/unit/spice/**/*.test.ts'],
+    include: ['tests/unit/spice/**/*.test.ts', 'tests/unit/desktop/webdav-server.test.ts'],
     // One process, so that one that hangs can be ended with all that belongs to it.
     pool: 'threads',
     maxWorkers: 1,
