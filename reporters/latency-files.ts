@@ -26,13 +26,15 @@ interface Observed {
 }
 
 const NS_PER_MS = 1_000_000
+/** The report holds every file in one page. */
+const MOST_ROWS = 25_000
 /** Steps of the percentile axis in each half of what remains, as HdrHistogram's own tools take. */
 const TICKS_PER_HALF = 5
 
 /**
  * Every latency of a run, from the attempts that count: `latency.csv` with each single sample, also those that count
  * apart or were left out; `latency.hlog` with one HDR histogram for each path and VM; and the distribution of each path
- * over all its VMs as `<key>.hgrm`. No files where nothing was measured.
+ * over all its VMs as `<key>.hgrm`. No files where nothing was measured. The first is cut after 25,000 samples, and says so.
  *
  * Histograms count nanoseconds to three digits. Values below zero, which the clocks' uncertainty may yield, count as zero.
  */
@@ -44,6 +46,8 @@ export function latencyFiles(model: RunModel): RunFile[] {
   const rows = observed.flatMap(csvRows)
   if (rows.length === 0) return []
   const paths = histograms(observed)
+  const rest = rows.splice(MOST_ROWS).length
+  if (rest > 0) rows.push(`# ${rest} more rows are left out here; the JSON report has their samples`)
   const csv = { name: 'latency.csv', contentType: 'text/csv', text: [COLUMNS, ...rows, ''].join('\r\n') }
   if (paths.size === 0) return [csv]
   return [

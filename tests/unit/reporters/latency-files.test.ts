@@ -91,6 +91,13 @@ describe('the files of a run', () => {
     )
   })
 
+  it('stay small enough for one page, and say what is missing', () => {
+    const model = modelOf([{ vm: 'vm', delivery: typed(Array.from({ length: 25_002 }, () => 1)) }])
+    const rows = fileOf(model, 'latency.csv').split('\r\n')
+    expect(rows.length).toBe(1 + 25_000 + 2)
+    expect(rows.at(-2)).toContain('2 more rows are left out')
+  })
+
   it('are not there where nothing was measured', () => {
     expect(latencyFiles(modelOf([]))).toEqual([])
     const nothing = typed([], { observed: { by: 'evdev', level: 'kernel' }, excluded: { held: 1 } })
