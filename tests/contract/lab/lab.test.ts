@@ -1,12 +1,15 @@
 import { existsSync } from 'node:fs'
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
-import { pollUntil, Secret } from '../../../framework/core/index.ts'
+import { pollUntil, Secret, withDeadline } from '../../../framework/core/index.ts'
 import { spiceServer } from '../../../framework/hosts/index.ts'
 import type { OwnerTag } from '../../../framework/leases/api.ts'
 import { parseDomainXml, type Domain, type LibvirtClient } from '../../../framework/protocols/libvirt/index.ts'
 import { setTicket, SpiceVmConnection } from '../../../framework/protocols/spice/index.ts'
+import { lineFraming } from '../../../guest/protocol/index.ts'
 import { daemonUser } from '../../../lab/daemon-user.ts'
 import { daemonPid, labHost, openHost, vmPids, type LabHost } from '../../../lab/hosts.ts'
 import { cpioArchive } from '../../../lab/image/cpio.ts'
@@ -65,6 +68,30 @@ async function shell(domain: Domain, line: string): Promise<string> {
   return Buffer.from(done['out-data'] ?? '', 'base64')
     .toString('utf8')
     .trim()
+}
+
+/** What the guest verifier says first to whoever opens its port. */
+async function hello(domain: Domain): Promise<unknown> {
+  const stream = await client.openChannel(domain, 'atp.verifier.0')
+  try {
+    return await withDeadline(
+      'a hello',
+      { timeoutMs: 20_000 },
+      () =>
+        new Promise((resolve, reject) => {
+          const decoder = lineFraming.decoder()
+          stream.start({
+            onData: (chunk) => {
+              const [first] = decoder.push(chunk)
+              if (first) resolve(JSON.parse(first))
+            },
+            onClose: (error) => reject(error ?? new Error('the port was closed')),
+          })
+        }),
+    )
+  } finally {
+    stream.destroy()
+  }
 }
 
 const sendKey = (domain: Domain, qcode: string, down: boolean) => {
@@ -134,6 +161,17 @@ describe('clones', () => {
     const console = /<graphics type='spice' port='\d+' autoport='no' listen='127\.0\.0\.1'/
     expect(await client.getXml(vm)).toMatch(console)
   })
+
+  it('of profile agent have Node, a network that ends at this machine, and a guest verifier that knows them', async () => {
+    const vm = await makeVm('vm-001', { profile: 'agent' })
+    expect(await hello(vm)).toMatchObject({ vm_id: vm.uuid, verifiers: ['keyboard', 'mouse', 'command'] })
+    expect(await shell(vm, 'touch /mnt/node/x 2>&1; ip route')).toMatch(/Read-only.*\n10\.0\.2\.0\/24 dev eth0 .*$/)
+    const web = createServer((_, response) => response.end('from the host'))
+    await new Promise<void>((resolve) => web.listen(0, '127.0.0.1', resolve))
+    onTestFinished(() => void web.close())
+    const { port } = web.address() as AddressInfo
+    expect(await shell(vm, `wget -q -O - http://10.0.2.2:${port}/`)).toBe('from the host')
+  }, 180_000)
 
   it('tell whose they are, and are gone with their files once destroyed', async () => {
     const vm = await makeVm('vm-003')
@@ -288,6 +326,14 @@ describe('recycling', () => {
     expect((await (await open()).receive({ timeoutMs: 10_000 })).type).toBeGreaterThan(100)
     expect(await shell(vm, 'cat /sys/class/graphics/fb0/name')).toBe('qxldrmfb')
   })
+
+  it('gives an agent its guest verifier back', async () => {
+    const vm = await makeVm('vm-001', { run: 'standby', profile: 'agent' })
+    await shell(vm, 'killall node; ip link set eth0 down')
+    await recycle(vm)
+    expect(await hello(vm)).toMatchObject({ vm_id: vm.uuid })
+    expect(await shell(vm, 'ip link show dev eth0')).toContain('LOWER_UP')
+  }, 180_000)
 
   it('refuses a VM that has no pristine state of its own', async () => {
     const vm = await makeVm('vm-001')

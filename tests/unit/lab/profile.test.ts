@@ -33,6 +33,16 @@ describe('machine profiles', () => {
     )
   })
 
+  it('has a guest for a verifier, with a network and a disk that is only read; no other has either', () => {
+    const [agent, ...others] = ['agent', 'ps2', 'virtio', 'usb', 'spice'].map(describeVm)
+    expect(agent).toMatch(/<source file='\/n&#38;ode'\/>\s*<target dev='vdz' bus='virtio'\/>[^]*?<readonly\/>/)
+    expect(agent).toContain("<interface type='user'>")
+    for (const other of others) expect(other).not.toMatch(/<interface|<readonly/)
+    const bare = { ...image, nodeDisk: undefined } as unknown as typeof image
+    const vm = { name: 'a', uuid: '', domainType: 'qemu', files: vmFiles('/h', 'a') } as const
+    expect(() => domainXml({ ...vm, profile: profileOf('agent'), image: bare })).toThrow('needs the disk with Node')
+  })
+
   it('has a keyboard that loses nothing by default', () => {
     expect(profileOf().inputs[0]).toEqual({ type: 'keyboard', bus: 'ps2' })
   })
