@@ -1,14 +1,15 @@
 /**
- * The PowerShell script that prints a line for each input; `hook-lines.ts` has the format. It ends with its standard
- * input, so that it does not outlive the agent.
+ * The PowerShell script that prints a line for each input; `hook-lines.ts` has the format. It ends with the process of
+ * `ATP_AGENT_PID`, so that it does not outlive the agent.
  *
  * `KBDLLHOOKSTRUCT`: vkCode, scanCode, flags (bit 0 extended, bit 7 up), time, dwExtraInfo. `MSLLHOOKSTRUCT`: x, y,
  * mouseData (high word: wheel delta or X button), flags, time, dwExtraInfo. Positions are pixels of the whole desktop.
  */
 export const HOOK_PROGRAM = String.raw`
 $ErrorActionPreference = 'Stop'
-Add-Type -ReferencedAssemblies System.Windows.Forms -TypeDefinition @'
+Add-Type -ReferencedAssemblies System.Windows.Forms, System.Drawing -TypeDefinition @'
 using System;
+using System.Diagnostics;
 using System.IO;
 using System.Runtime.InteropServices;
 using System.Threading;
@@ -81,7 +82,8 @@ public static class AtpHooks
         IntPtr module = GetModuleHandle(null);
         if (SetWindowsHookEx(13, keyboard, module, 0) == IntPtr.Zero || SetWindowsHookEx(14, mouse, module, 0) == IntPtr.Zero)
             throw new Exception("SetWindowsHookEx failed: " + Marshal.GetLastWin32Error());
-        var parent = new Thread(() => { while (Console.In.Read() >= 0) { } Environment.Exit(0); });
+        var agent = Process.GetProcessById(int.Parse(Environment.GetEnvironmentVariable("ATP_AGENT_PID")));
+        var parent = new Thread(() => { agent.WaitForExit(); Environment.Exit(0); });
         parent.IsBackground = true;
         parent.Start();
         output.Write("ready\n");

@@ -45,7 +45,12 @@ export class WindowsHooks {
 
   #run(): Promise<void> {
     const [file, ...args] = this.#command
-    const program = spawn(file, args, { stdio: ['pipe', 'pipe', 'pipe'], windowsHide: true })
+    const program = spawn(file, args, {
+      // PowerShell reads its standard input as a script's data if it has any.
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ATP_AGENT_PID: String(process.pid) },
+      windowsHide: true,
+    })
     this.#program = program
     const lines = new HookLines((device, input) => this.#sinks[device]?.onInput(input))
     return new Promise((resolve, reject) => {

@@ -84,7 +84,7 @@ describe('the hook program', () => {
   const printing = (text: string): [string, ...string[]] => [
     NODE,
     '-e',
-    `process.stdout.write(${JSON.stringify(text)}); process.stdin.resume().on('end', () => process.exit())`,
+    `process.stdout.write(${JSON.stringify(text)}); setInterval(() => process.kill(Number(process.env.ATP_AGENT_PID), 0), 100)`,
   ]
   const watch = async (hooks: WindowsHooks) => {
     const seen: SeenInput[] = []
