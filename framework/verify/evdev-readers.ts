@@ -24,7 +24,7 @@ export interface ReaderState {
   writtenBytes: number | undefined
 }
 
-const STEP_TIMEOUT_MS = 10_000
+const STEP_TIMEOUT_MS = 30_000
 
 /**
  * Starts the guest's own `cat` for each device, into the channel of the same index. When this resolves their devices

@@ -24,7 +24,9 @@ export interface EvdevTarget {
   channels: readonly string[]
 }
 
-const STEP_TIMEOUT_MS = 10_000
+/** With 50 observers starting at once on two cores that emulate their guests, a shell takes ten seconds. */
+const STEP_TIMEOUT_MS = 30_000
+const GREETING_TIMEOUT_MS = 10_000
 /** QEMU hands events to the device that was activated last; PS/2 devices are there from the start. */
 const BUS_ORDER: readonly GuestInputDevice['bus'][] = ['virtio', 'usb', 'ps2']
 
@@ -59,7 +61,7 @@ export async function startEvdevObserver(
     const observer = new EvdevObserver(channels, guest.clock, readers)
     try {
       if (echo) await guest.clock.prefer(echo, { signal: options.signal })
-      await observer.greeted(bounds)
+      await observer.greeted({ timeoutMs: GREETING_TIMEOUT_MS, ...options })
       await guest.clock.refresh(options)
     } catch (error) {
       await observer.close()
