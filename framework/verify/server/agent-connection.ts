@@ -6,6 +6,7 @@ import {
   type FromAgent,
   type Hello,
   type ServerMessage,
+  type VerifierEvent,
 } from '../../../guest/protocol/index.ts'
 import type { AgentCarrier } from './agent-carrier.ts'
 import type { Authenticate, Refusal } from './authentication.ts'
@@ -51,6 +52,8 @@ export class AgentConnection {
   readonly #limits: ConnectionLimits
   readonly #isPort: boolean
   #hello: Hello | undefined
+  /** An agent of an earlier generation: it reads events in its own shape, and nothing else. */
+  #isLegacy = false
   #isOver = false
   #timer: NodeJS.Timeout | undefined
   #heardAtMs = performance.now()
@@ -87,12 +90,14 @@ export class AgentConnection {
 
   /** Queues a message for the agent. @throws `ATP_VERIFIER_TOO_LARGE` */
   send(message: ServerMessage): void {
-    if (!this.#isOver) this.#carrier.send(message)
+    if (this.#isOver) return
+    if (!this.#isLegacy) this.#carrier.send(message)
+    else if ('metadata' in message) this.#carrier.send(legacyEvent(message))
   }
 
   /** Asks at once whether the agent lives. One that does not is gone within the time it has to answer. */
   probe(): void {
-    if (!this.#hello) return
+    if (!this.#hello || this.#isLegacy) return
     clearTimeout(this.#timer)
     this.#ask()
   }
@@ -155,15 +160,18 @@ export class AgentConnection {
       this.#authenticate(hello.vm_id, hello.token ?? bearer) ?? this.#owner.admit(this, withoutToken(hello))
     if (refusal) return this.refuse(refusal)
     this.#hello = withoutToken(hello)
+    this.#isLegacy = message.kind === 'vm-id'
     log.info('{peer}: agent of {vm}', { peer: this.peer, vm: hello.vm_id })
-    // Earlier generations would take it for an event.
-    if (message.kind === 'hello') this.send({ v: 1, type: 'welcome' })
-    this.#watch()
+    this.send({ v: 1, type: 'welcome' })
+    clearTimeout(this.#timer)
+    if (!this.#isLegacy) this.#watch()
     this.#owner.arrived(this)
   }
 
   #fault(error: AtpError): void {
     const message = error.message.replace(/\n\s*→.*/s, '')
+    // It would not read the refusal either.
+    if (error.code === 'ATP_VERIFIER_SLOW') return this.close(message)
     this.refuse({ code: error.code as Refusal['code'], message })
   }
 
@@ -231,6 +239,13 @@ function helloOf(vmId: string): Hello {
     level: 'kernel',
     reads_clock: false,
   }
+}
+
+/** The envelope of earlier generations, which older agents read; newer members stay beside it. */
+function legacyEvent(event: VerifierEvent): VerifierEvent {
+  const { event_id, type, action, key, metadata } = event
+  const data = { ...metadata, event_id, action, ...(key !== undefined && { key }) }
+  return Object.assign({ event_type: type, data }, event)
 }
 
 function withoutToken({ token: _, ...hello }: Hello): Hello {

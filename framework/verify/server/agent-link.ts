@@ -211,13 +211,7 @@ export class VerifierAgentLink {
     try {
       return await withDeadline(`${this.#vm}: its agent's answer`, { signal }, () => {
         const { promise, resolve, reject } = Promise.withResolvers<T>()
-        const late = () =>
-          reject(
-            timeoutError('ATP_VERIFIER_TIMEOUT', `the agent of ${this.#vm} did not answer within ${timeoutMs} ms`, {
-              context: { vm: this.#vm, timeoutMs },
-            }),
-          )
-        const timer = setTimeout(late, timeoutMs)
+        const timer = setTimeout(() => reject(this.#lateError(timeoutMs)), timeoutMs)
         waiting.set(key, { resolve, reject })
         ask()
         return promise.finally(() => clearTimeout(timer))
@@ -284,6 +278,13 @@ export class VerifierAgentLink {
         return this.#pongs.get(news.message.nonce)?.resolve()
       case 'raw':
     }
+  }
+
+  #lateError(timeoutMs: number): Error {
+    if (!this.#agent) return agentLostError(this.#vm, `it did not come back within ${timeoutMs} ms`)
+    return timeoutError('ATP_VERIFIER_TIMEOUT', `the agent of ${this.#vm} did not answer within ${timeoutMs} ms`, {
+      context: { vm: this.#vm, timeoutMs },
+    })
   }
 
   #closedError(): Error {

@@ -90,6 +90,14 @@ describe('verify', () => {
     })
   })
 
+  it('has 10,000 events under way at most', async () => {
+    const waiting = Array.from({ length: 10_000 }, () => link.verify({ type: 'keyboard', key: 'a' }))
+    for (const one of waiting) one.catch(() => {})
+    await expect(link.verify({ type: 'keyboard', key: 'a' })).rejects.toMatchObject({ code: 'ATP_VERIFIER_BUSY' })
+    link.close()
+    await expect(Promise.race(waiting)).rejects.toMatchObject({ code: 'ATP_VERIFIER_CLOSED' })
+  })
+
   it('asks the same agent again after a reconnect', async () => {
     const done = link.verify({ type: 'keyboard', key: 'a' })
     const first = await agent.next(isEvent)

@@ -1,4 +1,5 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -144,6 +145,13 @@ describe('who may stay', () => {
     const link = linkTo(server, 'old-vm')
     old.send('old-vm')
     expect(await link.ready()).toMatchObject({ vm_id: 'old-vm', reads_clock: false })
+    const done = link.verify({ type: 'keyboard', key: 'a' })
+    const { event_type: type, data } = await old.next((message) => 'data' in message)
+    expect({ type, data }).toMatchObject({ type: 'keyboard', data: { key: 'a', timeout_ms: 5000 } })
+    const { event_id: id } = data as Record<string, unknown>
+    old.send({ message_type: 'verify_result', event_id: id, verified: true, timestamp: 1, latency_ms: 2 })
+    expect(await done).toMatchObject({ verified: true })
+    expect(old.received).toEqual([])
     const other = await ScriptedAgent.onWebSocket(url)
     expect(await other.send('old-vm').nextOf('refused')).toMatchObject({ code: 'ATP_VERIFIER_TOKEN' })
   })
@@ -207,6 +215,23 @@ describe('who is whose', () => {
     await link.ready()
     await one.ended
     expect(link.agent).toBeUndefined()
+  })
+
+  it('an agent that does not read is lost, before it takes our memory', async () => {
+    const { server, url } = await serve()
+    const socket = connect(url.slice('unix:'.length))
+    socket.on('error', () => {})
+    const lazy = ScriptedAgent.onConnected(socket).hello({ token: TOKEN, verifiers: ['big'] })
+    await lazy.nextOf('welcome')
+    socket.pause()
+    const link = linkTo(server, 'vm-001')
+    await link.ready()
+    const event = { type: 'big', metadata: { text: 'x'.repeat(1_000_000) } }
+    const results = Array.from({ length: 12 }, () =>
+      link.verify(event, { timeoutMs: 500 }).catch((error: unknown) => error),
+    )
+    for (const result of await Promise.all(results)) expect(result).toMatchObject({ code: 'ATP_VERIFIER_LOST' })
+    expect(server.agents()).toEqual([])
   })
 
   it('one that answers the question whether it lives stays', async () => {
