@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { missingChromium } from '../../support/headless-chromium.ts'
 import { GuestBrowser, TOKEN, VM } from '../../support/web-verifier/guest-browser.ts'
 
+const PATIENT = { timeout: 10_000 }
 const missing = missingChromium()
 const KEY = { type: 'keyboard', action: 'press', key: 'a' } as const
 const press = [true, false].map((down) => ({ type: 'key', qcode: 'a', down }) as const)
@@ -49,7 +50,7 @@ describe('the page and its server', { timeout: 120_000 }, () => {
     expect(await guest.chromium.evaluate('location.href')).toBe(`http://127.0.0.1:${guest.port}/verifier/`)
     const everything = 'document.documentElement.outerHTML + JSON.stringify([history.state, { ...localStorage }])'
     expect(await guest.chromium.evaluate(everything)).not.toContain(TOKEN)
-    await expect.poll(state).toBe('connected')
+    await expect.poll(state, PATIENT).toBe('connected')
   })
 
   it('has the fine clock, and tells how fine', async () => {
@@ -64,12 +65,12 @@ describe('the page and its server', { timeout: 120_000 }, () => {
 
   it('is refused with a wrong token, does not try again, and takes the right one from its form', async () => {
     await guest.chromium.open(guest.address(VM, 'wrong'))
-    await expect.poll(state).toBe('refused')
+    await expect.poll(state, PATIENT).toBe('refused')
     expect(await guest.text('reason')).toContain('ATP_VERIFIER_TOKEN')
     await guest.chromium.evaluate(`document.getElementById('token').value = ${JSON.stringify(TOKEN)}`)
     await guest.chromium.evaluate('document.querySelector("form").requestSubmit()')
     await guest.link.ready({ timeoutMs: 10_000 })
-    await expect.poll(state).toBe('connected')
+    await expect.poll(state, PATIENT).toBe('connected')
   })
 
   it('comes back after a cut, and answers once what it was asked before', async () => {
@@ -82,14 +83,14 @@ describe('the page and its server', { timeout: 120_000 }, () => {
       {
         during: async () => {
           for (const cable of cables) cable.destroy()
-          await expect.poll(() => guest.link.agent).toBeUndefined()
+          await expect.poll(() => guest.link.agent, PATIENT).toBeUndefined()
           cut.resolve()
         },
       },
     )
     result.then((each) => results.push(each), cut.reject)
     await cut.promise
-    await expect.poll(() => guest.link.agent?.session, { timeout: 10_000 }).toBe(session)
+    await expect.poll(() => guest.link.agent?.session, PATIENT).toBe(session)
     await guest.link.barrier()
     expect(results).toEqual([])
     await guest.path.inject(press)
@@ -125,12 +126,12 @@ describe('the page and its server', { timeout: 120_000 }, () => {
 
   it('fills the screen when its user asks for it, without its buttons', async () => {
     await guest.open()
-    await expect.poll(state).toBe('connected')
+    await expect.poll(state, PATIENT).toBe('connected')
     const place = 'document.getElementById("fullscreen").getBoundingClientRect()'
     const [x, y] = (await guest.chromium.evaluate(`[${place}.x + 5, ${place}.y + 5]`)) as [number, number]
     await guest.mouse.click({ x, y, verify: 'off' })
-    await expect.poll(() => guest.chromium.evaluate('document.fullscreenElement?.tagName')).toBe('HTML')
-    await expect.poll(() => guest.chromium.evaluate(`${place}.width`)).toBe(0)
+    await expect.poll(() => guest.chromium.evaluate('document.fullscreenElement?.tagName'), PATIENT).toBe('HTML')
+    await expect.poll(() => guest.chromium.evaluate(`${place}.width`), PATIENT).toBe(0)
     expect(await guest.keyboard.press('a', { verify: 'require' })).toMatchObject({ lost: 0 })
     await guest.chromium.evaluate('document.exitFullscreen()')
   })
