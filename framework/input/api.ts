@@ -197,6 +197,8 @@ export interface TypeOptions extends InputOptions {
   onUnmapped?: 'error' | 'skip'
 }
 export interface PressOptions extends InputOptions {
+  /** Keyboard layout the guest uses, on which a printed character stands for its key. Default `us`. */
+  layout?: string
   /** How long the chord is held, milliseconds. Default 0: released at once. */
   holdMs?: number
 }

@@ -76,9 +76,9 @@ export class KeyboardDevice implements Keyboard {
     })
   }
 
-  /** @throws `ATP_KEY_UNKNOWN`, `ATP_KEY_CHORD`, `ATP_KEY_HELD`, `ATP_KEY_DEVICE` before anything is sent. */
+  /** @throws before anything is sent `ATP_KEY_UNKNOWN`, `ATP_KEY_CHORD`, `ATP_KEY_LAYOUT`, `ATP_KEY_HELD`, `ATP_KEY_DEVICE`. */
   async press(chord: string, options: PressOptions = {}): Promise<Delivery> {
-    const keys = parseChord(chord)
+    const keys = parseChord(chord, options.layout)
     this.#assertFree(keys.slice(-1))
     return this.#queue.run(
       { name: 'keyboard.press', input: chord, target: 'keyboard', options, held: this.#heldCodes() },

@@ -1,21 +1,23 @@
 import { configError } from '../core/errors.ts'
-import { us } from './layouts/us.ts'
 import { findKey, keyNamed } from './names.ts'
 import type { Key } from './table.ts'
+import { layoutNamed } from './text.ts'
 
 /**
  * The keys of a chord, in the order they go down.
  *
  * Names are joined by `+` (`ctrl+alt+del`); `-` joins too when every part is a name and the whole is not
- * (`ctrl-d`). A printed character stands for its key on a US keyboard, with Shift where needed, so `+` alone
- * and as the last part (`ctrl++`) is the plus key.
+ * (`ctrl-d`). A printed character stands for its key on the layout, with Shift where needed: `+` alone and as the
+ * last part (`ctrl++`) is the plus key, and Ctrl+Z of a German keyboard is at the Y of the US one.
  *
- * @throws `ATP_KEY_UNKNOWN` for a name that is no key, `ATP_KEY_CHORD` for an empty part or a key named twice.
+ * @param layout default `us`.
+ * @throws `ATP_KEY_LAYOUT`, `ATP_KEY_UNKNOWN` for a name that is no key, `ATP_KEY_CHORD` for an empty part or a key named twice.
  */
-export function parseChord(chord: string): Key[] {
+export function parseChord(chord: string, layout?: string): Key[] {
+  const { stroke: strokeOf } = layoutNamed(layout)
   // A lone space, tab or newline is a key too.
-  const text = us.stroke(chord) ? chord : chord.trim()
-  const parts = findKey(text) || us.stroke(text) ? [text] : split(text)
+  const text = strokeOf(chord) ? chord : chord.trim()
+  const parts = findKey(text) || strokeOf(text) ? [text] : split(text)
   const keys: Key[] = []
   for (const part of parts) {
     if (part === '') {
@@ -23,7 +25,7 @@ export function parseChord(chord: string): Key[] {
         remedy: 'join key names with "+", such as ctrl+alt+del',
       })
     }
-    const stroke = Array.from(part).length === 1 ? us.stroke(part.toLowerCase()) : undefined
+    const stroke = Array.from(part).length === 1 ? strokeOf(part.toLowerCase()) : undefined
     for (const modifier of stroke?.modifiers ?? []) {
       if (!keys.includes(modifier)) keys.push(modifier)
     }

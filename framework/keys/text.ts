@@ -8,8 +8,12 @@ import type { UnicodeRoute } from './unicode.ts'
 
 const LAYOUTS = new Map<string, Layout>([us, gb, de, fr].map((layout) => [layout.name, layout]))
 
-/** @throws `ATP_KEY_LAYOUT` with the known layouts. */
-export function layoutNamed(name: string): Layout {
+/**
+ * The layout of this name, by default `us`.
+ *
+ * @throws `ATP_KEY_LAYOUT` with the known layouts.
+ */
+export function layoutNamed(name: string = us.name): Layout {
   const layout = LAYOUTS.get(name)
   if (layout) return layout
   throw configError('ATP_KEY_LAYOUT', `there is no keyboard layout "${name}"`, {
@@ -19,7 +23,7 @@ export function layoutNamed(name: string): Layout {
 }
 
 /** Whether a key of the layout is missing for some character of the text. @throws `ATP_KEY_LAYOUT` */
-export function exceedsLayout(text: string, layout: string = us.name): boolean {
+export function exceedsLayout(text: string, layout?: string): boolean {
   const { strokes } = layoutNamed(layout)
   return Array.from(text.replaceAll('\r\n', '\n')).some((character) => strokes(character) === undefined)
 }
@@ -44,7 +48,7 @@ export function textStrokes(
   text: string,
   options: TextStrokesOptions = {},
 ): { strokes: Stroke[]; characters: number; skipped: number } {
-  const layout = layoutNamed(options.layout ?? us.name)
+  const layout = layoutNamed(options.layout)
   const strokes: Stroke[] = []
   let skipped = 0
   let position = 0

@@ -38,7 +38,7 @@ export interface LoadedScenario {
 
 const CHECKS = {
   text: (text: string, layout: string) => void textStrokes(text, { layout }),
-  chord: (chord: string) => void parseChord(chord),
+  chord: (chord: string, layout: string) => void parseChord(chord, layout),
 }
 
 /**

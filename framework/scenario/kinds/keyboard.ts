@@ -8,6 +8,7 @@ import { delivered, INPUT_PARAMS, inputOptions } from './input-options.ts'
 const SLOWEST_STROKE_MS = 50
 /** Most strokes of a character that is typed by its code. */
 const STROKES_BY_CODE = 7
+const LAYOUT = { ...NAME, description: 'Keyboard layout the guest uses: us (default), gb, de or fr' }
 const MODIFIERS = new Set(['ctrl', 'control', 'alt', 'shift', 'win', 'super', 'meta', 'cmd'])
 
 export const keyboardType = defineStep({
@@ -17,7 +18,7 @@ export const keyboardType = defineStep({
   params: {
     properties: {
       text: { ...TEXT, description: 'What to type' },
-      layout: { ...NAME, description: 'Keyboard layout the guest uses; default us' },
+      layout: LAYOUT,
       delay: { ...DURATION, description: 'Fixed pause between strokes' },
       on_unmapped: { enum: ['error', 'skip'], description: 'What to do with characters the layout cannot make' },
       unicode: { enum: ['guest'], description: 'Types such characters by their code, where the guest has a way' },
@@ -64,6 +65,7 @@ export const keyboardPress = defineStep({
   params: {
     properties: {
       key: { ...NAME, description: 'Key or chord' },
+      layout: LAYOUT,
       hold: { ...DURATION, description: 'How long it is held' },
       ...INPUT_PARAMS,
     },
@@ -71,7 +73,7 @@ export const keyboardPress = defineStep({
   },
   needs: ['vm'],
   verifiable: true,
-  check: (params, checks) => chordCheck('key', params['key'], checks),
+  check: (params, checks) => chordCheck('key', params['key'], checks, params['layout']),
   ownDurationMs: (params, input) =>
     params['hold'] === undefined ? (input.holdMs ?? 0) : parseDuration(params['hold'], 's'),
   run: async (context, params) =>
@@ -84,6 +86,7 @@ export const keyboardSendKeys = defineStep({
   params: {
     properties: {
       keys: { type: 'array', items: NAME, minItems: 1, description: 'Keys or chords, one after the other' },
+      layout: LAYOUT,
       hold: { ...DURATION, description: 'How long each is held' },
       ...INPUT_PARAMS,
     },
@@ -94,7 +97,7 @@ export const keyboardSendKeys = defineStep({
   check(params, checks) {
     if (!Array.isArray(params['keys'])) return []
     const keys = params['keys'] as string[]
-    const findings = keys.flatMap((key) => chordCheck('keys', key, checks))
+    const findings = keys.flatMap((key) => chordCheck('keys', key, checks, params['layout']))
     const modifiers = keys.filter((key) => MODIFIERS.has(key.toLowerCase()))
     if (modifiers.length > 0 && modifiers.length === keys.length - 1) {
       findings.push({
@@ -128,12 +131,14 @@ export const [keyboardDown, keyboardUp] = (['down', 'up'] as const).map((directi
 
 function pressOptions(context: StepContext, params: StepParams): PressOptions {
   const holdMs = params['hold'] === undefined ? context.input.holdMs : parseDuration(params['hold'], 's')
-  return { ...inputOptions(context, params), ...(holdMs === undefined ? {} : { holdMs }) }
+  const layout = (params['layout'] as string | undefined) ?? context.input.layout
+  return { ...inputOptions(context, params), layout, ...(holdMs === undefined ? {} : { holdMs }) }
 }
 
-function chordCheck(param: string, chord: unknown, checks: TextChecks): CheckFinding[] {
+function chordCheck(param: string, chord: unknown, checks: TextChecks, named?: unknown): CheckFinding[] {
+  const layout = typeof named === 'string' ? named : checks.layout
   if (typeof chord !== 'string' || chord.includes('${')) return []
-  return attempt(param, () => checks.chord(chord))
+  return attempt(param, () => checks.chord(chord, layout))
 }
 
 function attempt(param: string, check: () => void): CheckFinding[] {

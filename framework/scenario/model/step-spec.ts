@@ -48,7 +48,7 @@ export interface TextChecks {
   /** @throws `ATP_KEY_UNMAPPED` for a character the layout cannot make. */
   text(text: string, layout: string): void
   /** @throws `ATP_KEY_UNKNOWN` for a key or chord nobody knows. */
-  chord(chord: string): void
+  chord(chord: string, layout: string): void
   /** `input.layout` of the scenario, or `us`. */
   layout: string
   /** A custom handler of this name is registered. */

@@ -208,6 +208,12 @@ describe('chords', () => {
     expect(await keyboardOf().press('a', { verify: 'require' })).not.toHaveProperty('repeats')
   })
 
+  it('have their keys where the layout of the guest has them', async () => {
+    const keyboard = keyboardOf()
+    await keyboard.press('ctrl+z', { layout: 'de', verify: 'require' })
+    expect(guest.typed).toBe('ctrl y')
+  })
+
   it('can be held', async () => {
     const keyboard = keyboardOf()
     const delivery = await keyboard.press('a', { holdMs: 40 })

@@ -105,6 +105,18 @@ describe('chords', () => {
     expect(qcodes(chord)).toEqual(keys)
   })
 
+  it.each([
+    ['ctrl+z', 'de', ['ctrl', 'y']],
+    ['ctrl++', 'de', ['ctrl', 'bracket_right']],
+    ['Ctrl+A', 'fr', ['ctrl', 'q']],
+    ['ctrl+1', 'fr', ['ctrl', 'shift', '1']],
+    ['ctrl+@', 'de', ['ctrl', 'alt_r', 'q']],
+    ['ctrl+alt+del', 'fr', ['ctrl', 'alt', 'delete']],
+  ])('%j on the layout %s is %j', (chord, layout, keys) => {
+    expect(parseChord(chord, layout).map((key) => key.qcode)).toEqual(keys)
+    expect(errorOf(() => parseChord(chord, 'none')).code).toBe('ATP_KEY_LAYOUT')
+  })
+
   it('refuses empty parts, unknown names and keys named twice', () => {
     expect(errorOf(() => parseChord('ctrl+')).code).toBe('ATP_KEY_CHORD')
     expect(errorOf(() => parseChord('')).code).toBe('ATP_KEY_CHORD')
