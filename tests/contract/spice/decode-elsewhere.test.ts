@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { expect, it, onTestFinished } from 'vitest'
 import { pollUntil } from '../../../framework/core/index.ts'
 import { ImageWorkers } from '../../../framework/desktop/image-workers.ts'
@@ -9,6 +10,7 @@ import { PictureServer, type PictureServerOptions } from '../../support/spice-se
 import { samplePicture, toBitmap } from '../../support/spice-server/sample-pictures.ts'
 import { differingPixels, expectEqualThroughTwoModes, type ShownScreen } from '../../support/spice-server/two-modes.ts'
 
+const QUIC = new URL('../../unit/spice/recorded/quic/desktop-rgb32-320x200.quic', import.meta.url)
 const SCREEN = { x: 0, y: 0, width: 1024, height: 768 }
 
 function workers() {
@@ -121,4 +123,18 @@ it('threads end with the last share, and with a screen that is given up in the m
   picture.close()
   await release()
   expect(pool.threads).toBe(0)
+})
+
+it('what a thread cannot do has a name', async () => {
+  const { decode, release } = workers()
+  const size = { width: 320, height: 200 }
+  const bytes = new Uint8Array(await readFile(QUIC))
+  const job = { codec: 'quic', size, bytes } as const
+  expect((await decode(job)).pixels).toMatchObject({ ...size, hasAlpha: false })
+  const broken = decode({ ...job, bytes: bytes.subarray(0, 9) })
+  await expect(broken).rejects.toMatchObject({ code: 'ATP_SPICE_IMAGE', context: { place: 'quic' } })
+  // Threads that end in the middle of their work.
+  const unfinished = Array.from({ length: 20 }, () => decode(job).catch((error: unknown) => error))
+  await release()
+  expect(await Promise.all(unfinished)).toContainEqual(expect.objectContaining({ code: 'ATP_SPICE_DECODER' }))
 })
