@@ -15,6 +15,11 @@ export interface ClockSource {
 /** The guest's CLOCK_REALTIME in nanoseconds. */
 type Now = (options?: CallOptions) => Promise<bigint>
 
+interface Series {
+  pings: ClockPing[]
+  source: ClockSource
+}
+
 interface Estimate extends ClockOffset {
   source: ClockSource
   settings: bigint | undefined
@@ -99,8 +104,7 @@ export class GuestClock {
   async estimate(options: CallOptions = {}): Promise<ClockOffset> {
     // A second series tells a clock that was set once, between two pings, from one that keeps jumping.
     for (let attempt = 1; attempt <= 2; attempt++) {
-      const pings = await this.#series(options)
-      const source = this.#source
+      const { pings, source } = await this.#series(options)
       const offset = offsetOf(pings, source.resolutionNs)
       if (!offset) continue
       this.#estimates.push({ ...offset, source, settings: pings.at(-1)?.settings })
@@ -184,23 +188,34 @@ export class GuestClock {
     }
   }
 
-  async #series(options: CallOptions): Promise<ClockPing[]> {
+  async #series(options: CallOptions): Promise<Series> {
+    const preferred = this.#source
     try {
-      return await this.#pings(options)
+      return await this.#pings(preferred, options)
     } catch (error) {
       if (options.signal?.aborted) throw error
-      if (this.#source === this.#fallback) throw unknownTime(error)
+      if (preferred === this.#fallback) throw unknownTime(error)
+      const series = await this.#fallbackSeries(options)
+      // A guest that stands still answers nobody; that is not the source's fault.
+      if (this.#source === preferred) this.close()
       logger('input').debug('the guest clock is asked by {name} again: {reason}', {
         name: this.#fallback.name,
         reason: messageOf(error),
       })
-      this.close()
-      return this.#series(options)
+      return series
     }
   }
 
-  async #pings(options: CallOptions): Promise<ClockPing[]> {
-    const source = this.#source
+  async #fallbackSeries(options: CallOptions): Promise<Series> {
+    try {
+      return await this.#pings(this.#fallback, options)
+    } catch (error) {
+      if (options.signal?.aborted) throw error
+      throw unknownTime(error)
+    }
+  }
+
+  async #pings(source: ClockSource, options: CallOptions): Promise<Series> {
     const known = this.#estimates.at(-1)?.source === source
     const endMs = performance.now() + SERIES_MS
     const pings: ClockPing[] = []
@@ -212,7 +227,7 @@ export class GuestClock {
       return offset === undefined || offset.highNs - offset.lowNs <= 2n * ENOUGH_NS
     }
     while (!enough()) pings.push(await source.ping({ timeoutMs: PING_TIMEOUT_MS, ...options }))
-    return pings
+    return { pings, source }
   }
 }
 

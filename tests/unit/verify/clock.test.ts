@@ -114,6 +114,19 @@ describe('a guest clock', () => {
     await clock.prefer(source)
     expect(clock.preferred).toBe(false)
   })
+
+  it('keeps the better source while the guest answers nobody', async () => {
+    let stands = false
+    const now = async () => (stands ? Promise.reject(new Error('paused')) : nowNs())
+    const clock = new GuestClock(now)
+    const echo = simulated(() => 0n)
+    await clock.prefer({ ...echo, ping: () => (stands ? Promise.reject(new Error('paused')) : echo.ping()) })
+    stands = true
+    await expect(clock.estimate()).rejects.toSatisfy((error) => isAtpError(error, 'ATP_CLOCK'))
+    stands = false
+    await clock.estimate()
+    expect(clock.source).toBe('echo')
+  })
 })
 
 /** A guest's clock in simulated time, `setBy(host time)` ahead. Each answer takes up to 2 ms there and back. */
