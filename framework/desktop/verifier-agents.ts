@@ -49,6 +49,8 @@ export class VerifierAgents {
   readonly #connecting: ConnectingAgents | undefined
   readonly #links: Readonly<Record<Level, LazySession<VerifierAgentLink>>>
   readonly #known = new WeakMap<VerifierAgentLink, KnownAgent>()
+  /** Ends the waiting for agents that have not come. */
+  #closing = new AbortController()
 
   constructor(sessions: Sessions, connecting: ConnectingAgents | undefined) {
     this.#sessions = sessions
@@ -94,6 +96,8 @@ export class VerifierAgents {
 
   /** Leaves the agents to others. */
   async close(reason?: Error): Promise<void> {
+    this.#closing.abort(reason)
+    this.#closing = new AbortController()
     await Promise.all(Object.values(this.#links).map((link) => link.drop(reason)))
   }
 
@@ -113,10 +117,10 @@ export class VerifierAgents {
     return new LazySession({
       what: `the verifier agent of ${name}`,
       open: async () => {
+        const bounds = { timeoutMs: this.#timeoutMs, signal: this.#closing.signal }
         const links = await this.#ways(level)
-        const timeoutMs = this.#timeoutMs
         try {
-          const found = await Promise.any(links.map((link) => link.ready({ timeoutMs }).then(() => link)))
+          const found = await Promise.any(links.map((link) => link.ready(bounds).then(() => link)))
           for (const link of links) if (link !== found) link.close()
           return found
         } catch (error) {

@@ -90,6 +90,17 @@ it('evdev is nothing else, and agent and browser are not evdev', async () => {
   })
 })
 
+it('nobody waits for an agent any more once the VM is given back', async () => {
+  const agents = new VerifierAgents(sessionsOf({ hasPort: true, agent: false }), undefined)
+  const waiting = agents.verifier()
+  waiting.catch(() => {})
+  while (asked.length === 0) await new Promise((resolve) => setImmediate(resolve))
+  const begunMs = performance.now()
+  await agents.close()
+  await expect(waiting).rejects.toMatchObject({ code: 'ATP_INTERRUPTED' })
+  expect(performance.now() - begunMs).toBeLessThan(5000)
+})
+
 it('an agent that does not come is a fault of the infrastructure', async () => {
   const observation = observationOf({ hasPort: true, agent: false })
   await expect(observation.observe('keyboard', PATH, { observe: 'agent', timeoutMs: 50 })).rejects.toMatchObject({
