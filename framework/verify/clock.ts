@@ -57,6 +57,7 @@ export class GuestClock {
   readonly #fallback: ClockSource
   #source: ClockSource
   readonly #estimates: Estimate[] = []
+  #silent = false
 
   /** @param source of the guest's time; a function is taken for `guest-get-time`, which cuts to microseconds. */
   constructor(source: ClockSource | Now) {
@@ -74,6 +75,11 @@ export class GuestClock {
     return this.#source !== this.#fallback
   }
 
+  /** Whether a better source is of use: none tells the time, and none was silent from the start. */
+  get wantsBetter(): boolean {
+    return !this.preferred && !this.#silent
+  }
+
   /** True while the latest comparison is younger than half a second. */
   get fresh(): boolean {
     const last = this.#estimates.at(-1)
@@ -87,6 +93,7 @@ export class GuestClock {
     } catch (error) {
       source.close?.()
       if (options.signal?.aborted) throw error
+      this.#silent = true
       logger('input').debug('the guest clock is not asked by {name}: {reason}', {
         name: source.name,
         reason: messageOf(error),

@@ -80,7 +80,7 @@ async function openEcho(
   { channels }: EvdevTarget,
   bounds: CallOptions,
 ): Promise<ClockEcho | undefined> {
-  if (guest.clock.preferred || !channels.includes(CLOCK_PORT)) return undefined
+  if (!guest.clock.wantsBetter || !channels.includes(CLOCK_PORT)) return undefined
   try {
     return new ClockEcho(await guest.openChannel(CLOCK_PORT, bounds))
   } catch (error) {

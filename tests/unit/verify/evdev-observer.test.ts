@@ -244,3 +244,17 @@ describe('observing', () => {
     expect(guest.channels.get('atp.evdev.0')?.destroyed).toBe(true)
   })
 })
+
+describe('the clock of an observed guest', () => {
+  it('is asked over its port where there is one, and through the agent when nothing answers there', async () => {
+    const guest = guestOf(healthy)
+    await startEvdevObserver(guest, { ...keyboard, channels: [...keyboard.channels, 'atp.clock.0'] })
+    const port = guest.channels.get('atp.clock.0')
+    expect(guest.lines[1]).toContain('/dev/virtio-ports/atp.clock.0')
+    expect(port?.taken).toHaveLength(1)
+    expect(port?.destroyed).toBe(true)
+    expect(guest.clock.source).toBe('guest-get-time')
+    await startEvdevObserver(guest, { ...pointer, channels: [...pointer.channels, 'atp.clock.0'] })
+    expect(guest.lines.at(-1)).not.toContain('atp.clock.0')
+  })
+})
