@@ -27,6 +27,8 @@ export class PointerSource implements InputSource {
   readonly device = 'mouse'
   readonly #sinks = new Sinks()
   readonly #axes = [new TabletAxis(0, () => screen.width), new TabletAxis(1, () => screen.height)] as const
+  /** The pointer left the page and has not come back. */
+  #isElsewhere = false
   /** Whether each motion is told; otherwise only the last of each picture. Needs a page from https or this machine. */
   readonly #tellsAll = 'onpointerrawupdate' in window
 
@@ -53,7 +55,11 @@ export class PointerSource implements InputSource {
     addEventListener('blur', (event) => {
       if (event.target === window) this.#lose('the page lost the focus')
     })
-    document.addEventListener('mouseleave', () => this.#lose('the pointer left the page'))
+    addEventListener('mouseout', ({ relatedTarget }) => {
+      if (relatedTarget !== null) return
+      this.#lose('the pointer left the page')
+      this.#isElsewhere = true
+    })
     document.addEventListener('visibilitychange', () => {
       if (document.hidden) this.#lose('the page is hidden')
     })
@@ -73,6 +79,9 @@ export class PointerSource implements InputSource {
   expecting(entries: readonly ExpectedInput[]): void {
     const isRelative = ([kind, code]: ExpectedInput) => kind === 'rel' && (code === REL_X || code === REL_Y)
     if (entries.some(isRelative)) this.#sinks.onGap('a browser does not tell how far a mouse moved, only where to')
+    if (this.#isElsewhere && entries.some(([kind]) => kind !== 'abs')) {
+      this.#sinks.onGap('the pointer is not over the page')
+    }
     for (const axis of this.#axes) {
       const positions = entries.filter(([kind, code]) => kind === 'abs' && code === axis.code)
       if (positions.length > 1 && !this.#tellsAll) {
@@ -80,16 +89,21 @@ export class PointerSource implements InputSource {
           'the browser tells only the last position of each picture: open the page by https or localhost',
         )
       }
-      const late = axis.expect(positions.map(([, , value]) => value))
+      const values = positions.map(([, , value]) => value)
+      if (values.some((value) => !axis.isWithin(value))) this.#sinks.onGap('a place is outside the page')
+      const late = axis.expect(values)
       if (late) this.#sinks.onInput(late)
     }
   }
 
-  #move({ screenX, screenY }: MouseEvent, guestNs: bigint): void {
-    for (const [axis, pixel] of [
-      [this.#axes[0], screenX],
-      [this.#axes[1], screenY],
-    ] as const) {
+  #move({ screenX, screenY, clientX, clientY }: MouseEvent, guestNs: bigint): void {
+    this.#isElsewhere = false
+    const places = [
+      { axis: this.#axes[0], pixel: screenX, inPage: clientX, pagePx: innerWidth },
+      { axis: this.#axes[1], pixel: screenY, inPage: clientY, pagePx: innerHeight },
+    ]
+    for (const { axis, pixel, inPage, pagePx } of places) {
+      axis.page = { start: pixel - inPage, end: pixel - inPage + pagePx }
       const input = axis.at(Math.floor(pixel), guestNs)
       if (input) this.#sinks.onInput(input)
     }

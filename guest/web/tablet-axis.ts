@@ -13,6 +13,8 @@ const NEAR_PX = 1.5
 export class TabletAxis {
   /** Linux `ABS_X` or `ABS_Y`. */
   readonly code: 0 | 1
+  /** The pixels of the screen that the page has, as the last event told; pointers elsewhere are not told of. */
+  page: { start: number; end: number } | undefined
   readonly #sizePx: () => number
   #pixel: number | undefined
   /** The first position of a pointer whose origin is unknown, until it is known to be expected. */
@@ -48,6 +50,12 @@ export class TabletAxis {
     if (this.#pixel === undefined) for (const value of values) this.#expected.add(value)
     else this.#expected.clear()
     return undefined
+  }
+
+  /** Whether the page may be told of a pointer at this position. */
+  isWithin(value: number): boolean {
+    const pixel = value / this.#unitsPerPixel
+    return !this.page || (pixel >= this.page.start - NEAR_PX && pixel <= this.page.end - 1 + NEAR_PX)
   }
 
   /** Where the pointer is has become unknown. */

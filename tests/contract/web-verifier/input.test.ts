@@ -175,6 +175,15 @@ describe('input that a browser sees', { timeout: 120_000 }, () => {
     expect(await guest.chromium.evaluate('document.documentElement.lang')).not.toBe(language)
   })
 
+  it('a place outside the page is not verified: no page is told of the pointer there', async () => {
+    await using part = await GuestBrowser.start(['--window-size=600,500', '--window-position=300,200'])
+    await part.open()
+    // Tells the page where on the screen it is.
+    await part.mouse.move(100, 100)
+    const delivery = await part.mouse.move(100, 100)
+    expect(delivery).toMatchObject({ outcome: 'unverified', lost: 0, reason: expect.stringContaining('outside') })
+  })
+
   it('relative motion is not verified: no browser tells it as it was sent', async () => {
     const delivery = await guest.mouse.moveBy(30, 10)
     expect(delivery).toMatchObject({ outcome: 'unverified', reason: expect.stringContaining('how far') })

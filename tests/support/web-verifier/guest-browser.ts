@@ -51,12 +51,13 @@ export class GuestBrowser {
     this.mouse = new MouseDevice(host, async () => SCREEN)
   }
 
-  static async start(): Promise<GuestBrowser> {
+  /** @param window arguments of the browser's command line; without them it fills the screen */
+  static async start(window: readonly string[] = ['--kiosk']): Promise<GuestBrowser> {
     const authenticate = configuredTokens(new Secret('token', TOKEN), new Map())
     const server = new VerificationServer({ authenticate })
     try {
       const { port } = await server.listen({ transport: 'websocket', port: 0 })
-      const chromium = await HeadlessChromium.start(['--kiosk', `--screen-info={${SCREEN.width}x${SCREEN.height}}`])
+      const chromium = await HeadlessChromium.start([...window, `--screen-info={${SCREEN.width}x${SCREEN.height}}`])
       return new GuestBrowser(chromium, server, port as number)
     } catch (error) {
       await server.close()

@@ -43,6 +43,21 @@ describe('an axis of the pointer', () => {
     expect(x.at(700, 1n)).toMatchObject({ value: unitsOf(700) })
   })
 
+  it('knows which positions the page is told of', () => {
+    const x = axis()
+    expect(x.isWithin(unitsOf(0))).toBe(true)
+    x.page = { start: 100, end: 300 }
+    expect([0, 97, 99, 100, 299, 301, 1279].map((pixel) => x.isWithin(unitsOf(pixel)))).toEqual([
+      false,
+      false,
+      true,
+      true,
+      true,
+      false,
+      false,
+    ])
+  })
+
   it('keeps within half a unit of the pixel, on every screen', () => {
     fc.assert(
       fc.property(fc.integer({ min: 2, max: 16_384 }), fc.nat(), (width, any) => {
