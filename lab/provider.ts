@@ -209,7 +209,7 @@ export class LabProvider implements VmProvider {
   async close(): Promise<void> {
     this.#closing.abort()
     // What was under way undoes itself; a process that ended before that would leave it half done.
-    await Promise.allSettled([...this.#grounds.values(), ...this.#snapshots.values()])
+    await Promise.allSettled([...this.#grounds.values(), ...this.#nodeDisks.values(), ...this.#snapshots.values()])
     const opened = await Promise.allSettled(this.#connections.values())
     await Promise.all(opened.flatMap((result) => (result.status === 'fulfilled' ? [result.value.close()] : [])))
   }
