@@ -3,7 +3,9 @@ import { expect, it, onTestFinished } from 'vitest'
 import { pollUntil } from '../../../framework/core/index.ts'
 import { ImageWorkers } from '../../../framework/desktop/image-workers.ts'
 import { spiceServer } from '../../../framework/hosts/spice-carriers.ts'
+import { DisplayState } from '../../../framework/protocols/spice/display/display-state.ts'
 import { DisplayPicture, SpiceVmConnection, type ImageDecoder } from '../../../framework/protocols/spice/index.ts'
+import { DISPLAY_CAP } from '../../../framework/protocols/spice/wire/numbers.ts'
 import { FaultProxy } from '../../support/spice-server/fault-proxy.ts'
 import { drawBitmap, drawImage, putBitmap } from '../../support/spice-server/picture.ts'
 import { PictureServer, type PictureServerOptions } from '../../support/spice-server/picture-server.ts'
@@ -70,7 +72,7 @@ it('QUIC in threads, through two modes: no pixel differs', { timeout: 180_000 },
   expect(jobs()).toBeGreaterThan(20)
 })
 
-it('drawn faster than decoded: in order, and the screenshot has all that came', { timeout: 60_000 }, async () => {
+it('drawn faster than decoded: in order, and the screenshot has all that came', { timeout: 120_000 }, async () => {
   const { decode, jobs } = workers()
   const { server, picture } = await openPicture({ compression: 'quic' }, decode)
   await server.card.createPrimary(SCREEN.width, SCREEN.height)
@@ -88,7 +90,7 @@ it('drawn faster than decoded: in order, and the screenshot has all that came', 
   expect(jobs()).toBeGreaterThan(1)
 })
 
-it('JPEG and packed GLZ in threads: the pictures of this thread', { timeout: 60_000 }, async () => {
+it('JPEG and packed GLZ in threads: the pictures of this thread', { timeout: 180_000 }, async () => {
   for (const [options, type] of [
     [{ compression: 'auto_lz', forSlowNetworks: 'jpeg' }, 'jpeg'],
     [{ compression: 'glz', forSlowNetworks: 'zlib-glz' }, 'zlibGlzRgb'],
@@ -110,6 +112,50 @@ it('JPEG and packed GLZ in threads: the pictures of this thread', { timeout: 60_
     expect(jobs()).toBeGreaterThan(0)
     expect(shots[0]?.every((pixel, at) => pixel === shots[1]?.[at])).toBe(true)
   }
+})
+
+it('a video in MJPEG in threads: the pictures of this thread', { timeout: 180_000 }, async () => {
+  const { decode, jobs } = workers()
+  const server = await PictureServer.start({ compression: 'off', streaming: 'all' })
+  onTestFinished(() => server[Symbol.asyncDispose]())
+  const connection = new SpiceVmConnection('vm', {
+    server: spiceServer({ kind: 'tcp', host: '127.0.0.1', port: server.port, tlsPort: undefined }),
+    // Without a choice of codecs a server sends MJPEG.
+    display: { capabilities: [DISPLAY_CAP.sizedStream, DISPLAY_CAP.monitorsConfig] },
+  })
+  onTestFinished(() => connection.disconnectAll())
+  await connection.connectMainChannel()
+  const here = new DisplayState()
+  let picture: DisplayPicture | undefined
+  const channel = await connection.openChannel('display', {
+    prepare: (opening) => {
+      picture = new DisplayPicture(opening, { decode })
+      const { onMessage } = opening
+      opening.onMessage = (type, body) => {
+        here.handle(type, body)
+        onMessage?.(type, body)
+      }
+    },
+  })
+  const there = picture as unknown as DisplayPicture
+  await server.card.createPrimary(400, 300)
+  await there.screenshot()
+  const { width, height, data } = samplePicture('photo', 320, 240)
+  const frames = Array.from({ length: 8 }, (_, index) => {
+    const moved = data.map((_pixel, at) => data[(at + index * 9) % data.length] as number)
+    return toBitmap({ width, height, data: moved }, 'rgb32')
+  })
+  let drawn = 0
+  await pollUntil('ten frames of a stream', { timeoutMs: 60_000, maxIntervalMs: 20 }, async () => {
+    await drawBitmap(server.card, frames[drawn++ % frames.length] as (typeof frames)[number], 20, 10)
+    const release = channel.hold()
+    // Nothing comes meanwhile, so both have the same.
+    const shown = await there.screenshot()
+    expect(Buffer.compare(new Uint8Array(shown.data.buffer), new Uint8Array(here.screenshot().data.buffer))).toBe(0)
+    release()
+    return (there.counters.frames['mjpeg'] ?? 0) >= 10 ? true : undefined
+  })
+  expect(jobs()).toBeGreaterThan(0)
 })
 
 it('threads end with the last share, and with a screen that is given up in the middle of a draw', async () => {

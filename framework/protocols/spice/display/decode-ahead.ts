@@ -1,5 +1,5 @@
 import { imageJob, type ImageJob } from '../codec/image-job.ts'
-import { MAX_IMAGE_PIXELS } from '../codec/pixels.ts'
+import { MAX_IMAGE_PIXELS, type Size } from '../codec/pixels.ts'
 import { DISPLAY_SERVER } from '../wire/numbers.ts'
 import type { SpiceReader } from '../wire/reader.ts'
 import { readBase, readImage } from './draw-messages.ts'
@@ -11,9 +11,19 @@ export interface AheadJob {
   job: ImageJob
 }
 
-/** Fewer bytes, or pixels, are decoded sooner than sent to a worker and back: that takes about a millisecond. */
-export const AHEAD_MIN_BYTES = 8 * 1024
-const AHEAD_MIN_PIXELS = 128 * 256
+/** No message of fewer bytes has anything that takes long. */
+export const AHEAD_MIN_BYTES = 1024
+/** Less is decoded sooner than sent to a worker and back, which takes about half a millisecond. */
+const MIN_PIXELS = 128 * 256
+/** Of what is not JPEG, whose pixels take their time however few bytes make them. */
+const MIN_BYTES = 8 * 1024
+
+/** Whether decoding an image of so many pixels takes long. */
+export function takesLong({ codec, bytes }: ImageJob, { width, height }: Size): boolean {
+  const pixels = width * height
+  const minBytes = codec === 'jpeg' || codec === 'jpegAlpha' ? AHEAD_MIN_BYTES : MIN_BYTES
+  return pixels >= MIN_PIXELS && pixels <= MAX_IMAGE_PIXELS && bytes.length >= minBytes
+}
 
 /** By draw operation: bytes between its base and its image. Other operations have none, or small ones. */
 const IMAGE_AFTER_BYTES = new Map<number, number>([
@@ -37,9 +47,7 @@ export function imageAhead(messageType: number, reader: SpiceReader): AheadJob |
   readBase(reader)
   reader.skip(afterBytes)
   const { descriptor, reader: image } = readImage(reader)
-  const pixels = descriptor.width * descriptor.height
-  if (pixels < AHEAD_MIN_PIXELS || pixels > MAX_IMAGE_PIXELS) return undefined
   const at = image.offset
   const job = imageJob(descriptor, image)
-  return job && job.bytes.length >= AHEAD_MIN_BYTES ? { at, job } : undefined
+  return job && takesLong(job, descriptor) ? { at, job } : undefined
 }

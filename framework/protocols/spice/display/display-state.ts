@@ -5,7 +5,7 @@ import { spiceProtocolError, spiceUnsupportedError } from '../errors.ts'
 import { DISPLAY_SERVER } from '../wire/numbers.ts'
 import { SpiceReader } from '../wire/reader.ts'
 import { drawOperation, drawOperationName } from './draw-operations.ts'
-import { AHEAD_MIN_BYTES, imageAhead, type AheadJob } from './decode-ahead.ts'
+import { AHEAD_MIN_BYTES, imageAhead, takesLong, type AheadJob } from './decode-ahead.ts'
 import { readClip } from './draw-messages.ts'
 import { isEmpty, type Rect } from './geometry.ts'
 import { ImageCache } from './image-cache.ts'
@@ -151,8 +151,9 @@ export class DisplayState {
       if (!isFrame(messageType)) return imageAhead(messageType, reader)
       if (!isNext) return undefined
       const frame = readFrame(messageType, reader)
-      const job = this.#streams.job(frame, this.#surface(this.#streams.get(frame.streamId).surfaceId))
-      return job && { at: reader.offset, job }
+      const stream = this.#streams.get(frame.streamId)
+      const job = this.#streams.job(frame, this.#surface(stream.surfaceId))
+      return job && takesLong(job, frame.sized ?? stream) ? { at: reader.offset, job } : undefined
     } catch {
       return undefined
     }
