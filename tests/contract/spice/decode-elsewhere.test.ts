@@ -42,7 +42,7 @@ async function openPicture(options: PictureServerOptions, decode: ImageDecoder |
     server: spiceServer({ kind: 'tcp', host: '127.0.0.1', port, tlsPort: undefined }),
   })
   onTestFinished(() => connection.disconnectAll())
-  await connection.connectMainChannel()
+  await connection.connectMainChannel({ timeoutMs: 60_000 })
   let picture: DisplayPicture | undefined
   await connection.openChannel('display', { prepare: (channel) => (picture = new DisplayPicture(channel, { decode })) })
   return { server, picture: picture as DisplayPicture }
@@ -124,7 +124,7 @@ it('a video in MJPEG in threads: the pictures of this thread', { timeout: 180_00
     display: { capabilities: [DISPLAY_CAP.sizedStream, DISPLAY_CAP.monitorsConfig] },
   })
   onTestFinished(() => connection.disconnectAll())
-  await connection.connectMainChannel()
+  await connection.connectMainChannel({ timeoutMs: 60_000 })
   const here = new DisplayState()
   let picture: DisplayPicture | undefined
   const channel = await connection.openChannel('display', {

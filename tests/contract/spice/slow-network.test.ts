@@ -23,7 +23,7 @@ async function overSlowNetwork(options: PictureServerOptions) {
     server: spiceServer({ kind: 'tcp', host: '127.0.0.1', port: proxy.port, tlsPort: undefined }),
   })
   onTestFinished(() => connection.disconnectAll())
-  await connection.connectMainChannel()
+  await connection.connectMainChannel({ timeoutMs: 60_000 })
   let picture: DisplayPicture | undefined
   await connection.openChannel('display', { prepare: (channel) => (picture = new DisplayPicture(channel)) })
   return { server, picture: picture as DisplayPicture }
