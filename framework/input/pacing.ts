@@ -50,9 +50,17 @@ export class PathPace {
   #idleMs: number | undefined
 
   get strokesPerCall(): number {
-    if (this.#strokeMs === undefined || this.#idleMs === undefined) return FIRST_STROKES
-    const wanted = (BUSY_SHARE / (1 - BUSY_SHARE)) * (this.#idleMs / Math.max(this.#strokeMs, 0.001))
-    return Math.max(1, Math.round(wanted))
+    return Math.max(1, Math.round(this.#wanted ?? FIRST_STROKES))
+  }
+
+  /** Strokes that should be on their way at once: the more, the longer the guest waits for them. */
+  get strokesInFlight(): number {
+    return LEAST_IN_FLIGHT + Math.round(2 * (this.#wanted ?? 0))
+  }
+
+  get #wanted(): number | undefined {
+    if (this.#strokeMs === undefined || this.#idleMs === undefined) return undefined
+    return (BUSY_SHARE / (1 - BUSY_SHARE)) * (this.#idleMs / Math.max(this.#strokeMs, 0.001))
   }
 
   /** The guest took a stroke while another one waited for it. */
@@ -105,8 +113,7 @@ export class AckWindow {
   /** A stroke that fits nowhere may go alone. */
   hasRoomFor(cost: number): boolean {
     if (this.#inFlight.length === 0) return true
-    const most = Math.max(LEAST_IN_FLIGHT, 2 * this.#pace.strokesPerCall)
-    return this.#inFlight.length < most && this.#cost + cost <= this.#capacity
+    return this.#inFlight.length < this.#pace.strokesInFlight && this.#cost + cost <= this.#capacity
   }
 
   /** A call begins; what is {@link sent} from now on goes with it. */

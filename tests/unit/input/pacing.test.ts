@@ -117,6 +117,18 @@ describe('the acknowledgement window', () => {
     expect(strokesFor(2)).toBe(8)
   })
 
+  it('lets more be on their way the longer the guest waits, and few where it never does', () => {
+    const pace = new PathPace()
+    expect(pace.strokesInFlight).toBe(4)
+    for (let count = 0; count < 60; count++) {
+      pace.tookStroke(16)
+      pace.wasIdle(16 + 6)
+    }
+    expect(pace.strokesInFlight).toBe(7)
+    for (let count = 0; count < 60; count++) pace.wasIdle(0)
+    expect(pace.strokesInFlight).toBe(4)
+  })
+
   it('counts a stroke at what its bytes, events or descriptors take', () => {
     const stroke: InputEvent[] = [
       { type: 'key', qcode: 'shift', down: true },
