@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { connectError, messageOf } from '../../core/index.ts'
+import { connectError } from '../../core/index.ts'
 import {
   encodeMessage,
   lengthFraming,
@@ -92,7 +92,7 @@ export class RelayedWay implements AgentWay {
 
 function newsOf(message: FromAgent): AgentNews {
   if (message.kind === 'hello' || message.kind === 'vm-id' || message.kind === 'legacy-input') {
-    throw connectError('ATP_VERIFIER_CLOSED', `a relayed agent sent a ${message.kind}: ${messageOf(message)}`)
+    throw connectError('ATP_VERIFIER_CLOSED', `the process that accepts agents passed on a ${message.kind}`)
   }
   return message
 }
