@@ -120,6 +120,8 @@ describe('the guest verifier that is part of the snapshot', () => {
   })
 
   it('is not believed to have seen keys lost when it was killed in the middle', async () => {
+    // A second attempt finds it killed.
+    await vm.guest.shell('pidof node || { atp-verifier --transport virtio-serial > /tmp/again.log 2>&1 & }')
     await vm.verifier()
     const typing = errorOf(
       vm.keyboard.type('x'.repeat(60), { observe: 'agent', verify: 'require', delayMs: 50, timeoutMs: 20_000 }),
@@ -132,13 +134,14 @@ describe('the guest verifier that is part of the snapshot', () => {
 
 describe('a guest verifier over a network', () => {
   it('of WebSocket sees input, and comes back when the network does; nothing is verified twice', async () => {
+    const link = async (up: boolean) => (await vm.qmp()).execute('set_link', { name: 'net0', up })
+    await link(true)
+    await vm.guest.shell('rm -f /tmp/count /tmp/go')
     await restart('websocket')
     const verifier = await vm.verifier()
     expect(verifier.agent.vmId).toBe(vm.uuid)
     expect(await vm.keyboard.type(TEXT, { observe: 'agent', verify: 'require' })).toMatchObject({ lost: 0 })
 
-    const qmp = await vm.qmp()
-    const link = (up: boolean) => qmp.execute('set_link', { name: 'net0', up })
     const lost = agentsAre(0)
     const line = { args: ['-c', 'echo begun >> /tmp/count; until [ -e /tmp/go ]; do usleep 10000; done'] }
     const verified = verifier.verify(
