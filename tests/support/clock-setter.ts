@@ -8,30 +8,37 @@ const EXIT = 60
 const TIMEX = { bytes: 208, modes: 0, tick: 88, seconds: 72, nanoseconds: 80 } as const
 const ADJ_SETOFFSET_AND_NANO = 0x2100
 const ADJ_TICK = 0x4000
-const PROGRAM = '/tmp/set-clock'
+let programs = 0
 
-/** Puts the guest's clock forward or back at once (`adjtimex(2)`, ADJ_SETOFFSET). */
-export function stepClock(vm: Vm, byNs: bigint): Promise<void> {
+/** Sets the guest's clock as it was prepared to. */
+export type SetClock = () => Promise<void>
+
+/** Prepares to put the guest's clock forward or back at once (`adjtimex(2)`, ADJ_SETOFFSET). */
+export function clockStep(vm: Vm, byNs: bigint): Promise<SetClock> {
   const timex = Buffer.alloc(TIMEX.bytes)
   timex.writeUInt32LE(ADJ_SETOFFSET_AND_NANO, TIMEX.modes)
   const nanoseconds = ((byNs % 1_000_000_000n) + 1_000_000_000n) % 1_000_000_000n
   timex.writeBigInt64LE((byNs - nanoseconds) / 1_000_000_000n, TIMEX.seconds)
   timex.writeBigInt64LE(nanoseconds, TIMEX.nanoseconds)
-  return adjust(vm, timex)
+  return prepare(vm, timex)
 }
 
-/** Lets the guest's clock run faster or slower from now on (ADJ_TICK): microseconds a tick of 10,000. */
-export function slewClock(vm: Vm, byPerTick: number): Promise<void> {
+/** Prepares to let the guest's clock run faster or slower (ADJ_TICK): microseconds a tick of 10,000. */
+export function clockSlew(vm: Vm, byPerTick: number): Promise<SetClock> {
   const timex = Buffer.alloc(TIMEX.bytes)
   timex.writeUInt32LE(ADJ_TICK, TIMEX.modes)
   timex.writeBigInt64LE(BigInt(10_000 + byPerTick), TIMEX.tick)
-  return adjust(vm, timex)
+  return prepare(vm, timex)
 }
 
-async function adjust(vm: Vm, timex: Buffer): Promise<void> {
-  await vm.guest.file(PROGRAM).write(program(timex))
-  const { exitCode } = await vm.guest.shell(`chmod 700 ${PROGRAM} && ${PROGRAM}`)
-  if (exitCode !== 0) throw new Error(`the guest's clock was not set: ${exitCode}`)
+async function prepare(vm: Vm, timex: Buffer): Promise<SetClock> {
+  const path = `/tmp/set-clock-${++programs}`
+  await vm.guest.file(path).write(program(timex))
+  await vm.guest.shell(`chmod 700 ${path}`)
+  return async () => {
+    const { exitCode } = await vm.guest.exec(path)
+    if (exitCode !== 0) throw new Error(`the guest's clock was not set: ${exitCode}`)
+  }
 }
 
 /** A static x86-64 program that makes one call of adjtimex; its exit code is 0 where that worked. */
