@@ -45,12 +45,14 @@ async function prepare(vm: Vm, timex: Buffer): Promise<SetClock> {
 function program(timex: Buffer): Buffer {
   const u32 = (value: number) => [value, value >> 8, value >> 16, value >> 24].map((byte) => byte & 0xff)
   const codeBytes = 24
-  const code = Buffer.from([
-    ...[0xbf, ...u32(BASE + HEADERS_BYTES + codeBytes)], // mov edi, timex
-    ...[0xb8, ...u32(ADJTIMEX), 0x0f, 0x05], // mov eax, adjtimex; syscall
-    ...[0x89, 0xc7, 0xc1, 0xef, 0x1f], // mov edi, eax; shr edi, 31: 1 after an error
-    ...[0xb8, ...u32(EXIT), 0x0f, 0x05], // mov eax, exit; syscall
-  ])
+  const code = Buffer.concat(
+    [
+      [0xbf, ...u32(BASE + HEADERS_BYTES + codeBytes)], // mov edi, timex
+      [0xb8, ...u32(ADJTIMEX), 0x0f, 0x05], // mov eax, adjtimex; syscall
+      [0x89, 0xc7, 0xc1, 0xef, 0x1f], // mov edi, eax; shr edi, 31: 1 after an error
+      [0xb8, ...u32(EXIT), 0x0f, 0x05], // mov eax, exit; syscall
+    ].map((instruction) => Uint8Array.from(instruction)),
+  )
   if (code.length !== codeBytes) throw new Error(`${code.length} bytes of code`)
   const headers = Buffer.alloc(HEADERS_BYTES)
   headers.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]) // ELF, 64 bits, little-endian, version 1

@@ -164,21 +164,23 @@ export class QmpSocket implements QmpConnection {
 
   async command(execute: string, args: object | undefined, options: CallOptions): Promise<QmpReply> {
     if (this.#closedBy) throw this.#closedBy
+    const what = `QMP command ${execute} to ${this.peer}`
+    if (options.signal?.aborted) throw interrupted(what, options.signal)
     const id = this.#nextId++
     const json = encodeCommand({ execute, arguments: args, id })
-    const what = `QMP command ${execute} to ${this.peer}`
+    const { promise, resolve, reject } = Promise.withResolvers<QmpReply>()
+    this.#pending.set(id, { resolve, reject })
+    // At once: what it takes to watch over the answer would be part of every latency that is measured.
+    // A write that fails ends the stream, and that rejects everything pending.
+    this.#stream.write(Buffer.from(`${json}\n`)).catch((error: unknown) => this.#fail(qmpLostError(this.peer, error)))
+    this.#listener.tap?.('out', json)
     return withDeadline(what, options, async (signal) => {
-      const { promise, resolve, reject } = Promise.withResolvers<QmpReply>()
       const onAbort = () => {
         this.#pending.delete(id)
         this.#abandoned.add(id)
         reject(interrupted(what, signal))
       }
       signal.addEventListener('abort', onAbort, { once: true })
-      this.#pending.set(id, { resolve, reject })
-      this.#listener.tap?.('out', json)
-      // A write that fails ends the stream, and that rejects everything pending.
-      this.#stream.write(Buffer.from(`${json}\n`)).catch((error: unknown) => this.#fail(qmpLostError(this.peer, error)))
       try {
         return await promise
       } finally {
