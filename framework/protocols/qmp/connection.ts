@@ -73,8 +73,7 @@ export async function openLibvirtMonitor(target: ProtocolTarget, listener: QmpLi
     async command(execute, args, options) {
       if (!open) throw qmpClosedError(peer)
       const json = encodeCommand({ execute, arguments: args })
-      tap?.('out', json)
-      const text = await target.monitorCommand(json, options)
+      const text = await whileSaid(target.monitorCommand(json, options), () => tap?.('out', json))
       tap?.('in', text)
       const reply = parseMessage(text)
       if (reply.type !== 'return' && reply.type !== 'error') throw qmpProtocolError(`no answer to ${execute}`, text)
@@ -99,6 +98,21 @@ export async function openLibvirtMonitor(target: ProtocolTarget, listener: QmpLi
         if (!isAtpError(error) || (error.branch !== 'state' && error.branch !== 'connect')) throw error
       }
     },
+  }
+}
+
+/** Calls `tell` once what was asked for has left, and before its answer: telling is no part of a latency then. */
+async function whileSaid<T>(answer: Promise<T>, tell: () => void): Promise<T> {
+  const telling = setImmediate(() => {
+    told = true
+    tell()
+  })
+  let told = false
+  try {
+    return await answer
+  } finally {
+    clearImmediate(telling)
+    if (!told) tell()
   }
 }
 
