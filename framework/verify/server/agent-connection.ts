@@ -56,6 +56,8 @@ export class AgentConnection {
   #isLegacy = false
   #isOver = false
   #timer: NodeJS.Timeout | undefined
+  /** It was asked whether it lives. */
+  #isAsked = false
   #heardAtMs = performance.now()
   /** Nonces of our own pings count downwards from here, so that none is taken for one of whoever uses the agent. */
   #nonce = Number.MAX_SAFE_INTEGER
@@ -97,7 +99,8 @@ export class AgentConnection {
 
   /** Asks at once whether the agent lives. One that does not is gone within the time it has to answer. */
   probe(): void {
-    if (!this.#hello || this.#isLegacy) return
+    // The time it has to answer must not begin anew with each other agent that tries.
+    if (!this.#hello || this.#isLegacy || this.#isAsked) return
     clearTimeout(this.#timer)
     this.#ask()
   }
@@ -186,6 +189,7 @@ export class AgentConnection {
 
   #watch(): void {
     clearTimeout(this.#timer)
+    this.#isAsked = false
     const { silenceMs } = this.#limits
     const silentMs = performance.now() - this.#heardAtMs
     this.#timer = setTimeout(
@@ -197,6 +201,7 @@ export class AgentConnection {
   #ask(): void {
     const { answerMs } = this.#limits
     const askedAtMs = performance.now()
+    this.#isAsked = true
     this.send({ v: 1, type: 'ping', nonce: this.#nonce-- })
     this.#timer = setTimeout(() => {
       if (this.#heardAtMs > askedAtMs) return this.#watch()

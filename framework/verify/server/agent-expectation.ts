@@ -20,6 +20,8 @@ export interface ExpectationSink {
 
 /** Entries of one message: a bit less than the protocol allows, and far below its longest. */
 const ADD_MAX = Math.min(ENTRIES_MAX, 5000)
+/** Most unexpected inputs that are told one by one: more than anybody makes during an action. */
+const UNEXPECTED_MAX = 100_000
 const WATCH_TIMEOUT_MS = 5000
 const RESULT_TIMEOUT_MS = 5000
 
@@ -99,10 +101,12 @@ export class AgentExpectation {
     const bounds = { signal, timeoutMs }
     const { details } = await withDeadline("the verifier agent's account", bounds, () => this.#result.promise)
     const { seen, unexpected } = details
+    if (typeof seen !== 'number' || typeof unexpected !== 'number') {
+      return `the verifier agent gives no account of what it saw: ${reasonOf(details)}`
+    }
     const told = [...this.#seen].filter((index) => !this.#optional.has(index)).length
     // Motions there and back are in its account, and are not told.
-    const isSeen = this.#hasMotion || typeof seen !== 'number' || seen === told
-    if (isSeen && (typeof unexpected !== 'number' || unexpected === this.#unexpected)) return undefined
+    if ((this.#hasMotion || seen === told) && unexpected === this.#unexpected) return undefined
     return `the verifier agent saw ${seen} inputs and ${unexpected} unexpected ones, and told of ${told} and ${this.#unexpected}`
   }
 
@@ -123,6 +127,9 @@ export class AgentExpectation {
       if (this.#seen.has(index)) return this.gap('the verifier agent tells of the same input twice')
       this.#seen.add(index)
       this.#sink.onSeen(index, BigInt(guestNs), arrivedNs)
+    }
+    if (unexpected > UNEXPECTED_MAX - this.#unexpected) {
+      return this.gap(`the verifier agent tells of more than ${UNEXPECTED_MAX} unexpected inputs`)
     }
     this.#unexpected += unexpected
     if (unexpected > 0) this.#sink.onUnexpected(unexpected, arrivedNs)

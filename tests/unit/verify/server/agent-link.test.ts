@@ -48,9 +48,22 @@ describe('verify', () => {
       timestamp: 1,
       data: { event_id: 'mine', key: 'a', timeout_ms: 7 },
     })
-    expect(await agent.next(isEvent)).toMatchObject({ event_id: 'mine', key: 'a', metadata: { timeout_ms: 7 } })
-    agent.send({ ...result('mine'), message_type: 'verify_result' })
+    const { event_id: id, ...sent } = await agent.next(isEvent)
+    expect(sent).toMatchObject({ key: 'a', metadata: { timeout_ms: 7 } })
+    agent.send({ ...result(id), message_type: 'verify_result' })
     expect(await done).toMatchObject({ event_id: 'mine', verified: true })
+  })
+
+  it('an id that is used again gets no answer of before', async () => {
+    const ids: unknown[] = []
+    for (const verified of [true, false]) {
+      const done = link.verify({ type: 'keyboard', key: 'a', event_id: 'mine' })
+      const { event_id: id } = await agent.next(isEvent)
+      ids.push(id)
+      agent.send(result(id, verified))
+      expect(await done).toMatchObject({ event_id: 'mine', verified })
+    }
+    expect(new Set(['mine', ...ids]).size).toBe(3)
   })
 
   it('ignores results that nobody waits for, and second ones', async () => {
@@ -77,6 +90,20 @@ describe('verify', () => {
     agent.send({ v: 1, type: 'pong', nonce }).send(result(id))
     expect(await done).toMatchObject({ verified: true })
     expect(typed).toBe(true)
+  })
+
+  it('waits for nothing any more when what was to be verified could not be done', async () => {
+    const during = () => Promise.reject(new Error('no such key'))
+    const done = link.verify({ type: 'keyboard', key: 'a' }, { during })
+    await agent.next(isEvent)
+    agent.send({ v: 1, type: 'pong', nonce: (await agent.nextOf('ping'))['nonce'] })
+    await expect(done).rejects.toThrow('no such key')
+    agent.hello()
+    await agent.nextOf('welcome')
+    const alive = link.barrier()
+    agent.send({ v: 1, type: 'pong', nonce: (await agent.nextOf('ping'))['nonce'] })
+    await alive
+    expect(agent.received.filter(isEvent)).toEqual([])
   })
 
   it('rejects for a verifier the agent has not, a malformed event, an answer that does not come', async () => {
@@ -133,6 +160,18 @@ it('now is what the agent’s clock says, with its error', async () => {
   agent.hello({ reads_clock: false, session: 'session-2' })
   await agent.nextOf('welcome')
   await expect(link.now()).rejects.toMatchObject({ code: 'ATP_VERIFIER_CLOCK' })
+})
+
+it('an answer to whoever used the agent before is none', async () => {
+  const before = link.now()
+  before.catch(() => {})
+  const { nonce: stale } = await agent.nextOf('time')
+  link.close()
+  link = new VerifierAgentLink('vm-001', server.claim({ vmIds: ['vm-001'], level: 'kernel' }))
+  const asked = link.now()
+  const { nonce } = await agent.nextOf('time')
+  agent.send({ v: 1, type: 'time', nonce: stale, guest_ns: '1' }).send({ v: 1, type: 'time', nonce, guest_ns: '2' })
+  expect(await asked).toMatchObject({ guestNs: 2n })
 })
 
 describe('an expectation', () => {
@@ -209,7 +248,7 @@ describe('an expectation', () => {
     ['agrees', { seen: 1, unexpected: 1 }, undefined],
     ['saw more than it told', { seen: 2, unexpected: 1 }, 'told of 1 and 1'],
     ['saw more strangers than it told', { seen: 1, unexpected: 0 }, 'told of 1 and 1'],
-    ['gives no figures', {}, undefined],
+    ['gives no figures', { error: 'no devices' }, 'no account of what it saw: no devices'],
   ])("at its end the agent's own account %s", async (_, details, reason) => {
     const { expectation } = observe()
     const { event_id: id } = await agent.nextOf('expect')
@@ -240,6 +279,13 @@ describe('an expectation', () => {
     expectation.add([['key', 30, 1]])
     for (const at of ['5', '6']) agent.send({ v: 1, type: 'seen', event_id: id, seen: [[0, at]], unexpected: 0 })
     await expect.poll(() => heard).toEqual([[0, 5n], 'the verifier agent tells of the same input twice'])
+  })
+
+  it('has a gap, and nothing else to do, when the agent counts more strangers than there can be', async () => {
+    const { heard } = observe()
+    const { event_id: id } = await agent.nextOf('expect')
+    agent.send({ v: 1, type: 'seen', event_id: id, seen: [], unexpected: Number.MAX_SAFE_INTEGER })
+    await expect.poll(() => heard).toEqual([expect.stringContaining('unexpected inputs')])
   })
 
   it('is released at its end, also when its user goes without a word', async () => {

@@ -177,6 +177,20 @@ describe('who is whose', () => {
     await agent({ session: 'session-2' }).nextOf('welcome')
   })
 
+  it('a first one that does not answer makes room, however often others try', async () => {
+    const { agent } = await serve({ answerMs: 400 })
+    const first = agent()
+    await first.nextOf('welcome')
+    await agent({ session: 'session-2' }).nextOf('refused')
+    const trying = setInterval(() => agent({ session: 'session-2' }), 100)
+    try {
+      await first.ended
+    } finally {
+      clearInterval(trying)
+    }
+    expect(first.received.filter(({ type }) => type === 'ping')).toHaveLength(1)
+  })
+
   it('a reconnect takes the place of the earlier connection, whose end does not remove it', async () => {
     const { server, agent } = await serve()
     const first = agent()
