@@ -100,7 +100,7 @@ export interface DeliveryRecord {
   reordered: number
   /** Modifier or button names still down in the guest afterwards. */
   stuck: string[]
-  /** Times that the guest's kernel repeated a held key. Nobody sent them, and they are no damage. */
+  /** Times that the guest's kernel repeated a key. No damage where it was held on purpose. */
   repeats?: number
   /** Of a pointer's last move. */
   pointer?: PointerRecord

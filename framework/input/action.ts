@@ -9,7 +9,7 @@ import {
   type CallOptions,
 } from '../core/index.ts'
 import type { InputPathName, PointerRecord } from '../evidence/events.ts'
-import type { UnicodeRoute } from '../keys/index.ts'
+import { evdevKeyName, type UnicodeRoute } from '../keys/index.ts'
 import type {
   Account,
   ClockWatch,
@@ -60,6 +60,8 @@ export interface Action {
   options: InputOptions
   /** evdev codes that may stay down after the action. */
   held: ReadonlySet<number>
+  /** Keys are held on purpose, so that the guest may repeat them. */
+  holds?: boolean
   /** What was observed of a pointer's move. */
   pointer?(recording: Recording): PointerRecord | undefined
 }
@@ -232,9 +234,11 @@ export class ActionQueue {
     const sent = recording.sent.filter((event) => !event.optional).length
     const { latenciesMs, warmupMs, latency, excluded, ...counts } =
       unverified === undefined && account ? account : { ...NOTHING_SEEN, sent }
-    if (remark !== undefined) counts.differences = [remark, ...counts.differences]
-    const whole = isWhole(counts) && remark === undefined
-    const repeats = recording.observed.filter(({ type, value }) => type === 'key' && value === 2).length
+    const repeated = recording.observed.filter(({ type, value }) => type === 'key' && value === 2)
+    const remarks = [remark, repeatedUnasked(action, repeated)].filter((each) => each !== undefined)
+    counts.differences = [...remarks, ...counts.differences]
+    const whole = isWhole(counts) && remarks.length === 0
+    const repeats = repeated.length
     // Where positions are known only nearly, those that were sent would pass for those that were reached.
     const isExact = unverified === undefined && (observer?.resolution ?? 1) === 1
     const pointer = isExact ? action.pointer?.(recording) : undefined
@@ -295,6 +299,15 @@ const NOTHING_SEEN: Account = {
   latenciesMs: [],
   warmupMs: [],
   excluded: {},
+}
+
+/** An application takes each repeat for another press. */
+function repeatedUnasked({ holds, held }: Action, repeated: readonly ObservedEvent[]): string | undefined {
+  if (holds) return undefined
+  const names = repeated.filter(({ code }) => !held.has(code)).map(({ code }) => evdevKeyName(code))
+  const keys = names.filter((name) => !MODIFIER.test(name))
+  if (keys.length === 0) return undefined
+  return `the guest was so slow that its kernel repeated ${[...new Set(keys)].join(', ')}, ${keys.length} times in all`
 }
 
 function damaged(delivery: Delivery): Error {

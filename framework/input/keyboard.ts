@@ -80,8 +80,9 @@ export class KeyboardDevice implements Keyboard {
   async press(chord: string, options: PressOptions = {}): Promise<Delivery> {
     const keys = parseChord(chord, options.layout)
     this.#assertFree(keys.slice(-1))
+    const holds = Boolean(options.holdMs)
     return this.#queue.run(
-      { name: 'keyboard.press', input: chord, target: 'keyboard', options, held: this.#heldCodes() },
+      { name: 'keyboard.press', input: chord, target: 'keyboard', options, held: this.#heldCodes(), holds },
       async ({ recording, path, signal }) => {
         assertOnDevice(keys, path.name.device)
         const pressed = keys.filter((key) => !this.#held.has(key.qcode))

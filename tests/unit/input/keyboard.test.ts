@@ -208,6 +208,14 @@ describe('chords', () => {
     expect(await keyboardOf().press('a', { verify: 'require' })).not.toHaveProperty('repeats')
   })
 
+  it('are damaged when the guest repeats what nobody holds', async () => {
+    const keyboard = keyboardOf({ repeats: 1 })
+    const difference = 'the guest was so slow that its kernel repeated KEY_A, KEY_B, 2 times in all'
+    expect(await keyboard.type('aB')).toMatchObject({ outcome: 'damaged', differences: [difference], repeats: 3 })
+    expect(await keyboard.down('c', { verify: 'require' })).toMatchObject({ outcome: 'delivered', repeats: 1 })
+    expect(await keyboard.up('c', { verify: 'require' })).toMatchObject({ outcome: 'delivered' })
+  })
+
   it('have their keys where the layout of the guest has them', async () => {
     const keyboard = keyboardOf()
     await keyboard.press('ctrl+z', { layout: 'de', verify: 'require' })
