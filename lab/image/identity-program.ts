@@ -1,3 +1,14 @@
+import {
+  BASE_ADDRESS,
+  forever,
+  HEADERS_BYTES,
+  instructions,
+  linuxProgram,
+  skip,
+  systemCall,
+  u32,
+} from '../../framework/wire/linux-program.ts'
+
 /** The virtio-serial port on which the guest's identity program waits. */
 export const IDENTITY_PORT = 'atp.identity.0'
 
@@ -28,38 +39,21 @@ export const MACHINE_UUID_FILE = '/etc/machine-uuid'
 export const IDENTITY_ANSWER = { status: 0, nonce: 8 } as const
 export const IDENTITY_ANSWER_BYTES = 16
 
-const BASE = 0x400000
-const HEADERS_BYTES = 64 + 56
 /** The answer's status, followed by the record, so that the answer is the memory from here on. */
-const ANSWER_AT = BASE + 0x1000
+const ANSWER_AT = BASE_ADDRESS + 0x1000
 const RECORD_AT = ANSWER_AT + IDENTITY_ANSWER.nonce
 const IN_RECORD = (field: keyof typeof IDENTITY_RECORD) => RECORD_AT + IDENTITY_RECORD[field]
 
 const O_RDWR = 2
 const O_WRONLY_CREAT_TRUNC = 0x241
-/** System calls of Linux on x86-64 (`arch/x86/entry/syscalls/syscall_64.tbl`). */
-const SYS = { read: 0, write: 1, open: 2, close: 3, exit: 60, sethostname: 170, clock_settime: 227 } as const
 
-const u32 = (value: number) => [value, value >> 8, value >> 16, value >> 24].map((byte) => byte & 0xff)
-/** mov edi | esi | edx, value */
-const ARGUMENT = [0xbf, 0xbe, 0xba] as const
-const bytes = (...instructions: readonly (readonly number[])[]) => instructions.flat()
-/** Arguments that are undefined stay as they are in their registers. */
-const call = (name: keyof typeof SYS, ...values: (number | undefined)[]) =>
-  bytes(
-    values.flatMap((value, index) => (value === undefined ? [] : [ARGUMENT[index] as number, ...u32(value)])),
-    [0xb8, ...u32(SYS[name])], // mov eax, number
-    [0x0f, 0x05], // syscall
-  )
-/** The same; a failure becomes the status, which is kept in rbx. */
-const checked = (...what: Parameters<typeof call>) =>
-  bytes(
-    call(...what),
+/** A system call whose failure becomes the status, which is kept in rbx. */
+const checked = (...what: Parameters<typeof systemCall>) =>
+  instructions(
+    systemCall(...what),
     [0x48, 0x85, 0xc0], // test rax, rax
     [0x48, 0x0f, 0x48, 0xd8], // cmovs rbx, rax
   )
-const JUMP = { ifZero: 0x84, ifNotZero: 0x85, ifNegative: 0x88, ifNotNegative: 0x89 } as const
-const skip = (when: keyof typeof JUMP, code: readonly number[]) => [0x0f, JUMP[when], ...u32(code.length), ...code]
 const PORT_TO_EDI = [0x89, 0xef] // mov edi, ebp
 
 /**
@@ -75,74 +69,48 @@ export function identityProgram(): Buffer {
   const paths = [`/dev/virtio-ports/${IDENTITY_PORT}`, '/etc/machine-id', MACHINE_UUID_FILE]
   const strings = paths.map((path) => `${path}\0`)
   const [portPath = 0, machineIdPath = 0, machineUuidPath = 0] = strings.map(
-    (_, index) => BASE + HEADERS_BYTES + strings.slice(0, index).join('').length,
+    (_, index) => BASE_ADDRESS + HEADERS_BYTES + strings.slice(0, index).join('').length,
   )
-  const entry = HEADERS_BYTES + strings.join('').length
 
   const write = (path: number, field: keyof typeof IDENTITY_RECORD, length: number) =>
-    bytes(
+    instructions(
       checked('open', path, O_WRONLY_CREAT_TRUNC, 0o644),
       skip(
         'ifNegative',
-        bytes(
+        instructions(
           [0x89, 0xc7], // mov edi, eax
           checked('write', undefined, IN_RECORD(field), length),
           checked('close'),
         ),
       ),
     )
-  const identity = bytes(
+  const identity = instructions(
     checked('sethostname', IN_RECORD('name')), // the length is in esi
     write(machineIdPath, 'machineId', MACHINE_ID_BYTES),
     write(machineUuidPath, 'machineUuid', MACHINE_UUID_BYTES),
   )
-  const apply = bytes(
+  const apply = instructions(
     checked('clock_settime', 0, IN_RECORD('seconds')),
     [0x8b, 0x34, 0x25, ...u32(IN_RECORD('nameLength'))], // mov esi, [nameLength]
     [0x85, 0xf6], // test esi, esi
     skip('ifZero', identity),
   )
-  const round = bytes(
+  const round = instructions(
     PORT_TO_EDI,
-    call('write', undefined, ANSWER_AT, IDENTITY_ANSWER_BYTES),
+    systemCall('write', undefined, ANSWER_AT, IDENTITY_ANSWER_BYTES),
     [0x85, 0xc0], // test eax, eax
-    skip('ifNotNegative', call('exit', 1)), // without its port; init starts it again
+    skip('ifNotNegative', systemCall('exit', 1)), // without its port; init starts it again
     PORT_TO_EDI,
-    call('read', undefined, RECORD_AT, IDENTITY_RECORD_BYTES),
+    systemCall('read', undefined, RECORD_AT, IDENTITY_RECORD_BYTES),
     [0x48, 0x2d, ...u32(IDENTITY_RECORD_BYTES)], // sub rax, length of a record
     [0x48, 0x89, 0xc3], // mov rbx, rax: negative after half a record, or none since the host is gone
     skip('ifNotZero', apply),
     [0x48, 0x89, 0x1c, 0x25, ...u32(ANSWER_AT)], // mov [status], rbx
   )
-  const JUMP_BYTES = 5
-  const code = bytes(
-    call('open', portPath, O_RDWR),
+  const code = instructions(
+    systemCall('open', portPath, O_RDWR),
     [0x89, 0xc5], // mov ebp, eax
-    round,
-    [0xe9, ...u32(-(round.length + JUMP_BYTES))], // jmp round
+    forever(round),
   )
-  return Buffer.concat([
-    elfHeaders(BASE + entry, entry + code.length),
-    Buffer.from(strings.join('')),
-    Buffer.from(code),
-  ])
-}
-
-/** ELF header and one program header: the whole file, and zeros behind it, in one segment (`elf(5)`). */
-function elfHeaders(entry: number, fileBytes: number): Buffer {
-  const headers = Buffer.alloc(HEADERS_BYTES)
-  headers.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]) // "\x7fELF", 64 bits, little-endian, version 1
-  const u16At = { 16: 2, 18: 62, 52: 64, 54: 56, 56: 1 } // executable, x86-64, sizes of both headers, one of these
-  for (const [at, value] of Object.entries(u16At)) headers.writeUInt16LE(value, Number(at))
-  headers.writeUInt32LE(1, 20) // version
-  headers.writeUInt32LE(entry, 24)
-  headers.writeUInt32LE(64, 32) // where the program header is
-  headers.writeUInt32LE(1, 64) // PT_LOAD
-  headers.writeUInt32LE(7, 68) // readable, writable, executable
-  headers.writeUInt32LE(BASE, 80)
-  headers.writeUInt32LE(BASE, 88)
-  headers.writeUInt32LE(fileBytes, 96)
-  headers.writeUInt32LE(ANSWER_AT + 0x1000 - BASE, 104) // size in memory
-  headers.writeUInt32LE(0x1000, 112)
-  return headers
+  return linuxProgram(code, ANSWER_AT + 0x1000 - BASE_ADDRESS, Buffer.from(strings.join('')))
 }
