@@ -9,7 +9,7 @@ import {
   type VerifierEvent,
   type VerifyResult,
 } from '../protocol/index.ts'
-import { Conversation, type ConversationOwner } from './conversation.ts'
+import { Conversation, refusedError, type ConversationOwner } from './conversation.ts'
 import type { InputSource } from './input-source.ts'
 import { failed, makeResult } from './result.ts'
 import { ResultMemory } from './result-memory.ts'
@@ -127,9 +127,7 @@ export class Agent implements ConversationOwner {
         throw remoteError('ATP_VERIFIER_REFUSED', 'the server ended the connection without a word')
       const { kind, message } = this.#parse(text)
       if (kind === 'welcome') return
-      if (kind === 'refused') {
-        throw remoteError('ATP_VERIFIER_REFUSED', `the server refused this agent (${message.code}): ${message.message}`)
-      }
+      if (kind === 'refused') throw refusedError(message)
       // On a port without connections a server may still speak to the agent that was here before.
     }
   }

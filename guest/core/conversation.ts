@@ -1,4 +1,4 @@
-import { configError, connectError, stateError } from '../../framework/core/errors.ts'
+import { configError, connectError, remoteError, stateError } from '../../framework/core/errors.ts'
 import {
   eventIdOf,
   parseFromServer,
@@ -6,6 +6,7 @@ import {
   type Expect,
   type FromServer,
   type InputDevice,
+  type Refused,
   type TimeAnswer,
   type VerifierEvent,
   type VerifyResult,
@@ -44,6 +45,10 @@ interface Entry {
   running: Promise<RunningExpectation>
 }
 
+export function refusedError({ code, message }: Refused) {
+  return remoteError('ATP_VERIFIER_REFUSED', `the server refused this agent (${code}): ${message}`)
+}
+
 /** What one agent and one server say to each other after the welcome. */
 export class Conversation {
   readonly #agent: ConversationOwner
@@ -63,7 +68,7 @@ export class Conversation {
   /**
    * Until the server ends the connection.
    *
-   * @throws `ATP_VERIFIER_LOST`, `ATP_VERIFIER_MESSAGE`, `ATP_VERIFIER_TOO_LARGE`
+   * @throws `ATP_VERIFIER_LOST`, `ATP_VERIFIER_REFUSED`, `ATP_VERIFIER_MESSAGE`, `ATP_VERIFIER_TOO_LARGE`
    */
   async run(): Promise<void> {
     this.#heardMs = performance.now()
@@ -114,8 +119,10 @@ export class Conversation {
         return
       case 'trace':
         return this.#trace(parsed.message.on && this.#agent.setup.tracing === true)
-      default:
-        // A second welcome or refusal says nothing new.
+      case 'refused':
+        throw refusedError(parsed.message)
+      case 'welcome':
+        // A second one says nothing new.
         return
     }
   }

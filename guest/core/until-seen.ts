@@ -13,6 +13,7 @@ export async function untilSeen(
   take: (input: SeenInput) => boolean,
 ): Promise<bigint> {
   let stop: (() => void) | undefined
+  let isOver = false
   let onAbort: (() => void) | undefined
   try {
     return await new Promise<bigint>((resolve, reject) => {
@@ -28,10 +29,11 @@ export async function untilSeen(
       }
       source.watch(sink).then((ending) => {
         stop = ending
-        if (signal.aborted) ending()
+        if (isOver) ending()
       }, reject)
     })
   } finally {
+    isOver = true
     stop?.()
     if (onAbort) signal.removeEventListener('abort', onAbort)
   }

@@ -10,18 +10,19 @@ const TIMEOUT_MAX_MS = 3_600_000
 /** What an event without an action means. */
 const DEFAULT_ACTIONS: Readonly<Record<string, string>> = { keyboard: 'keydown', mouse: 'move', command: 'run' }
 
-/** Members that stand beside `type` in some messages, in `data` in others and belong into `metadata`. */
-const METADATA_NAMES = [
-  'x',
-  'y',
-  'button',
-  'command',
-  'args',
-  'expected_exit_code',
-  'expected_stdout_contains',
-  'expected_stderr_contains',
-  'timeout_ms',
-]
+/** Members that every event has. Others belong into `metadata`, also where they stand beside these. */
+const OWN_NAMES = new Set([
+  'v',
+  'event_id',
+  'type',
+  'event_type',
+  'message_type',
+  'action',
+  'key',
+  'timestamp',
+  'data',
+  'metadata',
+])
 
 /**
  * An event in any of its shapes: version 1, the envelope `{event_type, timestamp, data: {…}}` and `event_type` for
@@ -39,7 +40,7 @@ export function parseEvent(value: unknown, newId: () => string): VerifierEvent {
   if (RESERVED_TYPES.has(type)) throw malformed('its type is not one of an event')
   const id = outer['event_id'] ?? innerId
   const key = outer['key'] ?? innerKey
-  const metadata: Fields = { ...pick(outer), ...rest, ...given }
+  const metadata: Fields = { ...others(outer), ...rest, ...given }
   const timeoutMs = metadata['timeout_ms'] === undefined ? DEFAULT_TIMEOUT_MS : countOf(metadata, 'timeout_ms')
   if (timeoutMs > TIMEOUT_MAX_MS) throw malformed(`"timeout_ms" is more than ${TIMEOUT_MAX_MS}`)
   const timestamp = outer['timestamp'] ?? 0
@@ -55,8 +56,8 @@ export function parseEvent(value: unknown, newId: () => string): VerifierEvent {
   }
 }
 
-function pick(fields: Fields): Fields {
-  return Object.fromEntries(METADATA_NAMES.flatMap((name) => (name in fields ? [[name, fields[name]]] : [])))
+function others(fields: Fields): Fields {
+  return Object.fromEntries(Object.entries(fields).filter(([name]) => !OWN_NAMES.has(name)))
 }
 
 function text(value: unknown, name: string, maxLength: number): string {

@@ -77,11 +77,7 @@ export type FromServer =
 export function parseFirstFrame(text: string): FromAgent {
   const trimmed = text.trim()
   if (trimmed.startsWith('{')) return parseFromAgent(trimmed)
-  // Control characters would let an agent write lines into a log.
-  if (trimmed === '' || trimmed.length > VM_ID_MAX_LENGTH || /[\p{Cc}]/u.test(trimmed)) {
-    throw malformed('the first frame is neither a hello nor a VM id')
-  }
-  return { kind: 'vm-id', vmId: trimmed }
+  return { kind: 'vm-id', vmId: vmIdOf({ vm_id: trimmed }) }
 }
 
 /**
@@ -184,7 +180,7 @@ function hello(fields: Fields): Hello {
   return {
     v: 1,
     type: 'hello',
-    vm_id: textOf(fields, 'vm_id', VM_ID_MAX_LENGTH),
+    vm_id: vmIdOf(fields),
     ...(fields['token'] !== undefined && { token: textOf(fields, 'token', TOKEN_MAX_LENGTH) }),
     session: textOf(fields, 'session', ID_MAX_LENGTH),
     verifiers,
@@ -195,6 +191,13 @@ function hello(fields: Fields): Hello {
     level: oneOf(fields, 'level', ['kernel', 'browser']),
     reads_clock: flagOf(fields, 'reads_clock'),
   }
+}
+
+function vmIdOf(fields: Fields): string {
+  const vmId = textOf(fields, 'vm_id', VM_ID_MAX_LENGTH)
+  // They would let an agent write lines into a log.
+  if (/\p{Cc}/u.test(vmId)) throw malformed('"vm_id" has control characters')
+  return vmId
 }
 
 function refused(fields: Fields): Refused {

@@ -12,7 +12,7 @@ const EVENT = {
   button: { ...NAME, description: 'Of a mouse event' },
   command: { ...NAME, description: 'Program of a command event, by path or name; no shell' },
   args: { type: 'array', items: { type: 'string' }, description: 'Its arguments' },
-  expected_exit_code: { type: 'integer', description: 'Default: any' },
+  expected_exit_code: { type: 'integer', description: 'Default: 0' },
   expected_stdout_contains: { ...TEXT, description: 'Text of its output' },
   expected_stderr_contains: { ...TEXT, description: 'Text of its errors' },
   data: { type: 'object', description: 'What a custom verifier needs' },

@@ -48,7 +48,7 @@ interface Handlers {
 }
 
 const LOOPBACK = '127.0.0.1'
-const HEADERS_TIMEOUT_MS = 5000
+const HTTP_LIMITS = { headersTimeout: 5000, requestTimeout: 5000, connectionsCheckingInterval: 1000 } as const
 const BACKLOG = 128
 const TLS_LIMITS = { minVersion: 'TLSv1.2', handshakeTimeout: 5000 } as const
 
@@ -94,9 +94,9 @@ function webSocketServer(tls: ListenerTls | undefined, handlers: Handlers): Http
     response.writeHead(404, { 'content-type': 'text/plain', connection: 'close' })
     response.end('agents connect here by WebSocket, browsers at /verifier/\n')
   }
-  const server: HttpServer = tls ? createHttpsServer({ ...tls, ...TLS_LIMITS }, respond) : createHttpServer(respond)
-  server.headersTimeout = HEADERS_TIMEOUT_MS
-  server.requestTimeout = HEADERS_TIMEOUT_MS
+  const server: HttpServer = tls
+    ? createHttpsServer({ ...tls, ...TLS_LIMITS, ...HTTP_LIMITS }, respond)
+    : createHttpServer(HTTP_LIMITS, respond)
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: MESSAGE_MAX_BYTES,
@@ -108,9 +108,15 @@ function webSocketServer(tls: ListenerTls | undefined, handlers: Handlers): Http
     socket.on('error', () => {})
     const network = socket as Socket
     network.setNoDelay(true)
+    if (isForeign(request)) return void socket.end('HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\n')
     sockets.handleUpgrade(request, socket, head, (webSocket) => handlers.onWebSocket(webSocket, request))
   })
   return server
+}
+
+/** Whether a page of another server asks, in whatever browser: only the web verifier's own page has a reason to. */
+function isForeign({ headers: { origin, host } }: IncomingMessage): boolean {
+  return origin !== undefined && !(URL.canParse(origin) && new URL(origin).host === host?.toLowerCase())
 }
 
 async function openUnix(path: string, { onConnection, onSocket }: Handlers) {

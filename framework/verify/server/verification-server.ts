@@ -129,6 +129,8 @@ export class VerificationServer implements ConnectionOwner {
   }
 
   #track(socket: Socket): void {
+    // Those that have not become an agent's connection, and may never, are bounded too.
+    if (this.#sockets.size >= 2 * this.#connectionsMax) return void socket.destroy()
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
   }

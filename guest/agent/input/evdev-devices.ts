@@ -41,38 +41,34 @@ export class EvdevDevices implements Observer {
 
   /** @throws `ATP_VERIFIER_DEVICE` when there is none, or it may not be read. */
   async start(sink: InputSink): Promise<void> {
-    this.renew(sink)
-    this.#watcher = this.#watch(() => {
-      clearTimeout(this.#rescan)
-      this.#rescan = setTimeout(() => this.#scanLater(sink), SETTLE_MS)
-    })
-    this.#watcher.on('error', (error) => sink.onGap(`new input devices are not noticed any more: ${messageOf(error)}`))
-  }
-
-  /** Reads again what a reader let go of. @throws as {@link start} */
-  renew(sink: InputSink): void {
+    this.#watcher ??= this.#watch(sink)
     this.#scan(sink, (error) => {
-      this.close()
       throw error
     })
     if (this.#readers.size > 0) return
-    this.close()
     throw unsupportedError('ATP_VERIFIER_DEVICE', `this guest has no ${this.#device} that can be observed`, {
       remedy: "give the VM that device and its kernel the driver; the guest's kernel must be a 64-bit Linux",
     })
   }
 
-  #watch(onChange: () => void): FSWatcher {
+  #watch(sink: InputSink): FSWatcher {
     try {
-      return watch(this.#places.folder, onChange)
+      const watcher = watch(this.#places.folder, () => {
+        clearTimeout(this.#rescan)
+        this.#rescan = setTimeout(() => this.#scanLater(sink), SETTLE_MS)
+      })
+      return watcher.on('error', (error) => {
+        this.#watcher = undefined
+        sink.onGap(`new input devices are not noticed any more: ${messageOf(error)}`)
+      })
     } catch (error) {
-      this.close()
       throw unsupportedError('ATP_VERIFIER_DEVICE', `new input devices would not be noticed: ${messageOf(error)}`)
     }
   }
 
   close(): void {
     this.#watcher?.close()
+    this.#watcher = undefined
     clearTimeout(this.#rescan)
     for (const reader of this.#readers.values()) reader.stop()
     this.#readers.clear()

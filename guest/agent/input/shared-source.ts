@@ -3,10 +3,13 @@ import type { InputDevice } from '../../protocol/index.ts'
 
 /** What actually observes: started by the first who watches, kept until the agent ends. */
 export interface Observer {
-  /** Resolves once no input is missed any more. @throws `ATP_VERIFIER_DEVICE` */
+  /**
+   * Begins to observe what is not observed yet, or no longer: called for everybody who watches. Resolves once no input
+   * is missed any more. When it throws, what was observed before still is.
+   *
+   * @throws `ATP_VERIFIER_DEVICE`
+   */
   start(sink: InputSink): Promise<void>
-  /** Observes again what has ended since. @throws `ATP_VERIFIER_DEVICE` */
-  renew?(sink: InputSink): void
 }
 
 /** One observer of a device for everybody who watches it. */
@@ -19,7 +22,6 @@ export class SharedSource implements InputSource {
     onInput: (input) => this.#sinks.forEach((each) => each.onInput(input)),
     onGap: (reason) => this.#sinks.forEach((each) => each.onGap(reason)),
   }
-  #started: Promise<void> | undefined
 
   constructor(device: InputDevice, observer: Observer, tolerance?: number) {
     this.device = device
@@ -28,16 +30,7 @@ export class SharedSource implements InputSource {
   }
 
   async watch(sink: InputSink): Promise<() => void> {
-    const isFirst = this.#started === undefined
-    this.#started ??= this.#observer.start(this.#all)
-    try {
-      await this.#started
-      if (!isFirst) this.#observer.renew?.(this.#all)
-    } catch (error) {
-      // What could not be observed may be there the next time.
-      this.#started = undefined
-      throw error
-    }
+    await this.#observer.start(this.#all)
     this.#sinks.add(sink)
     return () => void this.#sinks.delete(sink)
   }

@@ -124,7 +124,16 @@ function argumentsOf(metadata: VerifierEvent['metadata']): string[] {
   throw configError('ATP_VERIFIER_EVENT', "the command event's args are no list of texts")
 }
 
+const EXPECTATIONS = ['expected_exit_code', 'expected_stdout_contains', 'expected_stderr_contains']
+
 function expectationsOf(metadata: VerifierEvent['metadata']) {
+  // One that is not understood would be one that everything meets.
+  const unknown = Object.keys(metadata).find((name) => name.startsWith('expected') && !EXPECTATIONS.includes(name))
+  if (unknown !== undefined) {
+    throw configError('ATP_VERIFIER_EVENT', `a command event cannot have "${unknown}"`, {
+      remedy: `use ${EXPECTATIONS.join(', ')}`,
+    })
+  }
   const exitCode = metadata['expected_exit_code'] ?? 0
   const stdout = metadata['expected_stdout_contains'] ?? ''
   const stderr = metadata['expected_stderr_contains'] ?? ''

@@ -122,6 +122,16 @@ describe('tracing', () => {
   })
 })
 
+it('a server that sends the agent away later is left, with its reason', async () => {
+  const { transport, served } = await talk(agentWith())
+  transport.say({ v: 1, type: 'refused', code: 'ATP_VERIFIER_MESSAGE', message: 'that was garbage' })
+  expect(await served).toMatchObject({
+    code: 'ATP_VERIFIER_REFUSED',
+    message: expect.stringContaining('that was garbage') as string,
+  })
+  expect(transport.isClosed).toBe(true)
+})
+
 describe('nothing of other input', () => {
   it('leaves the guest but its number', async () => {
     const keyboard = source()

@@ -131,14 +131,24 @@ it('gives up a device that brings what no kernel writes, and reads it again for 
   write('event0', record(1, 30, 1), record(99, 0, 0), record(1, 30, 0))
   await expect.poll(() => gaps).toEqual([expect.stringMatching(/AT Translated.*no longer observed/)])
   seen = []
-  devices?.renew(sink)
+  await devices?.start(sink)
   write('event0', record(1, 48, 1))
   await expect.poll(() => seen.map(({ code }) => code)).toEqual([48])
+})
+
+it('goes on to read the others when one cannot be read', async () => {
+  plug('event0')
+  await open('keyboard')
+  writeFileSync(join(folder, 'devices'), `${BLOCKS['event0']}\n\n${BLOCKS['event1']}`)
+  await expect(devices?.start(sink)).rejects.toMatchObject({ code: 'ATP_VERIFIER_DEVICE' })
+  write('event0', record(1, 30, 1))
+  await expect.poll(() => seen.map(({ code }) => code)).toEqual([30])
 })
 
 it('a guest without the device is told', async () => {
   plug('event4')
   await expect(open('keyboard')).rejects.toMatchObject({ code: 'ATP_VERIFIER_DEVICE' })
+  devices?.close()
   rmSync(join(folder, 'devices'))
   await expect(open('mouse')).rejects.toMatchObject({ code: 'ATP_VERIFIER_DEVICE' })
 })

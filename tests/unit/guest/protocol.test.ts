@@ -138,6 +138,12 @@ describe('earlier generations', () => {
     expect(parseEvent({ type: 'command', timestamp: 1, metadata: inner }, id)).toEqual(wanted)
   })
 
+  it('what no event has of itself is in its metadata, for every verifier', () => {
+    const place = { x: 3, y: 4, screen_width: 1024, screen_height: 768 }
+    expect(parseEvent({ type: 'mouse', action: 'move', ...place }, id).metadata).toEqual({ ...place, timeout_ms: 5000 })
+    expect(parseEvent({ type: 'file', path: '/a' }, id).metadata).toEqual({ path: '/a', timeout_ms: 5000 })
+  })
+
   it('an event without an id gets one', () => {
     expect(parseEvent({ type: 'mouse', action: 'click', x: 3, y: 4, button: 'left' }, id)).toEqual({
       v: 1,
@@ -147,6 +153,12 @@ describe('earlier generations', () => {
       timestamp: 0,
       metadata: { x: 3, y: 4, button: 'left', timeout_ms: 5000 },
     })
+  })
+
+  it('a VM id is one line, also in a hello', () => {
+    const agent = { version: '1', platform: 'linux' }
+    const hello = { type: 'hello', session: 's', verifiers: [], agent, level: 'kernel', reads_clock: true }
+    expect(() => parseFromAgent(JSON.stringify({ ...hello, vm_id: 'vm\n[error] all is lost' }))).toThrow('vm_id')
   })
 
   it('results with message_type and without a version are results', () => {

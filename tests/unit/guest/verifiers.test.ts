@@ -77,6 +77,23 @@ describe('the keyboard verifier', () => {
     })
     expect(await answer).toBe('ATP_VERIFIER_DEVICE')
   })
+
+  it('leaves nobody watching when it is over before it watches', async () => {
+    const source = new Scripted()
+    const watched = Promise.withResolvers<void>()
+    const late: InputSource = {
+      device: 'keyboard',
+      async watch(sink) {
+        const stop = await source.watch(sink)
+        sink.onGap('blind')
+        await watched.promise
+        return stop
+      },
+    }
+    await expect(ask(new KeyboardVerifier(late), { key: 'a' })).rejects.toMatchObject({ code: 'ATP_VERIFIER_DEVICE' })
+    watched.resolve()
+    await expect.poll(() => source.sinks.size).toBe(0)
+  })
 })
 
 describe('the mouse verifier', () => {
@@ -164,6 +181,7 @@ describe('the command verifier', () => {
       { command: '/no/such/program' },
       { command: 'ls', args: 'x' },
       { command: 'ls', expected_exit_code: '0' },
+      { command: 'ls', expected_stdout: 'not a name of anything' },
     ]) {
       await expect(run(metadata)).rejects.toMatchObject({ code: 'ATP_VERIFIER_EVENT' })
     }

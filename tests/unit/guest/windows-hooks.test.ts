@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { SeenInput } from '../../../guest/core/index.ts'
 import { HookLines } from '../../../guest/agent/windows/hook-lines.ts'
 import { HOOK_PROGRAM } from '../../../guest/agent/windows/hook-program.ts'
+import { SharedSource } from '../../../guest/agent/input/shared-source.ts'
 import { WindowsHooks } from '../../../guest/agent/windows/hooks.ts'
 
 const inputs = (...lines: string[]) => {
@@ -112,6 +113,18 @@ describe('the hook program', () => {
     const ending = new WindowsHooks([NODE, '-e', 'console.log("ready"); setTimeout(() => process.exit(1), 50)'])
     const { gaps } = await watch(ending)
     await expect.poll(() => gaps).toEqual([expect.stringContaining('the input hooks ended')])
+  })
+
+  it('that ended is begun again for who watches next', async () => {
+    const program = 'console.log("ready"); console.log("key 1e 1 5"); setTimeout(() => process.exit(1), 50)'
+    const hooks = new WindowsHooks([NODE, '-e', program])
+    const source = new SharedSource('keyboard', hooks.keyboard)
+    const heard: string[] = []
+    const sink = { onInput: () => void heard.push('input'), onGap: () => void heard.push('gap') }
+    await source.watch(sink)
+    await expect.poll(() => heard.at(-1)).toBe('gap')
+    await source.watch({ ...sink })
+    await expect.poll(() => heard.filter((what) => what === 'gap').length).toBeGreaterThan(1)
   })
 
   it('fits into a command line', () => {

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -136,6 +137,26 @@ describe('who may stay', () => {
     await agent({ vm_id: '1' }).nextOf('welcome')
     await agent({ vm_id: '2' }).nextOf('welcome')
     expect(await agent({ vm_id: '3' }).nextOf('refused')).toMatchObject({ code: 'ATP_VERIFIER_BUSY' })
+  })
+
+  it('no page of another server', async () => {
+    const { server } = await serve()
+    const { url } = await server.listen({ transport: 'websocket', port: 0 })
+    const origin = url.replace('ws:', 'http:')
+    const page = await ScriptedAgent.onWebSocket(url, { origin })
+    await page.hello({ token: TOKEN }).nextOf('welcome')
+    for (const foreign of ['http://elsewhere.example', 'null', 'http://127.0.0.1:1']) {
+      await expect(ScriptedAgent.onWebSocket(url, { origin: foreign })).rejects.toThrow('403')
+    }
+  })
+
+  it('nobody who only takes up room', async () => {
+    const { server } = await serve({ connections: 2 })
+    const { port } = await server.listen({ transport: 'websocket', port: 0 })
+    const silent = Array.from({ length: 5 }, () => connect(port as number, '127.0.0.1').on('error', () => {}))
+    await Promise.race(silent.map((socket) => once(socket, 'close')))
+    expect(silent.filter((socket) => socket.destroyed).length).toBeGreaterThanOrEqual(1)
+    for (const socket of silent) socket.destroy()
   })
 
   it('one without the earlier generations’ hello only where the token came in a header', async () => {
