@@ -25,7 +25,8 @@ export class AgentClaims {
   }
 
   /**
-   * Makes the connection that of this agent. A reconnect of the same agent takes the place of its earlier connection.
+   * Makes the connection that of this agent. A reconnect of the same agent takes the place of its earlier connection;
+   * one of an earlier generation, which cannot say whether it is the same and lives, that of another such.
    *
    * @returns why it may not: another agent of this VM is there. That one is asked whether it lives, so that one which
    *   does not makes room.
@@ -33,7 +34,8 @@ export class AgentClaims {
   admit(connection: AgentConnection, hello: Hello): Refusal | undefined {
     const key = keyOf(hello.level, hello.vm_id)
     const other = this.#agents.get(key)
-    if (other && other.hello?.session !== hello.session) {
+    const isSame = other?.hello?.session === hello.session || (other?.isLegacy && connection.isLegacy)
+    if (other && !isSame) {
       other.probe()
       return { code: 'ATP_VERIFIER_TAKEN', message: `another agent is connected for the VM ${hello.vm_id}` }
     }

@@ -90,6 +90,10 @@ export class AgentConnection {
     return this.#hello
   }
 
+  get isLegacy(): boolean {
+    return this.#isLegacy
+  }
+
   /** Queues a message for the agent. @throws `ATP_VERIFIER_TOO_LARGE` */
   send(message: ServerMessage): void {
     if (this.#isOver) return
@@ -159,11 +163,11 @@ export class AgentConnection {
     const { bearer } = this.#carrier
     // The first frame of an earlier generation has no place for a token: only a request's header can bring it.
     const hello = message.kind === 'hello' ? message.message : helloOf(message.vmId)
+    this.#isLegacy = message.kind === 'vm-id'
     const refusal =
       this.#authenticate(hello.vm_id, hello.token ?? bearer) ?? this.#owner.admit(this, withoutToken(hello))
     if (refusal) return this.refuse(refusal)
     this.#hello = withoutToken(hello)
-    this.#isLegacy = message.kind === 'vm-id'
     log.info('{peer}: agent of {vm}', { peer: this.peer, vm: hello.vm_id })
     this.send({ v: 1, type: 'welcome' })
     clearTimeout(this.#timer)

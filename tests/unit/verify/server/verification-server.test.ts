@@ -179,6 +179,20 @@ describe('who may stay', () => {
 })
 
 describe('who is whose', () => {
+  it('an agent of an earlier generation that comes again takes its own place', async () => {
+    const { server } = await serve()
+    const { url } = await server.listen({ transport: 'websocket', port: 0 })
+    const link = linkTo(server, 'old-vm')
+    const connect = async () =>
+      (await ScriptedAgent.onWebSocket(url, { authorization: `Bearer ${TOKEN}` })).send('old-vm')
+    const first = await connect()
+    await link.ready()
+    await connect()
+    await first.ended
+    expect((await link.ready()).vm_id).toBe('old-vm')
+    expect(server.agents()).toHaveLength(1)
+  })
+
   it('a second agent of a VM is refused while the first lives', async () => {
     const { agent } = await serve()
     const first = agent()
