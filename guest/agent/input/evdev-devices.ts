@@ -41,14 +41,15 @@ export class EvdevDevices implements Observer {
 
   /** @throws `ATP_VERIFIER_DEVICE` when there is none, or it may not be read. */
   async start(sink: InputSink): Promise<void> {
-    this.#watcher ??= this.#watch(sink)
     this.#scan(sink, (error) => {
       throw error
     })
-    if (this.#readers.size > 0) return
-    throw unsupportedError('ATP_VERIFIER_DEVICE', `this guest has no ${this.#device} that can be observed`, {
-      remedy: "give the VM that device and its kernel the driver; the guest's kernel must be a 64-bit Linux",
-    })
+    if (this.#readers.size === 0) {
+      throw unsupportedError('ATP_VERIFIER_DEVICE', `this guest has no ${this.#device} that can be observed`, {
+        remedy: "give the VM that device and its kernel the driver; the guest's kernel must be a 64-bit Linux",
+      })
+    }
+    this.#watcher ??= this.#watch(sink)
   }
 
   #watch(sink: InputSink): FSWatcher {
