@@ -1,7 +1,6 @@
 import type { Socket } from 'node:net'
 import { connectError } from '../../core/index.ts'
 import {
-  encodeMessage,
   lengthFraming,
   parseFromAgent,
   type FromAgent,
@@ -17,7 +16,7 @@ type Control = { type: 'agent'; hello: Hello } | { type: 'lost'; reason: string 
 
 const CONTROLS: readonly unknown[] = ['agent', 'lost', 'closed'] satisfies Control['type'][]
 
-/** One frame of a local socket between two processes of a run: JSON behind its length. */
+/** One frame of a local socket between two processes of a run: JSON behind its length. @throws `ATP_VERIFIER_TOO_LARGE` */
 export function encodeFrame(value: object): Uint8Array {
   return lengthFraming.encode(value as never)
 }
@@ -73,9 +72,8 @@ export class RelayedWay implements AgentWay {
   }
 
   send(message: ServerMessage): void {
-    // Checks its size, which the agent's side would refuse.
-    encodeMessage(message)
-    if (!this.#socket.destroyed) this.#socket.write(encodeFrame(message))
+    const frame = encodeFrame(message)
+    if (!this.#socket.destroyed) this.#socket.write(frame)
   }
 
   close(): void {
