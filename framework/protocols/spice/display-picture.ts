@@ -12,6 +12,7 @@ import { spiceProtocolError } from './errors.ts'
 
 /** Of a display that has not been drawn yet. */
 const COMPLETE_TIMEOUT_MS = 10_000
+
 export interface DisplayPictureOptions extends DisplayStateOptions {
   /**
    * Decodes elsewhere what would keep this thread busy for long: QUIC, JPEG and packed images, and frames of video. By
@@ -85,15 +86,14 @@ export class DisplayPicture {
     timeoutMs = COMPLETE_TIMEOUT_MS,
     part,
   }: CallOptions & { part?: Rect } = {}): Promise<Pixels> {
-    if (!this.#isComplete || !this.#queue.isEmpty) {
-      await withDeadline(`a picture of ${this.#channel.place}`, { signal, timeoutMs }, async (bound) => {
-        // What came before this call is part of the picture.
-        await this.#queue.settled()
-        while (!this.#isComplete) await this.changed({ signal: bound })
-      })
-    }
-    if (this.#unsupported) throw this.#unsupported
-    return this.#state.screenshot(part)
+    if (this.#isComplete && this.#queue.isEmpty) return this.#copy(part)
+    return await withDeadline(`a picture of ${this.#channel.place}`, { signal, timeoutMs }, async (bound) => {
+      // What came before this call is part of the picture.
+      await this.#queue.settled()
+      while (!this.#isComplete) await this.changed({ signal: bound })
+      // Here and not later, when there may be no picture again.
+      return this.#copy(part)
+    })
   }
 
   /** Resolves with the next change of the picture. @throws `ATP_INTERRUPTED`, what ended the channel for good. */
@@ -127,6 +127,11 @@ export class DisplayPicture {
 
   get #isComplete(): boolean {
     return this.#state.isMarked && this.#state.primary !== undefined
+  }
+
+  #copy(part: Rect | undefined): Pixels {
+    if (this.#unsupported) throw this.#unsupported
+    return this.#state.screenshot(part)
   }
 
   #handle(type: number, body: Uint8Array, done: ImageDone | undefined): void {
