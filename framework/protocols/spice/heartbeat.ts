@@ -59,7 +59,8 @@ export class Heartbeat {
     try {
       await channel.heartbeat(this.#intervalMs)
     } catch (error) {
-      this.#session.silent(channel, error as Error)
+      // Lost meanwhile, it may be on its way back already.
+      if (channel.state === 'open') this.#session.silent(channel, error as Error)
     } finally {
       this.#asking.delete(channel)
     }

@@ -43,8 +43,11 @@ export interface Liveness {
 
 const EMPTY = new Uint8Array(0)
 const NOTIFY_MAX_BYTES = 4096
-/** Pings that measure the network follow one another sooner. */
-const PING_PAIR_MS = 1000
+/**
+ * Pings that measure the network follow one another as soon as one is answered: sooner than this, also where machines are
+ * busy and networks slow.
+ */
+const PING_GAP_MIN_MS = 10_000
 
 /**
  * Moves the messages of one open channel: cuts the stream, answers what is common to all channels (acknowledgement
@@ -271,7 +274,7 @@ export class MessagePump {
   #pinged(): void {
     const nowMs = performance.now()
     const gapMs = nowMs - (this.#pingedAtMs ?? nowMs)
-    if (gapMs > PING_PAIR_MS) this.#pingGapMs = Math.max(this.#pingGapMs, gapMs)
+    if (gapMs >= PING_GAP_MIN_MS) this.#pingGapMs = Math.max(this.#pingGapMs, gapMs)
     this.#pingedAtMs = nowMs
   }
 

@@ -66,6 +66,20 @@ it('one that can be asked is asked, once at a time, and only when it said nothin
   await vi.waitFor(() => expect(lost).toEqual(['ATP_SPICE_SILENT']))
 })
 
+it('one that was lost before it answered is left alone: it may be on its way back', async () => {
+  const answer = Promise.withResolvers<void>()
+  const { lost, channel } = watched({
+    liveness: { silentMs: INTERVAL_MS, pingGapMs: 0 },
+    hasHeartbeat: true,
+    heartbeat: () => answer.promise,
+  })
+  vi.advanceTimersByTime(INTERVAL_MS)
+  channel.state = 'connecting'
+  answer.reject(new Error('lost'))
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(lost).toEqual([])
+})
+
 it('it ends, and 0 is none', () => {
   const liveness = { silentMs: 1e9, pingGapMs: 1 }
   const { lost, heartbeat } = watched({ liveness })
@@ -89,6 +103,8 @@ it('a channel knows when its server last spoke, and how far its pings are apart'
     while ((await server.next()).type !== pong);
   }
   await ping()
+  // The second of a pair, where the answer to the first took long.
+  vi.advanceTimersByTime(3000)
   await ping()
   expect(main.liveness).toEqual({ silentMs: 0, pingGapMs: 0 })
   vi.advanceTimersByTime(15_000)
