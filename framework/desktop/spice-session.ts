@@ -120,6 +120,8 @@ export class SpiceSession {
   }: CallOptions & { display?: number; pointer?: boolean } = {}): Promise<Screen> {
     const isCard = display === 0 || this.main.channels.some(({ type, id }) => type === 'display' && id === display)
     const first = isCard ? undefined : await this.picture(0, options)
+    // Before its first picture is complete it does not know its monitors.
+    await first?.screenshot(options)
     const monitor = first?.monitors?.heads[display] ? display : undefined
     const card = monitor === undefined ? display : 0
     const picture = await this.picture(card, options)
@@ -199,9 +201,8 @@ export class SpiceSession {
       // Suspended, or gone, in this moment.
       if (!isAtpError(error)) throw error
     } finally {
-      await this.connection.disconnectAll()
+      await this.connection.disconnectAll().finally(() => this.#workers?.release())
     }
-    await this.#workers?.release()
   }
 
   #showPointer(id: number, options: CallOptions): Promise<CursorState> {

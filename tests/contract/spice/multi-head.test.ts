@@ -92,13 +92,14 @@ describe('a VM with one graphics card for its monitors', () => {
       { x: 0, y: 0, width: 300, height: 200 },
       { x: 300, y: 10, width: 200, height: 180 },
     ])
+    // Also where nobody has looked at the screen before.
+    const screen = await session.screen({ display: 1 })
     const picture = await session.picture()
     const heads = (count: number) =>
       pollUntil(`${count} monitors`, { timeoutMs: 10_000 }, async () =>
         picture.monitors?.heads.length === count ? picture.monitors : undefined,
       )
     expect(await heads(2)).toMatchObject({ maxAllowed: 2, heads: [{ width: 300 }, { x: 300, y: 10, height: 180 }] })
-    const screen = await session.screen({ display: 1 })
     const part = async () => {
       const whole = await server.screendump()
       const rows = Array.from({ length: 180 }, (_, y) => whole.data.slice((y + 10) * 500 + 300, (y + 11) * 500))
