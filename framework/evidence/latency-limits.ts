@@ -21,13 +21,16 @@ export interface LatencyJudgement {
 
 export const LATENCY_STATISTICS = ['p50', 'p95', 'p99', 'max'] as const
 const DEFAULT_MIN_SAMPLES = 20
+/** Percent of all samples that must be known, so that those left out cannot be what the statistic is. */
+const KNOWN_PERCENT = { p50: 50, p95: 95, p99: 99, max: 100 } as const
 
 /**
  * Compares the latencies of input actions with limits.
  *
  * @param what they are, for messages: `keyboard.type`, `the keyboard of vm-001`.
  * @throws `ATP_EXPECT_LIMIT` for limits that are none; `ATP_EXPECT_MIXED` when they went over several paths or were seen
- * at several levels; `ATP_EXPECT_INCONCLUSIVE` with too few samples, or a limit inside value ± bound.
+ * at several levels; `ATP_EXPECT_INCONCLUSIVE` with too few samples, too many left out,
+ * or a limit inside value ± bound.
  */
 export function judgeLatency(
   what: string,
@@ -39,6 +42,9 @@ export function judgeLatency(
     return limit === undefined ? [] : [{ statistic, limitMs: limitOf(statistic, limit) }]
   })
   if (asked.length === 0) throw limitError('no limit is given')
+  const unknown = Object.keys(limits).find((name) => !LATENCY_STATISTICS.some((statistic) => statistic === name))
+  if (unknown !== undefined) throw limitError(`there is no statistic "${unknown}"`)
+  if (!Number.isInteger(minSamples) || minSamples < 1) throw limitError(`minSamples is ${minSamples}`)
   const [latency, ...others] = latencyByPath(deliveries)
   if (!latency) throw inconclusive(what, noSampleReason(deliveries), 'infrastructure')
   if (others.length > 0) {
@@ -64,12 +70,16 @@ export function judgeLatency(
 }
 
 function compare(latency: PathLatency, statistic: (typeof LATENCY_STATISTICS)[number], limitMs: number) {
-  const { boundMs, maxMs } = latency
+  const { boundMs, maxMs, samples, excluded } = latency
   const { lowMs, highMs } = statistic === 'max' ? { lowMs: maxMs, highMs: maxMs } : latency[statistic]
   const value = lowMs === highMs ? lowMs.toFixed(2) : `${lowMs.toFixed(2)}–${highMs.toFixed(2)}`
   const shown = `${statistic} is ${value} ± ${boundMs.toFixed(2)} ms`
   if (lowMs - boundMs > limitMs) return { broke: true, text: `${shown}, over the limit of ${limitMs} ms` }
   if (highMs + boundMs > limitMs) return { unknown: true, text: `${shown}, and the limit of ${limitMs} ms lies inside` }
+  const left = Object.values(excluded).reduce((sum, count) => sum + count, 0)
+  if (100 * samples < KNOWN_PERCENT[statistic] * (samples + left)) {
+    return { unknown: true, text: `${shown}, and those left out may have been slower: ${describeCounts(latency)}` }
+  }
   return { text: shown }
 }
 

@@ -129,13 +129,15 @@ function countsOf(group: Group): LatencyCounts {
 function combine(group: Group, counts: LatencyCounts): PathLatency {
   const parts = group.flatMap(({ latency }) => (latency ? [latency] : []))
   const exact = group.every(({ latency, latenciesMs = [] }) => latenciesMs.length === (latency?.samples ?? 0))
-  const widestMs = Math.max(...parts.map(({ boundMs }) => boundMs))
-  const maxMs = Math.max(...parts.map((part) => part.maxMs))
+  const ends = (of: (part: (typeof parts)[number]) => number): Range => {
+    // A run may have more actions than a call takes arguments.
+    const sorted = parts.map(of).sort((left, right) => left - right)
+    return { lowMs: sorted[0] as number, highMs: sorted.at(-1) as number }
+  }
+  const widestMs = ends(({ boundMs }) => boundMs).highMs
+  const maxMs = ends((part) => part.maxMs).highMs
   const clocks = [...new Set(parts.flatMap(({ clock }) => clock ?? []))]
   const common = { ...counts, maxMs, clocks }
-  const ends = (of: (part: (typeof parts)[number]) => number): Range => {
-    return { lowMs: Math.min(...parts.map(of)), highMs: Math.max(...parts.map(of)) }
-  }
   if (parts.length === 1 || !exact) {
     const [p50, p95, p99] = [ends((part) => part.p50Ms), ends((part) => part.p95Ms), ends((part) => part.p99Ms)]
     return { ...common, p50, p95, p99, boundMs: widestMs }

@@ -155,7 +155,7 @@ export class ActionQueue {
     this.#unsettled = true
     const clock = observer && (await watchClock(observer, signal))
     const startedNs = process.hrtime.bigint()
-    const recording = new Recording(path, observer)
+    const recording = new Recording(path, observer, { secret: action.secret })
     const alive = async (bounds: CallOptions) =>
       observer?.fault !== undefined && (await observer.fault(bounds)) === undefined
     try {
@@ -252,7 +252,7 @@ export class ActionQueue {
       ...(unverified !== undefined ? { reason: unverified } : {}),
       ...(observer?.by ? { observed: { by: observer.by, level: observer.level } } : {}),
       ...counts,
-      ...(action.secret ? { differences: [], stuck: counts.stuck.filter((name) => MODIFIER.test(name)) } : {}),
+      ...(action.secret ? { differences: remarks, stuck: counts.stuck.filter((name) => MODIFIER.test(name)) } : {}),
       ...(repeats > 0 && unverified === undefined ? { repeats } : {}),
       ...(pointer ? { pointer } : {}),
       durationMs,
@@ -302,12 +302,13 @@ const NOTHING_SEEN: Account = {
 }
 
 /** An application takes each repeat for another press. */
-function repeatedUnasked({ holds, held }: Action, repeated: readonly ObservedEvent[]): string | undefined {
+function repeatedUnasked({ holds, held, secret }: Action, repeated: readonly ObservedEvent[]): string | undefined {
   if (holds) return undefined
   const names = repeated.filter(({ code }) => !held.has(code)).map(({ code }) => evdevKeyName(code))
   const keys = names.filter((name) => !MODIFIER.test(name))
   if (keys.length === 0) return undefined
-  return `the guest was so slow that its kernel repeated ${[...new Set(keys)].join(', ')}, ${keys.length} times in all`
+  const which = secret ? 'keys' : [...new Set(keys)].join(', ')
+  return `the guest was so slow that its kernel repeated ${which}, ${keys.length} times in all`
 }
 
 function damaged(delivery: Delivery): Error {

@@ -33,7 +33,11 @@ export class Recording {
   readonly #unsubscribe: () => void
   #gap: string | undefined
 
-  constructor(path: InputPath, observer: InputObserver | undefined) {
+  readonly #secret: boolean
+
+  /** @param options `secret`: what is sent is not told to the log. */
+  constructor(path: InputPath, observer: InputObserver | undefined, { secret = false }: { secret?: boolean } = {}) {
+    this.#secret = secret
     this.#path = path
     this.#observer = observer
     this.#unsubscribe =
@@ -116,7 +120,7 @@ export class Recording {
       await this.#path.inject(releases, { timeoutMs: RELEASE_TIMEOUT_MS })
       this.#releases.clear()
     } catch (error) {
-      const names = [...this.#releases.keys()].join(', ')
+      const names = this.#secret ? 'keys of a secret' : [...this.#releases.keys()].join(', ')
       logger('input').warn('{names} may be stuck in the guest: {reason}', { names, reason: messageOf(error) })
     }
   }

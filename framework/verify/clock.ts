@@ -164,8 +164,10 @@ export class GuestClock {
     }
     if (!within) return hostTime(guestNs, movedTo(last, guestNs - middle(last)))
     const before = this.#estimates.findLastIndex(({ atNs }) => atNs <= within.fromNs)
-    const after = this.#estimates.findIndex(({ fromNs }) => fromNs >= within.toNs)
-    const [first, ...rest] = this.#estimates.slice(Math.max(0, before), after < 0 ? undefined : after + 1)
+    // From there on, so that the samples of a long run do not go through all of its comparisons each.
+    const later = this.#estimates.slice(Math.max(0, before))
+    const after = later.findIndex(({ fromNs }) => fromNs >= within.toNs)
+    const [first, ...rest] = later.slice(0, after < 0 ? undefined : after + 1)
     if (!first || before < 0 || after < 0) return { ...hostTime(guestNs, last), invalid: NOT_CONFIRMED }
     const around = [first, ...rest] as const
     const set = rest.some((estimate, index) => wasSet(around[index] as Estimate, estimate))

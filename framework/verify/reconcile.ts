@@ -1,6 +1,6 @@
 import { evdevKeyName } from '../keys/index.ts'
 import type { Account, Expectation, InputObserver, ObservedEvent, Reconcile, SentEvent } from '../input/api.ts'
-import { align, MAX_DIFFERENCES } from './align.ts'
+import { align, type Alignment, MAX_DIFFERENCES } from './align.ts'
 import { summarizeLatency, type LatencySample } from './latency.ts'
 
 /** Events further apart than the longest device queue (virtio: 64 descriptors, two an event) cannot have swapped. */
@@ -8,6 +8,8 @@ const REORDER_DISTANCE = 32
 const MAX_DIFFERENCES_SHOWN = 10
 /** `REL_X`, `REL_Y`, `REL_HWHEEL`, `REL_WHEEL`. Wheels report fractions of a notch besides, which nobody asks for. */
 const MOTIONS = [0, 1, 6, 8]
+/** Why an input has no latency. */
+const UNSURE_PAIR = 'equal inputs were damaged, and which of them was seen is not known'
 /** Code of a key that its observer does not name. */
 const UNNAMED = 0
 
@@ -31,11 +33,15 @@ export const reconcile: Reconcile = ({ sent, observed, observer, held }) => {
   )
   const alignment = align(discrete.map(symbolOf), seen.map(symbolOf))
   const pairs: [SentEvent, ObservedEvent][] = [...relative.pairs]
+  const unsure: [SentEvent, ObservedEvent][] = []
   const differences = new Differences()
   let counts: { lost: number; duplicated: number; reordered: number }
   if (alignment) {
+    const isSure = surePairs(alignment, discrete, seen)
     for (const [left, right] of alignment.matched) {
-      pairs.push([discrete[left] as SentEvent, seen[right] as ObservedEvent])
+      const pair: [SentEvent, ObservedEvent] = [discrete[left] as SentEvent, seen[right] as ObservedEvent]
+      if (isSure(left, right)) pairs.push(pair)
+      else unsure.push(pair)
     }
     const extra = alignment.onlyB.filter((index) => !provoked.has(symbolOf(seen[index] as ObservedEvent)))
     counts = explain({ ...alignment, onlyB: extra }, discrete, seen, differences)
@@ -43,7 +49,10 @@ export const reconcile: Reconcile = ({ sent, observed, observer, held }) => {
     counts = countByKind(discrete, seen, differences)
   }
   for (const line of relative.differences) differences.add(line)
-  const { summary, ...latencies } = summarizeLatency(observer, samplesOf(pairs, observer))
+  const { summary, ...latencies } = summarizeLatency(observer, [
+    ...samplesOf(pairs, observer),
+    ...samplesOf(unsure, observer).map((sample) => ({ ...sample, invalid: UNSURE_PAIR })),
+  ])
   const sentCount = discrete.length + motions.length
   const lost = counts.lost + relative.lost
   const duplicated = counts.duplicated + relative.duplicated
@@ -70,6 +79,21 @@ function describe({ type, code, value }: Expectation): string {
   if (type === 'key') return `${evdevKeyName(code)} ${value === 0 ? 'release' : 'press'}`
   const axis = code === 0 ? 'X' : code === 1 ? 'Y' : code === 6 ? 'HWHEEL' : 'WHEEL'
   return `${type === 'abs' ? 'ABS' : 'REL'}_${axis} ${value}`
+}
+
+/**
+ * Which matches of a damaged delivery are sure. Where one of two equal events was lost, either may be the one that was
+ * seen: laid side by side from the other end, the other one is matched.
+ */
+function surePairs(
+  { onlyA, onlyB }: Alignment,
+  sent: readonly SentEvent[],
+  seen: readonly ObservedEvent[],
+): (left: number, right: number) => boolean {
+  if (onlyA.length + onlyB.length === 0) return () => true
+  const backwards = align(sent.map(symbolOf).toReversed(), seen.map(symbolOf).toReversed())
+  const partner = new Map(backwards?.matched.map(([left, right]) => [sent.length - 1 - left, seen.length - 1 - right]))
+  return (left, right) => partner.get(left) === right
 }
 
 /** Sorts what only one side has into lost, duplicated and reordered. */

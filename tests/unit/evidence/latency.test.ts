@@ -181,6 +181,41 @@ describe('judgeLatency', () => {
     })
   })
 
+  it('is inconclusive when what was left out may have been slow', () => {
+    const left = (count: number) => delivery([1], { excluded: { 'the guest stood still': count } })
+    expect(judge({ p95: 9 }, left(2))).toMatchObject({ pass: true })
+    expect(judge({ p50: 9 }, left(41))).toMatchObject({ pass: true })
+    for (const [limits, count] of [
+      [{ max: 9 }, 1],
+      [{ p99: 9 }, 1],
+      [{ p95: 9 }, 3],
+      [{ p50: 9 }, 42],
+    ] as const) {
+      expect(thrown(() => judge(limits, left(count)))).toMatchObject({
+        code: 'ATP_EXPECT_INCONCLUSIVE',
+        verdict: 'infrastructure',
+        message: expect.stringContaining(`${count} left out: the guest stood still`),
+      })
+    }
+    expect(judge({ max: 1 }, left(1))).toMatchObject({ pass: false })
+  })
+
+  it('takes no limits that could not fail', () => {
+    for (const limits of [
+      { p95: 9, minSamples: NaN },
+      { p95: 9, minSamples: 0 },
+      { p95: 9, p90: 1 },
+    ]) {
+      expect(thrown(() => judge(limits))).toMatchObject({ code: 'ATP_EXPECT_LIMIT' })
+    }
+  })
+
+  it('takes as many actions as a long run has', () => {
+    const one = delivery([1])
+    const [all] = latencyByPath(Array.from({ length: 200_000 }, () => one))
+    expect(all).toMatchObject({ samples: 200_000, maxMs: 1 })
+  })
+
   it('mixes no paths, and takes no limits that are none', () => {
     const other = delivery([1], { path: { via: 'spice', device: 'ps2' } })
     expect(thrown(() => judge({ p95: 9 }, other))).toMatchObject({

@@ -1,3 +1,4 @@
+import { configure, reset } from '@logtape/logtape'
 import { afterEach, describe, expect, it } from 'vitest'
 import { isAtpError, Secret } from '../../../framework/core/index.ts'
 import { KeyboardDevice } from '../../../framework/input/index.ts'
@@ -95,6 +96,30 @@ describe('typing', () => {
       differences: [],
       stuck: [],
     })
+  })
+
+  it('says why a secret is damaged, not which of its keys', async () => {
+    const keyboard = keyboardOf({ repeats: 3 })
+    const error = await errorOf(keyboard.type(new Secret('pw', 'x'), { verify: 'require' }))
+    expect(error.message).toContain('its kernel repeated keys, 3 times in all')
+    expect(error.message).not.toMatch(/KEY_/)
+  })
+
+  it('does not tell the log which key of a secret may be stuck', async () => {
+    const said: string[] = []
+    await configure({
+      reset: true,
+      sinks: { said: ({ message }) => void said.push(message.join('')) },
+      loggers: [{ category: [], sinks: ['said'] }],
+    })
+    try {
+      const keyboard = keyboardOf()
+      guest.broken = new Error('the VM is gone')
+      await expect(keyboard.type(new Secret('pw', 'q'))).rejects.toThrow('the VM is gone')
+      expect(said.join('\n')).toContain('keys of a secret may be stuck')
+    } finally {
+      await reset()
+    }
   })
 })
 

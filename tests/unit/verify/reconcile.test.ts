@@ -179,6 +179,19 @@ describe('damage', () => {
     expect(reconcile({ sent, observed: [foreign, ...seeAll(sent)], observer, held: new Set([42]) }).stuck).toEqual([])
   })
 
+  it('has no latency where either of two equal keys may be the one that was seen', () => {
+    const sent = sendAll([...stroke('x'), ...stroke('a'), ...stroke('a'), ...stroke('b')])
+    const whole = seeAll(sent)
+    const lostFirst = [...whole.slice(0, 2), ...whole.slice(4)]
+    const lostSecond = [...whole.slice(0, 4), ...whole.slice(6)]
+    const twice = [...whole.slice(0, 2), ...whole.slice(2, 4), ...whole.slice(2)]
+    for (const observed of [lostFirst, lostSecond, twice]) {
+      const { latenciesMs, excluded } = reconcile({ sent, observed, observer, held })
+      expect(new Set(latenciesMs)).toEqual(new Set([2]))
+      expect(Object.keys(excluded)).toEqual([expect.stringContaining('not known')])
+    }
+  })
+
   it('counts by key when nearly everything is gone', () => {
     const sent = sendAll(
       Array.from({ length: 10_000 }, (_, index) => stroke(qcodes[(index * 7) % 50] as string)).flat(),
