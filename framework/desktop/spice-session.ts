@@ -201,7 +201,11 @@ export class SpiceSession {
       // Suspended, or gone, in this moment.
       if (!isAtpError(error)) throw error
     } finally {
-      await this.connection.disconnectAll().finally(() => this.#workers?.release())
+      try {
+        await this.connection.disconnectAll()
+      } finally {
+        await this.#workers?.release()
+      }
     }
   }
 
