@@ -8,6 +8,7 @@ import type { Readable, Writable } from 'node:stream'
 import { withDeadline } from '../../framework/core/index.ts'
 
 const PROGRAM = '/usr/bin/chromium'
+const ANSWER_MS = 60_000
 const START_MS = 60_000
 const CLOSE_MS = 10_000
 const ARGUMENTS = [
@@ -86,10 +87,14 @@ export class HeadlessChromium {
     await withDeadline(`Chromium to load ${url}`, { timeoutMs: START_MS }, () => loaded)
   }
 
-  /** Value of an expression in the page; a promise is awaited. @throws what the page threw. */
+  /** Value of an expression in the page; a promise is awaited. @throws what the page threw, `ATP_TIMEOUT` after a minute. */
   async evaluate(expression: string): Promise<unknown> {
     const call = { expression, awaitPromise: true, returnByValue: true }
-    const { result, exceptionDetails } = (await this.#call('Runtime.evaluate', call)) as Evaluated
+    const { result, exceptionDetails } = await withDeadline(
+      `the page to answer ${expression}`,
+      { timeoutMs: ANSWER_MS },
+      async () => (await this.#call('Runtime.evaluate', call)) as Evaluated,
+    )
     if (!exceptionDetails) return result.value
     throw new Error(`in the browser: ${exceptionDetails.exception?.description ?? exceptionDetails.text}`)
   }

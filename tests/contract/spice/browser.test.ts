@@ -11,7 +11,7 @@ import { PictureServer } from '../../support/spice-server/picture-server.ts'
 import { expectEqualThroughTwoModes, type ShownScreen } from '../../support/spice-server/two-modes.ts'
 
 const CLIENT = resolve(import.meta.dirname, '../../support/spice-server/browser-client.ts')
-const TIMEOUT_MS = 240_000
+const TIMEOUT_MS = 120_000
 const PAGE = `<!doctype html><script type="module">
 import * as client from '/client.js'
 globalThis.client = client
